@@ -1,0 +1,1 @@
+//! ext4's structures, one file each, named after the kernel's.

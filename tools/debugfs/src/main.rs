@@ -1,0 +1,2 @@
+//! dax-debugfs
+fn main() {}

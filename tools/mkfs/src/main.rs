@@ -1,0 +1,2 @@
+//! dax-mkfs
+fn main() {}
