@@ -1,1 +1,24 @@
-//! daxkit-device
+//! An image as a block device: files, memory, and the layers that stand on top of one.
+//!
+//! What it knows: byte ranges, and how the host keeps them: regular files with holes, block devices, windows inside a
+//! larger disk, locks, who else uses an image, what is known to read as zero, pre-images, and faults made on purpose.
+//! What it must never know: any file system. The one exception is `undo`, whose file format (that of `e2undo`) wants a
+//! copy of 1,024 bytes at offset 1,024; it copies them without looking inside.
+//!
+//! `unsafe` lives in `sys` (three system calls) and `mapped` (a copy out of a memory map), nowhere else.
+
+pub mod block;
+pub mod error;
+pub mod file;
+pub mod lock;
+pub mod memory;
+pub mod range_set;
+mod sys;
+pub mod zero_map;
+
+pub use block::{BlockDevice, Geometry, check_range};
+pub use error::{CopyError, DeviceError, InUse, OpenError};
+pub use file::{FileDevice, FileOptions};
+pub use memory::MemoryDevice;
+pub use range_set::RangeSet;
+pub use zero_map::ZeroMap;
