@@ -3,12 +3,14 @@
 //! The raw structures hold integers only and keep every bit. What needs more than one structure's fields (block size,
 //! descriptor size, checksum seed) asks [`super_block::SuperBlock`].
 
+pub mod casefold;
 pub mod dir_entry;
 pub mod dx;
 pub mod encryption;
 pub mod extent;
 pub mod features;
 pub mod group_desc;
+pub mod hash;
 pub mod indirect;
 pub mod inline_data;
 pub mod inode;
@@ -20,5 +22,3 @@ pub mod resize_inode;
 pub mod super_block;
 pub mod verity;
 pub mod xattr;
-pub mod casefold;
-pub mod hash;
