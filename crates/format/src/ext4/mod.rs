@@ -3,6 +3,7 @@
 //! The raw structures hold integers only and keep every bit. What needs more than one structure's fields (block size,
 //! descriptor size, checksum seed) asks [`super_block::SuperBlock`].
 
+pub mod acl;
 pub mod casefold;
 pub mod dir_entry;
 pub mod dx;
