@@ -5,3 +5,4 @@
 
 pub mod params;
 pub mod progress;
+pub mod source;
