@@ -98,13 +98,7 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Which side failed; a part may be written.
-    fn copy_from_file(
-        &self,
-        src: &File,
-        src_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), CopyError> {
+    fn copy_from_file(&self, src: &File, src_offset: u64, offset: u64, len: u64) -> Result<(), CopyError> {
         check_range(offset, len, self.len())?;
         copy_through_memory(self, src, src_offset, offset, len)
     }
@@ -128,20 +122,12 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
 pub fn check_range(offset: u64, len: u64, device_len: u64) -> Result<(), DeviceError> {
     match offset.checked_add(len) {
         Some(end) if end <= device_len => Ok(()),
-        _ => Err(DeviceError::OutOfRange {
-            offset,
-            len,
-            device_len,
-        }),
+        _ => Err(DeviceError::OutOfRange { offset, len, device_len }),
     }
 }
 
 /// Writes zero bytes through [`BlockDevice::write_at`], except where they are known to be there.
-pub(crate) fn write_zero_bytes<D: BlockDevice + ?Sized>(
-    device: &D,
-    offset: u64,
-    len: u64,
-) -> Result<(), DeviceError> {
+pub(crate) fn write_zero_bytes<D: BlockDevice + ?Sized>(device: &D, offset: u64, len: u64) -> Result<(), DeviceError> {
     let mut at = offset;
     let end = offset + len;
     while at < end {
@@ -235,14 +221,7 @@ mod tests {
     fn ranges_are_checked_without_overflow() {
         assert!(check_range(0, 0, 0).is_ok());
         assert!(check_range(3, 5, 8).is_ok());
-        assert!(matches!(
-            check_range(3, 6, 8),
-            Err(DeviceError::OutOfRange {
-                offset: 3,
-                len: 6,
-                device_len: 8
-            })
-        ));
+        assert!(matches!(check_range(3, 6, 8), Err(DeviceError::OutOfRange { offset: 3, len: 6, device_len: 8 })));
         assert!(check_range(9, 0, 8).is_err());
         assert!(check_range(u64::MAX, 2, u64::MAX).is_err());
     }
@@ -255,7 +234,7 @@ mod tests {
         let mut buf = [0; 4];
         device.read_at(2, &mut buf).unwrap();
         assert_eq!(&buf, b"\0ab\0");
-        assert_eq!((&boxed).len(), 10);
+        assert_eq!(boxed.len(), 10);
         assert!(!boxed.known_zero(0, 10));
     }
 }

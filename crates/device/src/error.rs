@@ -64,12 +64,7 @@ impl DeviceError {
         if source.kind() == io::ErrorKind::StorageFull {
             Self::NoSpace { offset }
         } else {
-            Self::Io {
-                op,
-                offset,
-                len,
-                source,
-            }
+            Self::Io { op, offset, len, source }
         }
     }
 
@@ -248,52 +243,23 @@ mod tests {
     #[test]
     fn messages_are_one_line_and_name_the_path() {
         let path = PathBuf::from("/tmp/a.img");
-        let how = InUse::Loop {
-            device: "loop3".into(),
-            mounted_at: Some("/mnt".into()),
-        };
+        let how = InUse::Loop { device: "loop3".into(), mounted_at: Some("/mnt".into()) };
         assert_eq!(
-            OpenError::InUse {
-                path: path.clone(),
-                how
-            }
-            .to_string(),
+            OpenError::InUse { path: path.clone(), how }.to_string(),
             "/tmp/a.img: behind loop device loop3, mounted at /mnt"
         );
-        let how = InUse::Loop {
-            device: "loop3".into(),
-            mounted_at: None,
-        };
-        assert_eq!(
-            OpenError::InUse {
-                path: path.clone(),
-                how
-            }
-            .to_string(),
-            "/tmp/a.img: behind loop device loop3"
-        );
+        let how = InUse::Loop { device: "loop3".into(), mounted_at: None };
+        assert_eq!(OpenError::InUse { path: path.clone(), how }.to_string(), "/tmp/a.img: behind loop device loop3");
         let how = InUse::Locked { pid: Some(7) };
-        assert_eq!(
-            OpenError::InUse { path, how }.to_string(),
-            "/tmp/a.img: locked by process 7"
-        );
-        assert_eq!(
-            InUse::Locked { pid: None }.to_string(),
-            "locked by another process"
-        );
-        assert_eq!(
-            InUse::Mounted { at: "/x".into() }.to_string(),
-            "mounted at /x"
-        );
+        assert_eq!(OpenError::InUse { path, how }.to_string(), "/tmp/a.img: locked by process 7");
+        assert_eq!(InUse::Locked { pid: None }.to_string(), "locked by another process");
+        assert_eq!(InUse::Mounted { at: "/x".into() }.to_string(), "mounted at /x");
     }
 
     #[test]
     fn a_full_disk_is_told_apart() {
         let full = io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error());
-        assert!(matches!(
-            DeviceError::from_io("write", 7, 9, full),
-            DeviceError::NoSpace { offset: 7 }
-        ));
+        assert!(matches!(DeviceError::from_io("write", 7, 9, full), DeviceError::NoSpace { offset: 7 }));
         assert_eq!(DeviceError::NoSpace { offset: 0 }.errno(), 28);
         assert_eq!(DeviceError::BadSector { offset: 0 }.errno(), 5);
     }

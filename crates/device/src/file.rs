@@ -9,83 +9,18 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags, SeekFrom, fallocate, ioctl_blksszget, seek};
+use rustix::fs::{OFlags, SeekFrom, ioctl_blksszget, seek};
 use rustix::io::Errno;
 
-use crate::block::{BlockDevice, Geometry, check_range, copy_through_memory, write_zero_bytes};
+use crate::block::{BlockDevice, Geometry, check_range, copy_through_memory};
 use crate::error::{CopyError, DeviceError, OpenError};
 use crate::zero_map::ZeroMap;
 use crate::{lock, sys};
 
-/// Below this it is cheaper to write zeroes than to have the host's file system cut a hole.
-const PUNCH_AT_LEAST: u64 = 4096;
+mod options;
+mod zeroing;
 
-/// How a file is opened as a device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FileOptions {
-    write: bool,
-    shared_lock: bool,
-    fresh: bool,
-    offset: u64,
-    len: Option<u64>,
-    grow: bool,
-}
-
-impl FileOptions {
-    /// For reading only, without a lock.
-    #[must_use]
-    pub fn read_only() -> Self {
-        Self::default()
-    }
-
-    /// For reading and writing, under an exclusive lock.
-    #[must_use]
-    pub fn read_write() -> Self {
-        Self {
-            write: true,
-            ..Self::default()
-        }
-    }
-
-    /// A reader that wants no writer beside it.
-    #[must_use]
-    pub fn shared_lock(self) -> Self {
-        Self {
-            shared_lock: true,
-            ..self
-        }
-    }
-
-    /// The device begins at this byte of the file.
-    #[must_use]
-    pub fn offset(self, offset: u64) -> Self {
-        Self { offset, ..self }
-    }
-
-    /// The device has this length; without it, it goes to the end of the file.
-    #[must_use]
-    pub fn len(self, len: u64) -> Self {
-        Self {
-            len: Some(len),
-            ..self
-        }
-    }
-
-    /// A regular file that is shorter than the window is made longer. The new part is known to be zero.
-    #[must_use]
-    pub fn grow(self) -> Self {
-        Self { grow: true, ..self }
-    }
-
-    /// The caller knows that the whole window reads as zero, because it has just made the file.
-    #[must_use]
-    pub fn fresh(self) -> Self {
-        Self {
-            fresh: true,
-            ..self
-        }
-    }
-}
+pub use options::FileOptions;
 
 /// A file, or a window of it, as a device.
 #[derive(Debug)]
@@ -111,29 +46,18 @@ impl FileDevice {
         let meta = std::fs::metadata(path).map_err(|e| OpenError::from_io(path, "open", e))?;
         let kind = meta.file_type();
         if kind.is_dir() {
-            return Err(OpenError::IsDirectory {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::IsDirectory { path: path.to_owned() });
         }
         if !kind.is_file() && !kind.is_block_device() {
-            return Err(OpenError::NotADevice {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::NotADevice { path: path.to_owned() });
         }
         if options.write
             && let Some(how) = lock::held_by_kernel(path)
         {
-            return Err(OpenError::InUse {
-                path: path.to_owned(),
-                how,
-            });
+            return Err(OpenError::InUse { path: path.to_owned(), how });
         }
         // On a block device O_EXCL claims it: nobody can mount it until it is closed.
-        let exclusive = if options.write && kind.is_block_device() {
-            OFlags::EXCL
-        } else {
-            OFlags::empty()
-        };
+        let exclusive = if options.write && kind.is_block_device() { OFlags::EXCL } else { OFlags::empty() };
         let file = OpenOptions::new()
             .read(true)
             .write(options.write)
@@ -144,7 +68,7 @@ impl FileDevice {
     }
 
     /// Makes a new regular file of `len` bytes, all known to be zero. For a file that must appear whole or not at all, use
-    /// `NewFile`.
+    /// [`NewFile`](crate::NewFile).
     ///
     /// # Errors
     /// Also when there is a file of that name.
@@ -167,14 +91,10 @@ impl FileDevice {
         let kind = file.metadata().map_err(fail("examine"))?.file_type();
         let is_block = kind.is_block_device();
         if kind.is_dir() {
-            return Err(OpenError::IsDirectory {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::IsDirectory { path: path.to_owned() });
         }
         if !kind.is_file() && !is_block {
-            return Err(OpenError::NotADevice {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::NotADevice { path: path.to_owned() });
         }
         if options.write {
             lock::lock_exclusive(&file, path)?;
@@ -185,21 +105,9 @@ impl FileDevice {
         let file_len = seek(&file, SeekFrom::End(0)).map_err(|e| fail("measure")(e.into()))?;
         let base = options.offset;
         let len = options.len.unwrap_or(file_len.saturating_sub(base));
-        let outside = || OpenError::OutsideFile {
-            path: path.to_owned(),
-            offset: base,
-            len,
-            file_len,
-        };
-        let end = base
-            .checked_add(len)
-            .filter(|end| i64::try_from(*end).is_ok())
-            .ok_or_else(outside)?;
-        let zero = if options.fresh {
-            ZeroMap::with(0..len)
-        } else {
-            ZeroMap::new()
-        };
+        let outside = || OpenError::OutsideFile { path: path.to_owned(), offset: base, len, file_len };
+        let end = base.checked_add(len).filter(|end| i64::try_from(*end).is_ok()).ok_or_else(outside)?;
+        let zero = if options.fresh { ZeroMap::with(0..len) } else { ZeroMap::new() };
         if end > file_len || base > file_len {
             if !(options.grow && options.write && !is_block) {
                 return Err(outside());
@@ -207,21 +115,8 @@ impl FileDevice {
             file.set_len(end).map_err(fail("extend"))?;
             zero.insert(file_len.saturating_sub(base)..len);
         }
-        let sector = if is_block {
-            ioctl_blksszget(&file).map_err(|e| fail("examine")(e.into()))?
-        } else {
-            512
-        };
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            base,
-            len,
-            sector,
-            is_block,
-            write: options.write,
-            zero,
-        })
+        let sector = if is_block { ioctl_blksszget(&file).map_err(|e| fail("examine")(e.into()))? } else { 512 };
+        Ok(Self { file, path: path.to_owned(), base, len, sector, is_block, write: options.write, zero })
     }
 
     /// The path it was opened by.
@@ -265,8 +160,7 @@ impl FileDevice {
             return Ok(true);
         }
         let sector = u64::from(self.sector);
-        if self.is_block && (!self.base.is_multiple_of(sector) || !self.len.is_multiple_of(sector))
-        {
+        if self.is_block && (!self.base.is_multiple_of(sector) || !self.len.is_multiple_of(sector)) {
             return Ok(false);
         }
         self.punch(0..self.len)
@@ -281,8 +175,7 @@ impl FileDevice {
         let mut at = 0;
         for _ in 0..limit {
             let data = self.next_data(at)?;
-            self.zero
-                .insert(at..data.as_ref().map_or(self.len, |d| d.start));
+            self.zero.insert(at..data.as_ref().map_or(self.len, |d| d.start));
             let Some(data) = data else { break };
             at = data.end;
         }
@@ -296,100 +189,19 @@ impl FileDevice {
         check_range(offset, len, self.len)
     }
 
-    /// Cuts a hole. `false` when the host cannot.
-    fn punch(&self, range: Range<u64>) -> Result<bool, DeviceError> {
-        // On a block device this is `blkdev_issue_zeroout` without fallback (`blkdev_fallocate`): it reads as zero or fails.
-        self.fallocate(
-            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-            range,
-        )
-    }
-
-    fn fallocate(&self, mode: FallocateFlags, range: Range<u64>) -> Result<bool, DeviceError> {
-        let len = range.end - range.start;
-        if len == 0 {
-            return Ok(true);
-        }
-        loop {
-            match fallocate(&self.file, mode, self.base + range.start, len) {
-                Ok(()) => {
-                    self.zero.insert(range);
-                    return Ok(true);
-                }
-                Err(Errno::INTR) => {}
-                Err(
-                    Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::NODEV,
-                ) => return Ok(false),
-                Err(errno) => {
-                    return Err(DeviceError::from_io("zero", range.start, len, errno.into()));
-                }
-            }
-        }
-    }
-
-    /// The part of the range that the host can zero by itself: whole sectors on a block device, all of it in a file.
-    fn zeroable(&self, range: &Range<u64>) -> Range<u64> {
-        if !self.is_block {
-            return range.clone();
-        }
-        let sector = u64::from(self.sector);
-        let start = (self.base + range.start).next_multiple_of(sector);
-        let end = (self.base + range.end) / sector * sector;
-        if start < end {
-            start - self.base..end - self.base
-        } else {
-            range.start..range.start
-        }
-    }
-
-    /// Zeroes a range of which nothing is known.
-    fn zero_range(&self, range: Range<u64>) -> Result<(), DeviceError> {
-        if range.end - range.start >= PUNCH_AT_LEAST {
-            let inner = self.zeroable(&range);
-            // A block device without an offload for zeroing still takes ZERO_RANGE: the kernel writes, we do not.
-            if self.punch(inner.clone())?
-                || (self.is_block
-                    && self.fallocate(
-                        FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE,
-                        inner.clone(),
-                    )?)
-            {
-                self.zero_by_writing(range.start..inner.start)?;
-                return self.zero_by_writing(inner.end..range.end);
-            }
-        }
-        self.zero_by_writing(range)
-    }
-
-    fn zero_by_writing(&self, range: Range<u64>) -> Result<(), DeviceError> {
-        write_zero_bytes(self, range.start, range.end - range.start)?;
-        self.zero.insert(range);
-        Ok(())
-    }
-
     /// Copies in the kernel. Returns how many bytes it managed; the rest must go through memory, which also finds out
     /// which side an error belongs to.
-    fn copy_in_kernel(
-        &self,
-        src: &File,
-        src_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<u64, CopyError> {
+    fn copy_in_kernel(&self, src: &File, src_offset: u64, offset: u64, len: u64) -> Result<u64, CopyError> {
         let (mut from, mut to) = (src_offset, self.base + offset);
         let mut done = 0;
         while done < len {
             let step = (len - done).min(1 << 30) as usize;
-            match rustix::fs::copy_file_range(src, Some(&mut from), &self.file, Some(&mut to), step)
-            {
+            match rustix::fs::copy_file_range(src, Some(&mut from), &self.file, Some(&mut to), step) {
                 Ok(0) => break,
                 Ok(n) => done += n as u64,
                 Err(Errno::INTR) => {}
                 Err(Errno::NOSPC) => {
-                    return Err(DeviceError::NoSpace {
-                        offset: offset + done,
-                    }
-                    .into());
+                    return Err(DeviceError::NoSpace { offset: offset + done }.into());
                 }
                 Err(_) => break,
             }
@@ -404,22 +216,16 @@ impl BlockDevice for FileDevice {
     }
 
     fn geometry(&self) -> Geometry {
-        Geometry {
-            len: self.len,
-            logical_sector_size: self.sector,
-            read_only: !self.write,
-        }
+        Geometry { len: self.len, logical_sector_size: self.sector, read_only: !self.write }
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DeviceError> {
         let len = buf.len() as u64;
         check_range(offset, len, self.len)?;
-        self.file
-            .read_exact_at(buf, self.base + offset)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => DeviceError::Shrunk { offset, len },
-                _ => DeviceError::from_io("read", offset, len, source),
-            })
+        self.file.read_exact_at(buf, self.base + offset).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => DeviceError::Shrunk { offset, len },
+            _ => DeviceError::from_io("read", offset, len, source),
+        })
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
@@ -463,11 +269,7 @@ impl BlockDevice for FileDevice {
             if !self.punch(inner.clone())? {
                 if self.is_block && !inner.is_empty() {
                     // A refusal changes nothing, so there is nothing to report.
-                    let _ = sys::block_discard(
-                        &self.file,
-                        self.base + inner.start,
-                        inner.end - inner.start,
-                    );
+                    let _ = sys::block_discard(&self.file, self.base + inner.start, inner.end - inner.start);
                 }
                 all_zero = false;
             }
@@ -486,14 +288,8 @@ impl BlockDevice for FileDevice {
             let Some(unknown) = self.zero.next_unknown(at..self.len) else {
                 return Ok(None);
             };
-            let fail = |e: Errno| {
-                DeviceError::from_io(
-                    "find data",
-                    unknown.start,
-                    unknown.end - unknown.start,
-                    e.into(),
-                )
-            };
+            let fail =
+                |e: Errno| DeviceError::from_io("find data", unknown.start, unknown.end - unknown.start, e.into());
             let data = match seek(&self.file, SeekFrom::Data(self.base + unknown.start)) {
                 Ok(found) => found.saturating_sub(self.base),
                 // No data after this point.
@@ -517,32 +313,18 @@ impl BlockDevice for FileDevice {
         Ok(None)
     }
 
-    fn copy_from_file(
-        &self,
-        src: &File,
-        src_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), CopyError> {
+    fn copy_from_file(&self, src: &File, src_offset: u64, offset: u64, len: u64) -> Result<(), CopyError> {
         self.check_write(offset, len)?;
         self.zero.remove(offset..offset + len);
         let done = self.copy_in_kernel(src, src_offset, offset, len)?;
-        copy_through_memory(
-            self,
-            src,
-            src_offset.saturating_add(done),
-            offset + done,
-            len - done,
-        )
+        copy_through_memory(self, src, src_offset.saturating_add(done), offset + done, len - done)
     }
 
     fn flush(&self) -> Result<(), DeviceError> {
         if !self.write {
             return Ok(());
         }
-        self.file
-            .sync_data()
-            .map_err(|source| DeviceError::from_io("flush", 0, self.len, source))
+        self.file.sync_data().map_err(|source| DeviceError::from_io("flush", 0, self.len, source))
     }
 
     fn start_writeback(&self, offset: u64, len: u64) {

@@ -9,16 +9,27 @@
 
 pub mod block;
 pub mod error;
+pub mod fault;
 pub mod file;
 pub mod lock;
+pub mod mapped;
 pub mod memory;
+pub mod new_file;
+pub mod overlay;
 pub mod range_set;
 mod sys;
+pub mod undo;
 pub mod zero_map;
 
 pub use block::{BlockDevice, Geometry, check_range};
 pub use error::{CopyError, DeviceError, InUse, OpenError};
+pub use fault::{Counts, FaultInjector, FaultPlan};
 pub use file::{FileDevice, FileOptions};
+pub use lock::in_use;
+pub use mapped::MappedDevice;
 pub use memory::MemoryDevice;
+pub use new_file::{Existing, NewFile};
+pub use overlay::{Change, Overlay};
 pub use range_set::RangeSet;
+pub use undo::{UndoDevice, UndoError, UndoOptions, apply_undo};
 pub use zero_map::ZeroMap;

@@ -33,22 +33,26 @@ pub fn lock_shared(file: &File, path: &Path) -> Result<(), OpenError> {
 }
 
 fn lock(file: &File, path: &Path, operation: FlockOperation) -> Result<(), OpenError> {
-    match flock(file, operation) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => {
-            let pid = file
-                .metadata()
-                .ok()
-                .and_then(|meta| lock_holder(meta.dev(), meta.ino()));
-            Err(OpenError::InUse {
-                path: path.to_owned(),
-                how: InUse::Locked { pid },
-            })
+    let mut result = flock(file, operation);
+    if result == Err(Errno::WOULDBLOCK) {
+        let holders = file.metadata().map(|meta| lock_holders(&meta)).unwrap_or_default();
+        // udev locks a block device that has just appeared for the moment in which it looks at it. That is worth waiting for.
+        if operation != FlockOperation::NonBlockingLockExclusive || holders.is_empty() || !holders.iter().all(is_udev) {
+            let how = InUse::Locked { pid: holders.first().copied() };
+            return Err(OpenError::InUse { path: path.to_owned(), how });
         }
+        result = rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive));
+    }
+    match result {
         // Some network file systems have no flock. Nothing can be known then, and nothing is refused.
-        Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(errno) => Err(OpenError::from_io(path, "lock", errno.into())),
     }
+}
+
+/// Whether a process is a worker of udev, by its name.
+fn is_udev(pid: &u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.contains("udev"))
 }
 
 /// Who uses the image at `path`, if anybody does. `None` also when the kernel does not tell (no `/proc`, no `/sys`) or
@@ -84,11 +88,7 @@ fn mount_point(mountinfo: &[u8], rdev: u64) -> Option<PathBuf> {
     mountinfo.split(|b| *b == b'\n').find_map(|line| {
         // proc(5): mount id, parent id, major:minor, root, mount point, ...
         let mut fields = line.split(|b| *b == b' ');
-        if fields.nth(2)? == number.as_bytes() {
-            Some(unescape(fields.nth(1)?))
-        } else {
-            None
-        }
+        if fields.nth(2)? == number.as_bytes() { Some(unescape(fields.nth(1)?)) } else { None }
     })
 }
 
@@ -118,18 +118,10 @@ fn behind_loop(dev: u64, ino: u64) -> Option<InUse> {
         .filter(|name| name.starts_with("loop"))
         .collect();
     names.sort();
-    names
-        .into_iter()
-        .find(|name| is_backing_file(name, dev, ino))
-        .map(|device| {
-            let rdev = fs::metadata(Path::new("/dev").join(&device))
-                .ok()
-                .map(|meta| meta.rdev());
-            InUse::Loop {
-                mounted_at: rdev.and_then(mounted_at),
-                device,
-            }
-        })
+    names.into_iter().find(|name| is_backing_file(name, dev, ino)).map(|device| {
+        let rdev = fs::metadata(Path::new("/dev").join(&device)).ok().map(|meta| meta.rdev());
+        InUse::Loop { mounted_at: rdev.and_then(mounted_at), device }
+    })
 }
 
 fn is_backing_file(loop_name: &str, dev: u64, ino: u64) -> bool {
@@ -151,22 +143,20 @@ fn is_backing_file(loop_name: &str, dev: u64, ino: u64) -> bool {
 fn same_file(printed: &[u8], dev: u64, ino: u64) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let is = |bytes: &[u8]| {
-        fs::metadata(std::ffi::OsStr::from_bytes(bytes))
-            .is_ok_and(|meta| meta.dev() == dev && meta.ino() == ino)
+        fs::metadata(std::ffi::OsStr::from_bytes(bytes)).is_ok_and(|meta| meta.dev() == dev && meta.ino() == ino)
     };
     is(printed) || printed.strip_suffix(b" (deleted)").is_some_and(is)
 }
 
 /// Whether the file or block device is listed in `/proc/swaps`.
 fn is_swap(meta: &fs::Metadata) -> bool {
-    let Ok(swaps) = fs::read("/proc/swaps") else {
-        return false;
-    };
+    fs::read("/proc/swaps").is_ok_and(|swaps| is_swap_in(&swaps, meta))
+}
+
+fn is_swap_in(swaps: &[u8], meta: &fs::Metadata) -> bool {
+    // The first line is a heading; then one line each, the path first.
     swaps.split(|b| *b == b'\n').skip(1).any(|line| {
-        let name = line
-            .split(|b| *b == b' ' || *b == b'\t')
-            .next()
-            .unwrap_or_default();
+        let name = line.split(|b| *b == b' ' || *b == b'\t').next().unwrap_or_default();
         fs::metadata(unescape(name)).is_ok_and(|other| {
             if meta.file_type().is_block_device() {
                 other.file_type().is_block_device() && other.rdev() == meta.rdev()
@@ -179,10 +169,7 @@ fn is_swap(meta: &fs::Metadata) -> bool {
 
 /// Whether the kernel refuses an exclusive open of the block device.
 fn is_claimed(path: &Path) -> bool {
-    let exclusive = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::EXCL.bits() as i32)
-        .open(path);
+    let exclusive = OpenOptions::new().read(true).custom_flags(OFlags::EXCL.bits() as i32).open(path);
     exclusive.is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
 }
 
@@ -191,36 +178,30 @@ fn is_locked(path: &Path, meta: &fs::Metadata) -> Option<InUse> {
     if !meta.file_type().is_file() && !meta.file_type().is_block_device() {
         return None;
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits() as i32)
-        .open(path)
-        .ok()?;
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).ok()?;
     match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(Errno::WOULDBLOCK) => Some(InUse::Locked {
-            pid: lock_holder(meta.dev(), meta.ino()),
-        }),
+        Err(Errno::WOULDBLOCK) => Some(InUse::Locked { pid: lock_holders(meta).first().copied() }),
         _ => None,
     }
 }
 
-/// The process that holds a `flock` on the file.
-fn lock_holder(dev: u64, ino: u64) -> Option<u32> {
-    holder_in(&fs::read_to_string("/proc/locks").ok()?, dev, ino)
+/// The processes that hold a `flock` on the file.
+fn lock_holders(meta: &fs::Metadata) -> Vec<u32> {
+    fs::read_to_string("/proc/locks").map(|locks| holders_in(&locks, meta.dev(), meta.ino())).unwrap_or_default()
 }
 
-fn holder_in(locks: &str, dev: u64, ino: u64) -> Option<u32> {
-    // proc(5): `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, numbers of the device in hexadecimal.
+fn holders_in(locks: &str, dev: u64, ino: u64) -> Vec<u32> {
+    // proc(5): `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, numbers of the device in hexadecimal. Who waits has an
+    // arrow before the kind. A process that cannot be seen from here has number 0.
     let place = format!("{:02x}:{:02x}:{ino}", major(dev), minor(dev));
-    locks.lines().find_map(|line| {
+    let holder = |line: &str| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         match fields.as_slice() {
-            [_, "FLOCK", _, _, pid, at, ..] if *at == place => {
-                pid.parse().ok().filter(|pid| *pid != 0)
-            }
+            [_, "FLOCK", _, _, pid, at, ..] if *at == place => pid.parse().ok().filter(|pid| *pid != 0),
             _ => None,
         }
-    })
+    };
+    locks.lines().filter_map(holder).collect()
 }
 
 #[cfg(test)]
@@ -232,10 +213,7 @@ mod tests {
     fn mount_points_are_found_by_device_number_and_unescaped() {
         let text = b"22 1 254:0 / / rw,relatime - ext4 /dev/root rw\n\
                      30 22 7:3 / /mnt/with\\040blank\\134 rw - ext4 /dev/loop3 rw\n";
-        assert_eq!(
-            mount_point(text, makedev(7, 3)),
-            Some("/mnt/with blank\\".into())
-        );
+        assert_eq!(mount_point(text, makedev(7, 3)), Some("/mnt/with blank\\".into()));
         assert_eq!(mount_point(text, makedev(254, 0)), Some("/".into()));
         assert_eq!(mount_point(text, makedev(7, 4)), None);
         assert_eq!(mount_point(b"junk\n\n1 2", makedev(7, 4)), None);
@@ -250,9 +228,21 @@ mod tests {
     #[test]
     fn lock_holders_are_parsed() {
         let text = "1: POSIX  ADVISORY  READ 5 fe:00:99 128 128\n2: FLOCK  ADVISORY  WRITE 1234 fe:00:99 0 EOF\n\
-                    2: -> FLOCK ADVISORY WRITE 8 fe:00:99 0 EOF\n";
-        assert_eq!(holder_in(text, makedev(0xfe, 0), 99), Some(1234));
-        assert_eq!(holder_in(text, makedev(0xfe, 1), 99), None);
+                    2: -> FLOCK ADVISORY WRITE 8 fe:00:99 0 EOF\n3: FLOCK  ADVISORY  READ 9 fe:00:99 0 EOF\n";
+        assert_eq!(holders_in(text, makedev(0xfe, 0), 99), [1234, 9]);
+        assert_eq!(holders_in(text, makedev(0xfe, 1), 99), []);
+    }
+
+    #[test]
+    fn swap_files_are_found_by_their_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let (swap, other) = (dir.path().join("swap file"), dir.path().join("other"));
+        fs::write(&swap, b"x").unwrap();
+        fs::write(&other, b"x").unwrap();
+        let printed = swap.display().to_string().replace(' ', "\\040");
+        let text = format!("Filename Type Size Used Priority\n{printed} file 1 0 -2\n/gone file 1 0 -3\n");
+        assert!(is_swap_in(text.as_bytes(), &fs::metadata(&swap).unwrap()));
+        assert!(!is_swap_in(text.as_bytes(), &fs::metadata(&other).unwrap()));
     }
 
     #[test]

@@ -29,10 +29,7 @@ impl MemoryDevice {
     /// A device of `len` bytes that all read as zero.
     #[must_use]
     pub fn new(len: u64) -> Self {
-        Self {
-            len,
-            shards: Default::default(),
-        }
+        Self { len, shards: Default::default() }
     }
 
     /// A device with this content.
@@ -43,9 +40,7 @@ impl MemoryDevice {
             if chunk.iter().any(|b| *b != 0) {
                 let mut page = Arc::new([0; PAGE]);
                 Arc::make_mut(&mut page)[..chunk.len()].copy_from_slice(chunk);
-                let shard = device.shards[shard_of(number)]
-                    .get_mut()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let shard = device.shards[shard_of(number)].get_mut().unwrap_or_else(PoisonError::into_inner);
                 shard.insert(number, page);
             }
         }
@@ -72,19 +67,13 @@ impl MemoryDevice {
     /// Writes that run at the same time are in it or not, page by page.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        Self {
-            len: self.len,
-            shards: std::array::from_fn(|i| RwLock::new(read(&self.shards[i]).clone())),
-        }
+        Self { len: self.len, shards: std::array::from_fn(|i| RwLock::new(read(&self.shards[i]).clone())) }
     }
 
     /// How many bytes of memory the content takes.
     #[must_use]
     pub fn memory_used(&self) -> u64 {
-        self.shards
-            .iter()
-            .map(|s| (read(s).len() * PAGE) as u64)
-            .sum()
+        self.shards.iter().map(|s| (read(s).len() * PAGE) as u64).sum()
     }
 
     /// Calls `each` for every part of the range that lies in one page: the page's number, the bytes inside the page, and
@@ -126,11 +115,7 @@ impl BlockDevice for MemoryDevice {
     }
 
     fn geometry(&self) -> Geometry {
-        Geometry {
-            len: self.len,
-            logical_sector_size: 512,
-            read_only: false,
-        }
+        Geometry { len: self.len, logical_sector_size: 512, read_only: false }
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DeviceError> {
@@ -165,10 +150,7 @@ impl BlockDevice for MemoryDevice {
         let (first, last) = (offset / PAGE as u64, (end - 1) / PAGE as u64);
         for shard in &self.shards {
             let mut shard = write(shard);
-            let present: Vec<u64> = shard
-                .range(first..=last)
-                .map(|(number, _)| *number)
-                .collect();
+            let present: Vec<u64> = shard.range(first..=last).map(|(number, _)| *number).collect();
             for number in present {
                 let start = number * PAGE as u64;
                 // The last page of a device may be short: whole is what the device has of it.
@@ -200,9 +182,7 @@ impl BlockDevice for MemoryDevice {
         if first == last {
             return !read(&self.shards[shard_of(first)]).contains_key(&first);
         }
-        self.shards
-            .iter()
-            .all(|shard| read(shard).range(first..=last).next().is_none())
+        self.shards.iter().all(|shard| read(shard).range(first..=last).next().is_none())
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>, DeviceError> {
@@ -210,20 +190,14 @@ impl BlockDevice for MemoryDevice {
             return Ok(None);
         }
         let first = offset / PAGE as u64;
-        let next = self
-            .shards
-            .iter()
-            .filter_map(|shard| read(shard).range(first..).next().map(|(n, _)| *n))
-            .min();
+        let next = self.shards.iter().filter_map(|shard| read(shard).range(first..).next().map(|(n, _)| *n)).min();
         let Some(start) = next else { return Ok(None) };
         let mut end = start + 1;
         while read(&self.shards[shard_of(end)]).contains_key(&end) {
             end += 1;
         }
         let page = PAGE as u64;
-        Ok(Some(
-            offset.max(start * page)..end.saturating_mul(page).min(self.len),
-        ))
+        Ok(Some(offset.max(start * page)..end.saturating_mul(page).min(self.len)))
     }
 
     fn flush(&self) -> Result<(), DeviceError> {
@@ -247,10 +221,7 @@ mod tests {
         let data = device.next_data(0).unwrap().unwrap();
         assert_eq!(data, (15 << 40) - PAGE as u64..15 << 40);
         assert!(device.discard(0, 15 << 40).unwrap());
-        assert_eq!(
-            (device.memory_used(), device.next_data(0).unwrap()),
-            (0, None)
-        );
+        assert_eq!((device.memory_used(), device.next_data(0).unwrap()), (0, None));
         assert!(device.write_at((15 << 40) - 2, b"end").is_err());
     }
 
@@ -272,9 +243,6 @@ mod tests {
         let device = MemoryDevice::from_bytes(&bytes);
         assert_eq!(device.memory_used(), PAGE as u64);
         assert_eq!(device.to_vec(), bytes);
-        assert_eq!(
-            device.next_data(0).unwrap(),
-            Some(3 * PAGE as u64..4 * PAGE as u64)
-        );
+        assert_eq!(device.next_data(0).unwrap(), Some(3 * PAGE as u64..4 * PAGE as u64));
     }
 }

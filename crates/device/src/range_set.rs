@@ -16,9 +16,7 @@ impl RangeSet {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            ranges: BTreeMap::new(),
-        }
+        Self { ranges: BTreeMap::new() }
     }
 
     /// Whether nothing is in it.
@@ -100,23 +98,13 @@ impl RangeSet {
     /// Whether the whole range is in the set. The empty range is.
     #[must_use]
     pub fn contains(&self, range: Range<u64>) -> bool {
-        range.is_empty()
-            || self
-                .ranges
-                .range(..=range.start)
-                .next_back()
-                .is_some_and(|(_, &end)| end >= range.end)
+        range.is_empty() || self.ranges.range(..=range.start).next_back().is_some_and(|(_, &end)| end >= range.end)
     }
 
     /// Whether any number of the range is in the set.
     #[must_use]
     pub fn overlaps(&self, range: Range<u64>) -> bool {
-        !range.is_empty()
-            && self
-                .ranges
-                .range(..range.end)
-                .next_back()
-                .is_some_and(|(_, &end)| end > range.start)
+        !range.is_empty() && self.ranges.range(..range.end).next_back().is_some_and(|(_, &end)| end > range.start)
     }
 
     /// The first part of `within` that is in the set.
@@ -144,11 +132,7 @@ impl RangeSet {
         if start >= within.end {
             return None;
         }
-        let end = self
-            .ranges
-            .range(start..within.end)
-            .next()
-            .map_or(within.end, |(&next, _)| next);
+        let end = self.ranges.range(start..within.end).next().map_or(within.end, |(&next, _)| next);
         Some(start..end)
     }
 

@@ -106,17 +106,10 @@ mod tests {
         std::thread::scope(|scope| {
             for worker in 0..4u64 {
                 let map = &map;
-                scope.spawn(move || {
-                    (0..1024)
-                        .filter(|n| n % 4 == worker)
-                        .for_each(|n| map.remove(n * 4..n * 4 + 2))
-                });
+                scope.spawn(move || (0..1024).filter(|n| n % 4 == worker).for_each(|n| map.remove(n * 4..n * 4 + 2)));
             }
         });
         assert_eq!(map.total(), 2048);
-        assert!(
-            (0..1024)
-                .all(|n| map.contains(n * 4 + 2..n * 4 + 4) && !map.contains(n * 4..n * 4 + 1))
-        );
+        assert!((0..1024).all(|n| map.contains(n * 4 + 2..n * 4 + 4) && !map.contains(n * 4..n * 4 + 1)));
     }
 }

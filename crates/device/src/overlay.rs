@@ -1,0 +1,357 @@
+//! Changes kept in memory above a device that stays as it is: dry runs, repair rounds, states after a crash.
+//!
+//! Invariant: a page is in `pages`, or in `zeroed`, or unchanged; never in two of them. Pages are whole: what a write did
+//! not cover was copied from below.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::block::{BlockDevice, COPY_BUFFER, Geometry, check_range};
+use crate::error::DeviceError;
+use crate::range_set::RangeSet;
+
+/// The unit of change.
+const PAGE: u64 = 4096;
+
+/// A range that an overlay changes, in whole pages (the last of a device may be shorter).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The bytes.
+    pub range: Range<u64>,
+    /// Whether they were made zero as a whole, and take no memory.
+    pub zeroed: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    /// Numbers of pages that read as zero.
+    zeroed: RangeSet,
+}
+
+/// A device whose changes stay in memory.
+#[derive(Debug)]
+pub struct Overlay<D> {
+    base: D,
+    len: u64,
+    state: RwLock<State>,
+}
+
+impl<D: BlockDevice> Overlay<D> {
+    /// An overlay without changes.
+    pub fn new(base: D) -> Self {
+        Self { len: base.len(), base, state: RwLock::default() }
+    }
+
+    /// The device below.
+    pub fn base(&self) -> &D {
+        &self.base
+    }
+
+    /// Gives the device below back; the changes are forgotten.
+    pub fn into_base(self) -> D {
+        self.base
+    }
+
+    /// Whether nothing has been written.
+    pub fn is_unchanged(&self) -> bool {
+        let state = self.state();
+        state.pages.is_empty() && state.zeroed.is_empty()
+    }
+
+    /// Forgets every change.
+    pub fn forget(&self) {
+        *self.state_mut() = State::default();
+    }
+
+    /// What has been written, ascending; neighbours of one kind are one change.
+    pub fn changes(&self) -> Vec<Change> {
+        let state = self.state();
+        let written: RangeSet = state.pages.keys().map(|p| *p..p + 1).collect();
+        let mut changes: Vec<Change> = written
+            .iter()
+            .map(|pages| (pages, false))
+            .chain(state.zeroed.iter().map(|pages| (pages, true)))
+            .map(|(pages, zeroed)| Change { range: self.bytes(pages), zeroed })
+            .collect();
+        changes.sort_by_key(|change| change.range.start);
+        changes
+    }
+
+    /// Writes every change into `target`, ascending, in transfers of up to 1 MiB. Does not flush.
+    ///
+    /// # Errors
+    /// The target's. It then has a part of the changes.
+    pub fn apply_to(&self, target: &dyn BlockDevice) -> Result<(), DeviceError> {
+        let mut buf = Vec::new();
+        for Change { range, zeroed } in self.changes() {
+            if zeroed {
+                target.write_zeroes(range.start, range.end - range.start)?;
+                continue;
+            }
+            let mut at = range.start;
+            while at < range.end {
+                buf.resize((range.end - at).min(COPY_BUFFER as u64) as usize, 0);
+                self.read_at(at, &mut buf)?;
+                target.write_at(at, &buf)?;
+                at += buf.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        // Every step leaves whole pages, so a panic elsewhere is no reason to distrust them.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bytes(&self, pages: Range<u64>) -> Range<u64> {
+        pages.start * PAGE..pages.end.saturating_mul(PAGE).min(self.len)
+    }
+
+    /// Calls `each` with the page number and the bytes of every part of the range that lies in one page.
+    fn by_page(
+        range: Range<u64>,
+        mut each: impl FnMut(u64, Range<u64>) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let mut at = range.start;
+        while at < range.end {
+            let page = at / PAGE;
+            let end = (page + 1).saturating_mul(PAGE).min(range.end);
+            each(page, at..end)?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Changes a part of one page.
+    fn change_page(
+        &self,
+        state: &mut State,
+        page: u64,
+        part: &Range<u64>,
+        change: impl FnOnce(&mut [u8]),
+    ) -> Result<(), DeviceError> {
+        let whole = self.bytes(page..page + 1);
+        let inside = (part.start - whole.start) as usize..(part.end - whole.start) as usize;
+        if let Some(content) = state.pages.get_mut(&page) {
+            change(&mut content[inside]);
+            return Ok(());
+        }
+        let mut content = Box::new([0; PAGE as usize]);
+        if *part != whole && !state.zeroed.contains(page..page + 1) {
+            self.base.read_at(whole.start, &mut content[..(whole.end - whole.start) as usize])?;
+        }
+        change(&mut content[inside]);
+        state.zeroed.remove(page..page + 1);
+        state.pages.insert(page, content);
+        Ok(())
+    }
+}
+
+impl State {
+    /// The stretch of pages from `page` on, before `end`, of which no content is kept here.
+    fn gap(&self, page: u64, end: u64) -> Range<u64> {
+        let next = self.pages.range(page..end).next().map_or(end, |(n, _)| *n);
+        page..next
+    }
+}
+
+impl<D: BlockDevice> BlockDevice for Overlay<D> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn geometry(&self) -> Geometry {
+        Geometry { read_only: false, ..self.base.geometry() }
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DeviceError> {
+        check_range(offset, buf.len() as u64, self.len)?;
+        let end = offset + buf.len() as u64;
+        let state = self.state();
+        let mut at = offset;
+        while at < end {
+            let page = at / PAGE;
+            let from = (at - offset) as usize;
+            if let Some(content) = state.pages.get(&page) {
+                let inside = (at % PAGE) as usize;
+                let n = ((PAGE as usize) - inside).min(buf.len() - from);
+                buf[from..from + n].copy_from_slice(&content[inside..inside + n]);
+                at += n as u64;
+                continue;
+            }
+            let gap = state.gap(page, end.div_ceil(PAGE));
+            let (zero, run) = match state.zeroed.next_in(gap.clone()) {
+                Some(zeroed) if zeroed.start == page => (true, zeroed),
+                Some(zeroed) => (false, page..zeroed.start),
+                None => (false, gap),
+            };
+            let stop = run.end.saturating_mul(PAGE).min(end);
+            let part = &mut buf[from..(stop - offset) as usize];
+            if zero {
+                part.fill(0);
+            } else {
+                self.base.read_at(at, part)?;
+            }
+            at = stop;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        check_range(offset, data.len() as u64, self.len)?;
+        let mut state = self.state_mut();
+        Self::by_page(offset..offset + data.len() as u64, |page, part| {
+            let source = &data[(part.start - offset) as usize..(part.end - offset) as usize];
+            self.change_page(&mut state, page, &part, |bytes| bytes.copy_from_slice(source))
+        })
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), DeviceError> {
+        check_range(offset, len, self.len)?;
+        let (mut at, end) = (offset, offset + len);
+        let mut state = self.state_mut();
+        while at < end {
+            let page = at / PAGE;
+            let whole_end = if end == self.len { end.div_ceil(PAGE) } else { end / PAGE };
+            if at.is_multiple_of(PAGE) && page < whole_end {
+                let below = self.bytes(page..whole_end);
+                state.pages.extract_if(page..whole_end, |_, _| true).for_each(drop);
+                if self.base.known_zero(below.start, below.end - below.start) {
+                    state.zeroed.remove(page..whole_end);
+                } else {
+                    state.zeroed.insert(page..whole_end);
+                }
+                at = below.end;
+                continue;
+            }
+            let part = at..(page + 1).saturating_mul(PAGE).min(end);
+            let is_zero = !state.pages.contains_key(&page)
+                && (state.zeroed.contains(page..page + 1) || self.base.known_zero(part.start, part.end - part.start));
+            if !is_zero {
+                self.change_page(&mut state, page, &part, |bytes| bytes.fill(0))?;
+            }
+            at = part.end;
+        }
+        Ok(())
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, DeviceError> {
+        self.write_zeroes(offset, len).map(|()| true)
+    }
+
+    fn known_zero(&self, offset: u64, len: u64) -> bool {
+        if check_range(offset, len, self.len).is_err() {
+            return false;
+        }
+        let end = offset + len;
+        let pages = offset / PAGE..end.div_ceil(PAGE);
+        let state = self.state();
+        len == 0
+            || state.pages.range(pages.clone()).next().is_none()
+                && state.zeroed.gaps(pages).all(|gap| {
+                    let (start, end) = ((gap.start * PAGE).max(offset), gap.end.saturating_mul(PAGE).min(end));
+                    self.base.known_zero(start, end - start)
+                })
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>, DeviceError> {
+        let state = self.state();
+        let all = self.len.div_ceil(PAGE);
+        let mut at = offset;
+        while at < self.len {
+            let page = at / PAGE;
+            if state.pages.contains_key(&page) {
+                let run = (page + 1..all).find(|p| !state.pages.contains_key(p)).unwrap_or(all);
+                return Ok(Some(at..self.bytes(page..run).end));
+            }
+            let gap = state.gap(page, all);
+            let below = match state.zeroed.next_in(gap.clone()) {
+                Some(zeroed) if zeroed.start == page => {
+                    at = self.bytes(zeroed).end;
+                    continue;
+                }
+                Some(zeroed) => page..zeroed.start,
+                None => gap,
+            };
+            let stop = self.bytes(below).end;
+            match self.base.next_data(at)? {
+                Some(data) if data.start < stop => {
+                    return Ok(Some(data.start.max(at)..data.end.min(stop)));
+                }
+                _ => at = stop,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Nothing of an overlay is durable, so there is nothing to do.
+    fn flush(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryDevice;
+
+    #[test]
+    fn the_base_stays_and_changes_are_listed() {
+        let base = MemoryDevice::from_bytes(&[7; 30_000]);
+        let overlay = Overlay::new(&base);
+        assert!(overlay.is_unchanged());
+        overlay.write_at(4000, &[1; 200]).unwrap();
+        overlay.write_zeroes(12_288, 8192).unwrap();
+        overlay.write_zeroes(20_480, 5).unwrap();
+        let mut expected = vec![7; 30_000];
+        expected[4000..4200].fill(1);
+        expected[12_288..20_485].fill(0);
+        let mut now = vec![9; 30_000];
+        overlay.read_at(0, &mut now).unwrap();
+        assert_eq!(now, expected);
+        assert!(base.to_vec().iter().all(|b| *b == 7));
+        assert_eq!(
+            overlay.changes(),
+            [
+                Change { range: 0..8192, zeroed: false },
+                Change { range: 12_288..20_480, zeroed: true },
+                Change { range: 20_480..24_576, zeroed: false },
+            ]
+        );
+        overlay.apply_to(&base).unwrap();
+        assert_eq!(base.to_vec(), expected);
+        overlay.forget();
+        assert!(overlay.is_unchanged() && overlay.changes().is_empty());
+    }
+
+    #[test]
+    fn the_short_last_page_is_a_whole_page() {
+        let base = MemoryDevice::from_bytes(&[7; 5000]);
+        let overlay = Overlay::new(&base);
+        overlay.write_zeroes(4096, 904).unwrap();
+        assert_eq!(overlay.changes(), [Change { range: 4096..5000, zeroed: true }]);
+        assert!(overlay.known_zero(4096, 904) && !overlay.known_zero(4095, 2));
+        overlay.write_at(4999, b"x").unwrap();
+        assert_eq!(overlay.changes(), [Change { range: 4096..5000, zeroed: false }]);
+        let mut tail = [9; 3];
+        overlay.read_at(4997, &mut tail).unwrap();
+        assert_eq!(&tail, b"\0\0x");
+    }
+
+    #[test]
+    fn zeroing_what_is_zero_below_is_no_change() {
+        let overlay = Overlay::new(MemoryDevice::new(15 << 40));
+        overlay.write_zeroes(1, (15 << 40) - 2).unwrap();
+        assert!(overlay.is_unchanged());
+        overlay.write_at(1 << 40, b"x").unwrap();
+        assert_eq!(overlay.next_data(0).unwrap(), Some(1 << 40..(1 << 40) + 4096));
+        assert!(overlay.known_zero(0, 1 << 40) && !overlay.known_zero(0, (1 << 40) + 1));
+    }
+}
