@@ -1,2 +1,55 @@
-//! xtask
-fn main() {}
+//! The project's chores: what a fresh machine needs, the tests, the speed table, the quick start.
+//!
+//! Run as `cargo xtask CHORE`. It knows the workspace and how to call cargo; it must never know a file system: where the
+//! bench needs a number of ext4's geometry, the computation stands beside it.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod ci;
+mod lint;
+mod process;
+mod quickstart;
+mod setup;
+mod test;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "daxkit's chores", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Build the tools and run the main job on a small tree, end to end
+    Quickstart,
+    /// Run every test, or a part of them
+    Test(test::Args),
+    /// Bring what the tests need (as root), or say what is missing
+    Setup,
+    /// Check the formatting and run clippy, warnings as errors
+    Lint,
+    /// Measure against what a user would run instead
+    Bench(bench::Args),
+    /// Run what continuous integration runs
+    Ci,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let workspace = Workspace::find()?;
+    match cli.chore {
+        Chore::Quickstart => quickstart::run(&workspace),
+        Chore::Test(args) => test::run(&workspace, &args),
+        Chore::Setup => setup::run(),
+        Chore::Lint => lint::run(&workspace),
+        Chore::Bench(args) => bench::run(&workspace, &args),
+        Chore::Ci => ci::run(&workspace),
+    }
+}

@@ -1,0 +1,99 @@
+//! `cargo xtask bench`: what daxkit costs beside what a user would run instead.
+//!
+//! The rules that make a number worth printing: runs of both sides alternate, and who goes first does too; everything is
+//! durable when the clock stops, on both sides alike; targets are removed and made outside the timed part; sources are in the
+//! page cache; medians are compared. Where it can be said what the work costs at the least (the floor), that is
+//! measured in the same rounds.
+
+mod floor;
+mod measure;
+mod report;
+mod rows;
+mod source;
+
+pub(crate) use source::Xorshift;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::workspace::{Profile, Workspace};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// One row only
+    row: Option<RowName>,
+    /// Print JSON instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Rounds; each runs every side once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Where sources and images are put; it decides which disk is measured [default: bench in the target directory]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Measure peak memory on a million files too (5 GB of disk, a few minutes)
+    #[arg(long)]
+    large: bool,
+    /// Measure this dax-mkfs instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    mkfs: Option<PathBuf>,
+}
+
+/// The rows of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowName {
+    /// An empty image of 15 TiB, sparse
+    #[value(name = "empty-15t")]
+    Empty15T,
+    /// 50,000 files of 0 to 9 kB
+    #[value(name = "files-50k")]
+    Files50K,
+    /// One file of 2 GiB
+    #[value(name = "file-2g")]
+    File2G,
+    /// Peak memory
+    #[value(name = "memory")]
+    Memory,
+}
+
+/// Where a bench works, and with what.
+#[derive(Debug)]
+struct Bench {
+    dir: PathBuf,
+    mkfs: PathBuf,
+    runs: u32,
+}
+
+/// Measures the rows that are asked for.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let mkfs = match &args.mkfs {
+        Some(program) => program.clone(),
+        None => workspace.build_tools(Profile::Release)?.join("dax-mkfs"),
+    };
+    let dir = args.dir.clone().unwrap_or_else(|| workspace.target.join("bench"));
+    std::fs::create_dir_all(&dir)?;
+    let bench = Bench { dir, mkfs, runs: args.runs };
+    let wanted = |row| args.row.is_none_or(|only| only == row);
+    let mut rows = Vec::new();
+    if wanted(RowName::Empty15T) {
+        rows.push(rows::empty_15t(&bench)?);
+    }
+    if wanted(RowName::Files50K) {
+        rows.push(rows::files_50k(&bench)?);
+    }
+    if wanted(RowName::File2G) {
+        rows.push(rows::file_2g(&bench)?);
+    }
+    if wanted(RowName::Memory) {
+        rows.extend(rows::memory(&bench, args.large)?);
+    }
+    let report = report::Report::new(bench.runs, rows);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! What the tests need from the machine beside Rust, and the Debian packages that bring it.
+//!
+//! Everything here is an oracle (e2fsprogs, the kernel's mount) or makes sources that an oracle can be asked about.
+
+use anyhow::{Result, bail};
+
+use crate::process;
+
+/// A program and the Debian package that has it.
+const NEEDED: [(&str, &str); 24] = [
+    ("cc", "gcc"),
+    ("mke2fs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
+    ("dumpe2fs", "e2fsprogs"),
+    ("tune2fs", "e2fsprogs"),
+    ("resize2fs", "e2fsprogs"),
+    ("e2undo", "e2fsprogs"),
+    ("chattr", "e2fsprogs"),
+    ("lsattr", "e2fsprogs"),
+    ("filefrag", "e2fsprogs"),
+    ("mount", "mount"),
+    ("umount", "mount"),
+    ("losetup", "mount"),
+    ("blkid", "util-linux"),
+    ("getfattr", "attr"),
+    ("setfattr", "attr"),
+    ("getfacl", "acl"),
+    ("setfacl", "acl"),
+    ("getcap", "libcap2-bin"),
+    ("setcap", "libcap2-bin"),
+    ("bsdtar", "libarchive-tools"),
+    ("cmp", "diffutils"),
+    ("git", "git"),
+];
+
+/// What the machine lacks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    programs: Vec<&'static str>,
+    packages: Vec<&'static str>,
+}
+
+impl Missing {
+    fn is_empty(&self) -> bool {
+        self.programs.is_empty()
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "missing {}; on Debian: apt-get install {}", self.programs.join(", "), self.packages.join(" "))
+    }
+}
+
+/// Looks for every program.
+pub(crate) fn missing() -> Missing {
+    missing_where(|program| process::find_program(program).is_some())
+}
+
+fn missing_where(installed: impl Fn(&str) -> bool) -> Missing {
+    let mut missing = Missing { programs: Vec::new(), packages: Vec::new() };
+    for (program, package) in NEEDED {
+        if !installed(program) {
+            missing.programs.push(program);
+            if !missing.packages.contains(&package) {
+                missing.packages.push(package);
+            }
+        }
+    }
+    missing
+}
+
+/// Installs what is missing when root on Debian.
+///
+/// # Errors
+/// Something is still missing; the message says what, and which packages have it.
+pub(crate) fn ensure() -> Result<()> {
+    let found = missing();
+    if found.is_empty() {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() || process::find_program("apt-get").is_none() {
+        bail!("{found}");
+    }
+    eprintln!("{found}");
+    let apt = || {
+        let mut apt = process::command("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "Acquire::Retries=3"]);
+        apt
+    };
+    process::run(apt().arg("update"))?;
+    process::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&found.packages))?;
+    let still = missing();
+    if !still.is_empty() {
+        bail!("after installing: {still}");
+    }
+    Ok(())
+}
+
+/// `cargo xtask setup`.
+pub(crate) fn run() -> Result<()> {
+    ensure()?;
+    println!("Everything the tests need is here: {} programs.", NEEDED.len());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_package_is_named_once() {
+        let found = missing_where(|program| !["mke2fs", "e2fsck", "setfacl"].contains(&program));
+        assert_eq!(found.to_string(), "missing mke2fs, e2fsck, setfacl; on Debian: apt-get install e2fsprogs acl");
+    }
+
+    #[test]
+    fn nothing_missing_is_empty() {
+        assert!(missing_where(|_| true).is_empty());
+    }
+}
