@@ -10,13 +10,13 @@ fn geometry(block_size: u32, offset: u64) -> PmdGeometry {
 }
 
 /// An extent of written blocks of 4 KiB.
-fn w(logical: u64, physical: u64, len: u64) -> FileExtent {
+const fn w(logical: u64, physical: u64, len: u64) -> FileExtent {
     FileExtent { logical, physical, len, written: true }
 }
 
 /// An extent of unwritten ones.
-fn u(logical: u64, physical: u64, len: u64) -> FileExtent {
-    FileExtent { written: false, ..w(logical, physical, len) }
+const fn u(logical: u64, physical: u64, len: u64) -> FileExtent {
+    FileExtent { logical, physical, len, written: false }
 }
 
 fn runs(offset: u64, size: u64, extents: &[FileExtent]) -> Vec<(u64, u64, WindowState)> {
@@ -26,9 +26,12 @@ fn runs(offset: u64, size: u64, extents: &[FileExtent]) -> Vec<(u64, u64, Window
 use FaultSize::{AsAllocated, Huge, HugeZero, Small};
 use WindowState::{Discontiguous, Hole, Mappable, Misaligned, Mixed, SplitExtents, Tail, Unwritten};
 
+/// Name, offset of the file system, extents, and what the first window is and gets.
+type Row = (&'static str, u64, &'static [FileExtent], WindowState, FaultSize, FaultSize);
+
 #[test]
 fn one_row_per_reason() {
-    let rows: &[(&str, u64, &[FileExtent], WindowState, FaultSize, FaultSize)] = &[
+    const ROWS: &[Row] = &[
         ("written and aligned", 0, &[w(0, W, W)], Mappable, Huge, Huge),
         ("longer than the window", 0, &[w(0, W, 3 * W)], Mappable, Huge, Huge),
         ("aligned by the offset", 4096, &[w(0, W - 1, W)], Mappable, Huge, Huge),
@@ -63,7 +66,7 @@ fn one_row_per_reason() {
         ("the same, misaligned", 0, &[w(0, 1, 100), w(100, 101, W)], Misaligned { by: 4096 }, Small, Small),
         ("the same, unwritten", 0, &[u(0, 1, 100), u(100, 101, W)], SplitExtents { at: 100 }, Small, Small),
     ];
-    for (name, offset, extents, state, read, write) in rows {
+    for (name, offset, extents, state, read, write) in ROWS {
         assert_eq!(runs(*offset, PMD_SIZE, extents), [(0, 1, *state)], "{name}");
         assert_eq!((state.read_fault(), state.write_fault()), (*read, *write), "{name}");
         assert_eq!(state.is_mappable(), *name == "longer than the window" || (*read, *write) == (Huge, Huge), "{name}");

@@ -105,24 +105,12 @@ impl TagFormat {
             // Only the lower half of the flags is ever looked at.
             let [_, _, hi, lo] = t.t_flags.get().to_be_bytes();
             let flags = TagFlags::from_bits_retain(u16::from_be_bytes([hi, lo]));
-            return Some((
-                self.join(t.t_blocknr, t.t_blocknr_high),
-                flags,
-                t.t_checksum.get(),
-            ));
+            return Some((self.join(t.t_blocknr, t.t_blocknr_high), flags, t.t_checksum.get()));
         }
         // A short tag ends before t_blocknr_high.
         let mut whole = BlockTag::zeroed();
-        whole
-            .as_mut_bytes()
-            .iter_mut()
-            .zip(bytes)
-            .for_each(|(d, s)| *d = *s);
-        let sum = if self.checksum == TagChecksum::V2 {
-            u32::from(whole.t_checksum.get())
-        } else {
-            0
-        };
+        whole.as_mut_bytes().iter_mut().zip(bytes).for_each(|(d, s)| *d = *s);
+        let sum = if self.checksum == TagChecksum::V2 { u32::from(whole.t_checksum.get()) } else { 0 };
         let flags = TagFlags::from_bits_retain(whole.t_flags.get());
         Some((self.join(whole.t_blocknr, whole.t_blocknr_high), flags, sum))
     }
@@ -146,27 +134,15 @@ impl TagFormat {
                 t_blocknr_high: hi.into(),
                 t_checksum: data_sum.into(),
             };
-            bytes
-                .iter_mut()
-                .zip(tag.as_bytes())
-                .for_each(|(d, s)| *d = *s);
+            bytes.iter_mut().zip(tag.as_bytes()).for_each(|(d, s)| *d = *s);
         } else {
             let tag = BlockTag {
                 t_blocknr: lo.into(),
-                t_checksum: self
-                    .stored_checksum(data_sum)
-                    .to_be_bytes()
-                    .last_chunk()
-                    .copied()
-                    .unwrap_or([0; 2])
-                    .into(),
+                t_checksum: self.stored_checksum(data_sum).to_be_bytes().last_chunk().copied().unwrap_or([0; 2]).into(),
                 t_flags: flags.bits().into(),
                 t_blocknr_high: hi.into(),
             };
-            bytes
-                .iter_mut()
-                .zip(tag.as_bytes())
-                .for_each(|(d, s)| *d = *s);
+            bytes.iter_mut().zip(tag.as_bytes()).for_each(|(d, s)| *d = *s);
         }
         true
     }
@@ -190,10 +166,7 @@ impl TagFormat {
 /// Upper and lower half.
 fn split(block: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = block.to_be_bytes();
-    (
-        u32::from_be_bytes([a, b, c, d]),
-        u32::from_be_bytes([e, f, g, h]),
-    )
+    (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
 }
 
 /// Checksum of a data block as it lies in the log, that is after escaping (`jbd2_block_tag_csum_set`).
@@ -207,48 +180,12 @@ mod tests {
     use super::*;
 
     const ALL: [(TagFormat, usize); 6] = [
-        (
-            TagFormat {
-                checksum: TagChecksum::None,
-                wide: false,
-            },
-            8,
-        ),
-        (
-            TagFormat {
-                checksum: TagChecksum::None,
-                wide: true,
-            },
-            12,
-        ),
-        (
-            TagFormat {
-                checksum: TagChecksum::V2,
-                wide: false,
-            },
-            10,
-        ),
-        (
-            TagFormat {
-                checksum: TagChecksum::V2,
-                wide: true,
-            },
-            14,
-        ),
-        (
-            TagFormat {
-                checksum: TagChecksum::V3,
-                wide: false,
-            },
-            16,
-        ),
-        (
-            TagFormat {
-                checksum: TagChecksum::V3,
-                wide: true,
-            },
-            16,
-        ),
+        (TagFormat { checksum: TagChecksum::None, wide: false }, 8),
+        (TagFormat { checksum: TagChecksum::None, wide: true }, 12),
+        (TagFormat { checksum: TagChecksum::V2, wide: false }, 10),
+        (TagFormat { checksum: TagChecksum::V2, wide: true }, 14),
+        (TagFormat { checksum: TagChecksum::V3, wide: false }, 16),
+        (TagFormat { checksum: TagChecksum::V3, wide: true }, 16),
     ];
 
     #[test]
@@ -256,18 +193,10 @@ mod tests {
         for (format, len) in ALL {
             assert_eq!(format.tag_bytes(), len);
             let mut bytes = [0xee; 17];
-            let block = if format.wide {
-                0x1234_5678_9abc
-            } else {
-                0x9abc_def0
-            };
+            let block = if format.wide { 0x1234_5678_9abc } else { 0x9abc_def0 };
             let flags = TagFlags::ESCAPE | TagFlags::LAST_TAG;
             assert!(format.write(&mut bytes, block, flags, 0xdead_beef));
-            assert_eq!(
-                format.read(&bytes),
-                Some((block, flags, format.stored_checksum(0xdead_beef))),
-                "{format:?}"
-            );
+            assert_eq!(format.read(&bytes), Some((block, flags, format.stored_checksum(0xdead_beef))), "{format:?}");
             assert!(bytes[len..].iter().all(|b| *b == 0xee));
             assert_eq!(format.read(&bytes[..len - 1]), None);
             assert!(!format.write(&mut bytes[..len - 1], block, flags, 0));
@@ -277,43 +206,18 @@ mod tests {
     #[test]
     fn a_number_too_large_is_refused() {
         for (format, _) in ALL {
-            assert_eq!(
-                format.write(&mut [0; 16], 1 << 32, TagFlags::empty(), 0),
-                format.wide
-            );
+            assert_eq!(format.write(&mut [0; 16], 1 << 32, TagFlags::empty(), 0), format.wide);
         }
     }
 
     #[test]
     fn the_bytes_of_each_kind() {
         let mut bytes = [0; 16];
-        let v2 = TagFormat {
-            checksum: TagChecksum::V2,
-            wide: true,
-        };
-        assert!(v2.write(
-            &mut bytes,
-            0x0000_0002_0000_0001,
-            TagFlags::SAME_UUID,
-            0x1122_3344
-        ));
-        assert_eq!(
-            bytes[..14],
-            [0, 0, 0, 1, 0x33, 0x44, 0, 2, 0, 0, 0, 2, 0, 0]
-        );
-        let v3 = TagFormat {
-            checksum: TagChecksum::V3,
-            wide: true,
-        };
-        assert!(v3.write(
-            &mut bytes,
-            0x0000_0002_0000_0001,
-            TagFlags::SAME_UUID,
-            0x1122_3344
-        ));
-        assert_eq!(
-            bytes,
-            [0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0x11, 0x22, 0x33, 0x44]
-        );
+        let v2 = TagFormat { checksum: TagChecksum::V2, wide: true };
+        assert!(v2.write(&mut bytes, 0x0000_0002_0000_0001, TagFlags::SAME_UUID, 0x1122_3344));
+        assert_eq!(bytes[..14], [0, 0, 0, 1, 0x33, 0x44, 0, 2, 0, 0, 0, 2, 0, 0]);
+        let v3 = TagFormat { checksum: TagChecksum::V3, wide: true };
+        assert!(v3.write(&mut bytes, 0x0000_0002_0000_0001, TagFlags::SAME_UUID, 0x1122_3344));
+        assert_eq!(bytes, [0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0x11, 0x22, 0x33, 0x44]);
     }
 }

@@ -31,20 +31,12 @@ impl BlockTail {
     /// # Errors
     /// [`JournalError::Checksum`] when the tail does not match, [`JournalError::Short`] when there is no room for one.
     pub fn verify(block: &[u8], seed: u32) -> Result<(), JournalError> {
-        let short = JournalError::Short {
-            structure: Self::NAME,
-            needed: 4,
-            found: block.len(),
-        };
+        let short = JournalError::Short { structure: Self::NAME, needed: 4, found: block.len() };
         let computed = Self::compute(block, seed).ok_or(short)?;
         let tail = block.last_chunk::<4>().ok_or(short)?;
         match u32::from_be_bytes(*tail) {
             stored if stored == computed => Ok(()),
-            stored => Err(JournalError::Checksum {
-                structure: Self::NAME,
-                stored,
-                computed,
-            }),
+            stored => Err(JournalError::Checksum { structure: Self::NAME, stored, computed }),
         }
     }
 
@@ -75,11 +67,7 @@ const CRC32_BE_TABLE: [u32; 256] = {
         let mut crc = (i as u32) << 24;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc >> 31 == 1 {
-                (crc << 1) ^ 0x04C1_1DB7
-            } else {
-                crc << 1
-            };
+            crc = if crc >> 31 == 1 { (crc << 1) ^ 0x04C1_1DB7 } else { crc << 1 };
             bit += 1;
         }
         table[i] = crc;
@@ -107,20 +95,11 @@ mod tests {
         assert_eq!(BlockTail::verify(&block, seed), Ok(()));
         for at in [0, 1019, 1020, 1023] {
             block[at] ^= 4;
-            assert!(
-                matches!(
-                    BlockTail::verify(&block, seed),
-                    Err(JournalError::Checksum { .. })
-                ),
-                "{at}"
-            );
+            assert!(matches!(BlockTail::verify(&block, seed), Err(JournalError::Checksum { .. })), "{at}");
             block[at] ^= 4;
         }
         assert!(BlockTail::verify(&block, seed ^ 1).is_err());
-        assert!(matches!(
-            BlockTail::verify(&[1, 2, 3], seed),
-            Err(JournalError::Short { .. })
-        ));
+        assert!(matches!(BlockTail::verify(&[1, 2, 3], seed), Err(JournalError::Short { .. })));
         BlockTail::seal(&mut [1, 2, 3], seed);
     }
 }

@@ -41,10 +41,7 @@ pub fn build(block_size: usize, sequence: u32, sec: u64, nsec: u32, seed: Option
         ..CommitHeader::zeroed()
     };
     let mut bytes = vec![0; block_size];
-    bytes
-        .iter_mut()
-        .zip(head.as_bytes())
-        .for_each(|(d, s)| *d = *s);
+    bytes.iter_mut().zip(head.as_bytes()).for_each(|(d, s)| *d = *s);
     if let Some(seed) = seed {
         seal(&mut bytes, seed);
     }
@@ -68,11 +65,7 @@ pub fn verify(block: &[u8], seed: u32) -> Result<(), JournalError> {
     let computed = compute(block, seed).ok_or_else(|| short(block))?;
     match stored(head) {
         sum if sum == computed => Ok(()),
-        stored => Err(JournalError::Checksum {
-            structure: CommitHeader::NAME,
-            stored,
-            computed,
-        }),
+        stored => Err(JournalError::Checksum { structure: CommitHeader::NAME, stored, computed }),
     }
 }
 
@@ -112,11 +105,7 @@ pub fn verify_v1(block: &[u8], computed: u32, seen: bool) -> Result<(), JournalE
     if absent || (shape == (ChecksumType::Crc32 as u8, V1_SIZE) && sum == computed) {
         return Ok(());
     }
-    Err(JournalError::Checksum {
-        structure: CommitHeader::NAME,
-        stored: sum,
-        computed,
-    })
+    Err(JournalError::Checksum { structure: CommitHeader::NAME, stored: sum, computed })
 }
 
 /// Writes the checksum of version 1.
@@ -143,11 +132,7 @@ fn stored(head: &CommitHeader) -> u32 {
 }
 
 fn short(block: &[u8]) -> JournalError {
-    JournalError::Short {
-        structure: CommitHeader::NAME,
-        needed: size_of::<CommitHeader>(),
-        found: block.len(),
-    }
+    JournalError::Short { structure: CommitHeader::NAME, needed: size_of::<CommitHeader>(), found: block.len() }
 }
 
 #[cfg(test)]
@@ -182,11 +167,7 @@ mod tests {
         assert_eq!(verify_v1(&block, 0x0102_0304, true), Ok(()));
         assert_eq!(
             verify_v1(&block, 9, false),
-            Err(JournalError::Checksum {
-                structure: "commit_header",
-                stored: 0x0102_0304,
-                computed: 9
-            })
+            Err(JournalError::Checksum { structure: "commit_header", stored: 0x0102_0304, computed: 9 })
         );
     }
 }

@@ -56,12 +56,7 @@ pub fn escape(data: &mut [u8]) -> bool {
 #[must_use]
 pub fn tags(block: &[u8], format: TagFormat) -> Tags<'_> {
     let end = block.len().saturating_sub(format.tail_bytes());
-    Tags {
-        area: block.get(..end).unwrap_or(&[]),
-        at: size_of::<JournalHeader>(),
-        format,
-        done: false,
-    }
+    Tags { area: block.get(..end).unwrap_or(&[]), at: size_of::<JournalHeader>(), format, done: false }
 }
 
 /// See [`tags`].
@@ -85,22 +80,12 @@ impl Iterator for Tags<'_> {
         let mut next = offset.checked_add(self.format.tag_bytes())?;
         let mut uuid = None;
         if !flags.contains(TagFlags::SAME_UUID) {
-            uuid = self
-                .area
-                .get(next..)
-                .and_then(|rest| rest.first_chunk::<16>())
-                .copied();
+            uuid = self.area.get(next..).and_then(|rest| rest.first_chunk::<16>()).copied();
             next = next.checked_add(16)?;
         }
         self.at = next;
         self.done = flags.contains(TagFlags::LAST_TAG);
-        Some(Tag {
-            offset,
-            block,
-            flags,
-            checksum,
-            uuid,
-        })
+        Some(Tag { offset, block, flags, checksum, uuid })
     }
 }
 
@@ -122,18 +107,8 @@ impl DescriptorBuilder {
     pub fn new(block_size: usize, format: TagFormat, seed: u32, sequence: u32) -> Self {
         let mut bytes = vec![0; block_size];
         let head = JournalHeader::new(BlockType::Descriptor, sequence);
-        bytes
-            .iter_mut()
-            .zip(head.as_bytes())
-            .for_each(|(d, s)| *d = *s);
-        Self {
-            bytes,
-            at: size_of::<JournalHeader>(),
-            last: None,
-            format,
-            sequence,
-            seed,
-        }
+        bytes.iter_mut().zip(head.as_bytes()).for_each(|(d, s)| *d = *s);
+        Self { bytes, at: size_of::<JournalHeader>(), last: None, format, sequence, seed }
     }
 
     /// How many tags a descriptor block of this size holds.
@@ -152,11 +127,7 @@ impl DescriptorBuilder {
         if end > self.bytes.len().saturating_sub(self.format.tail_bytes()) {
             return false;
         }
-        let mut flags = if first {
-            TagFlags::empty()
-        } else {
-            TagFlags::SAME_UUID
-        };
+        let mut flags = if first { TagFlags::empty() } else { TagFlags::SAME_UUID };
         flags.set(TagFlags::ESCAPE, escaped);
         let sum = match self.format.checksum {
             TagChecksum::None => 0,
@@ -200,30 +171,12 @@ mod tests {
     use proptest::prelude::*;
 
     const FORMATS: [TagFormat; 6] = [
-        TagFormat {
-            checksum: TagChecksum::None,
-            wide: false,
-        },
-        TagFormat {
-            checksum: TagChecksum::None,
-            wide: true,
-        },
-        TagFormat {
-            checksum: TagChecksum::V2,
-            wide: false,
-        },
-        TagFormat {
-            checksum: TagChecksum::V2,
-            wide: true,
-        },
-        TagFormat {
-            checksum: TagChecksum::V3,
-            wide: false,
-        },
-        TagFormat {
-            checksum: TagChecksum::V3,
-            wide: true,
-        },
+        TagFormat { checksum: TagChecksum::None, wide: false },
+        TagFormat { checksum: TagChecksum::None, wide: true },
+        TagFormat { checksum: TagChecksum::V2, wide: false },
+        TagFormat { checksum: TagChecksum::V2, wide: true },
+        TagFormat { checksum: TagChecksum::V3, wide: false },
+        TagFormat { checksum: TagChecksum::V3, wide: true },
     ];
 
     #[test]
@@ -240,37 +193,23 @@ mod tests {
                 }
                 n += 1;
             }
-            assert_eq!(
-                usize::try_from(n).ok(),
-                Some(DescriptorBuilder::capacity(1024, format)),
-                "{format:?}"
-            );
+            assert_eq!(usize::try_from(n).ok(), Some(DescriptorBuilder::capacity(1024, format)), "{format:?}");
             let block = b.finish();
             assert_eq!(JournalHeader::of(&block), Some((BlockType::Descriptor, 9)));
-            assert_eq!(
-                BlockTail::verify(&block, seed).is_ok(),
-                format.tail_bytes() != 0
-            );
+            assert_eq!(BlockTail::verify(&block, seed).is_ok(), format.tail_bytes() != 0);
             let read: Vec<_> = tags(&block, format).collect();
             assert_eq!(read.len() as u64, n);
             for (i, tag) in (0u64..).zip(&read) {
                 data[0] = i.to_le_bytes()[0];
                 assert_eq!(tag.block, 1000 + i);
                 assert_eq!(tag.uuid, (i == 0).then_some([0; 16]));
-                let mut flags = if i == 0 {
-                    TagFlags::empty()
-                } else {
-                    TagFlags::SAME_UUID
-                };
+                let mut flags = if i == 0 { TagFlags::empty() } else { TagFlags::SAME_UUID };
                 flags.set(TagFlags::ESCAPE, i == 1);
                 flags.set(TagFlags::LAST_TAG, i == n - 1);
                 assert_eq!(tag.flags, flags);
                 assert!(tag.verify(format, seed, 9, &data));
                 data[0] ^= 1;
-                assert_eq!(
-                    tag.verify(format, seed, 9, &data),
-                    format.checksum == TagChecksum::None
-                );
+                assert_eq!(tag.verify(format, seed, 9, &data), format.checksum == TagChecksum::None);
             }
         }
     }
@@ -281,13 +220,7 @@ mod tests {
         assert!(escape(&mut data));
         assert_eq!(data, [0, 0, 0, 0, 5]);
         assert!(!escape(&mut data));
-        let mut tag = Tag {
-            offset: 0,
-            block: 0,
-            flags: TagFlags::empty(),
-            checksum: 0,
-            uuid: None,
-        };
+        let mut tag = Tag { offset: 0, block: 0, flags: TagFlags::empty(), checksum: 0, uuid: None };
         tag.unescape(&mut data);
         assert_eq!(data, [0, 0, 0, 0, 5]);
         tag.flags = TagFlags::ESCAPE;

@@ -164,11 +164,7 @@ pub struct FcTag<'a> {
 /// The tags of one block. After an error the iterator ends.
 #[must_use]
 pub fn tags(block: &[u8], inode_size: u16) -> FcTags<'_> {
-    FcTags {
-        block,
-        at: 0,
-        inode_size,
-    }
+    FcTags { block, at: 0, inode_size }
 }
 
 /// See [`tags`].
@@ -187,13 +183,9 @@ impl<'a> Iterator for FcTags<'a> {
         let rest = self.block.get(offset..)?;
         let head = FcTl::peek(rest)?;
         let (tag, len) = (head.fc_tag.get(), head.fc_len.get());
-        let parsed = rest.get(..TL + usize::from(len)).and_then(|bytes| {
-            Some(FcTag {
-                offset,
-                bytes,
-                body: body(tag, bytes.get(TL..)?, self.inode_size)?,
-            })
-        });
+        let parsed = rest
+            .get(..TL + usize::from(len))
+            .and_then(|bytes| Some(FcTag { offset, bytes, body: body(tag, bytes.get(TL..)?, self.inode_size)? }));
         // Where the next tag is cannot be known after a bad one.
         self.at = parsed.map_or(usize::MAX, |_| offset + TL + usize::from(len));
         Some(parsed.ok_or(FcError::Tag { offset, tag, len }))
@@ -208,8 +200,7 @@ fn body(tag: u16, value: &[u8], inode_size: u16) -> Option<FcBody<'_>> {
     fn start<T: OnDisk>(value: &[u8]) -> Option<(&T, &[u8])> {
         T::ref_from_prefix(value).ok()
     }
-    let name =
-        |value| start::<FcDentryInfo>(value).filter(|(_, name)| (1..=255).contains(&name.len()));
+    let name = |value| start::<FcDentryInfo>(value).filter(|(_, name)| (1..=255).contains(&name.len()));
     Some(match tag {
         TAG_ADD_RANGE => FcBody::AddRange(whole(value)?),
         TAG_DEL_RANGE => FcBody::DelRange(whole(value)?),
@@ -218,9 +209,7 @@ fn body(tag: u16, value: &[u8], inode_size: u16) -> Option<FcBody<'_>> {
         TAG_UNLINK => name(value).map(|(d, n)| FcBody::Unlink(d, n))?,
         TAG_INODE => {
             let (head, raw) = start::<FcInode>(value)?;
-            (128..=usize::from(inode_size))
-                .contains(&raw.len())
-                .then_some(FcBody::Inode(head, raw))?
+            (128..=usize::from(inode_size)).contains(&raw.len()).then_some(FcBody::Inode(head, raw))?
         }
         TAG_PAD => FcBody::Pad,
         TAG_TAIL => FcBody::Tail(start(value)?.0),
@@ -243,12 +232,7 @@ pub fn complete_tags<'a>(
     expected_tid: u32,
     inode_size: u16,
 ) -> Result<Vec<FcTag<'a>>, FcError> {
-    let mut scan = Scan {
-        tags: Vec::new(),
-        good: 0,
-        crc: 0,
-        tid: expected_tid,
-    };
+    let mut scan = Scan { tags: Vec::new(), good: 0, crc: 0, tid: expected_tid };
     for (index, block) in blocks.into_iter().enumerate() {
         let headed = FcTl::peek(block).is_some_and(|tl| tl.fc_tag.get() == TAG_HEAD);
         if (index == 0 && !headed) || scan.block(block, inode_size)?.is_break() {
@@ -288,10 +272,7 @@ impl<'a> Scan<'a> {
                     let computed = crc32c(self.crc, tag.bytes.get(..TL + 4).unwrap_or(&[]));
                     let (found, stored) = (tail.fc_tid.get(), tail.fc_crc.get());
                     if found != self.tid {
-                        return self.stop(FcError::Transaction {
-                            found,
-                            expected: self.tid,
-                        });
+                        return self.stop(FcError::Transaction { found, expected: self.tid });
                     }
                     if stored != computed {
                         return self.stop(FcError::Checksum { stored, computed });
@@ -309,11 +290,7 @@ impl<'a> Scan<'a> {
     }
 
     fn stop(&self, why: FcError) -> Result<ControlFlow<()>, FcError> {
-        if self.good == 0 {
-            Err(why)
-        } else {
-            Ok(ControlFlow::Break(()))
-        }
+        if self.good == 0 { Err(why) } else { Ok(ControlFlow::Break(())) }
     }
 }
 
@@ -330,16 +307,8 @@ impl FcBuilder {
     /// Fast commits of transaction `tid`, which begin with a head. `block_size` is at least 1024.
     #[must_use]
     pub fn new(block_size: usize, tid: u32) -> Self {
-        let mut b = Self {
-            block_size,
-            tid,
-            crc: 0,
-            blocks: vec![Vec::with_capacity(block_size)],
-        };
-        let head = FcHead {
-            fc_features: SUPPORTED_FEATURES.into(),
-            fc_tid: tid.into(),
-        };
+        let mut b = Self { block_size, tid, crc: 0, blocks: vec![Vec::with_capacity(block_size)] };
+        let head = FcHead { fc_features: SUPPORTED_FEATURES.into(), fc_tid: tid.into() };
         let _ = b.push(TAG_HEAD, &[head.as_bytes()]);
         b
     }
@@ -373,15 +342,12 @@ impl FcBuilder {
     #[must_use]
     pub fn finish(mut self) -> Vec<Vec<u8>> {
         self.blocks.retain(|b| !b.is_empty());
-        self.blocks
-            .iter_mut()
-            .for_each(|b| b.resize(self.block_size, 0));
+        self.blocks.iter_mut().for_each(|b| b.resize(self.block_size, 0));
         self.blocks
     }
 
     fn room(&self) -> usize {
-        self.block_size
-            .saturating_sub(self.blocks.last().map_or(0, Vec::len))
+        self.block_size.saturating_sub(self.blocks.last().map_or(0, Vec::len))
     }
 
     /// Begins a new block unless this one has room for `len` bytes and a pad tag behind them.
@@ -399,10 +365,7 @@ impl FcBuilder {
         let Some(block) = self.blocks.last_mut() else {
             return;
         };
-        let tl = FcTl {
-            fc_tag: tag.into(),
-            fc_len: u16::try_from(len).unwrap_or(u16::MAX).into(),
-        };
+        let tl = FcTl { fc_tag: tag.into(), fc_len: u16::try_from(len).unwrap_or(u16::MAX).into() };
         for part in core::iter::once(tl.as_bytes()).chain(parts.iter().copied()) {
             self.crc = crc32c(self.crc, part);
             block.extend_from_slice(part);

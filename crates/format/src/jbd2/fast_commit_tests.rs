@@ -5,10 +5,7 @@ use proptest::prelude::*;
 
 fn ranges(builder: &mut FcBuilder, count: u32) {
     for n in 0..count {
-        let range = FcAddRange {
-            fc_ino: n.into(),
-            fc_ex: [0x5a; 12],
-        };
+        let range = FcAddRange { fc_ino: n.into(), fc_ex: [0x5a; 12] };
         assert!(builder.push(TAG_ADD_RANGE, &[range.as_bytes()]));
     }
 }
@@ -18,16 +15,9 @@ fn two_commits() -> Vec<Vec<u8>> {
     let mut b = FcBuilder::new(1024, 7);
     ranges(&mut b, 120);
     b.commit();
-    let del = FcDelRange {
-        fc_ino: 1.into(),
-        fc_lblk: 2.into(),
-        fc_len: 3.into(),
-    };
+    let del = FcDelRange { fc_ino: 1.into(), fc_lblk: 2.into(), fc_len: 3.into() };
     assert!(b.push(TAG_DEL_RANGE, &[del.as_bytes()]));
-    let dentry = FcDentryInfo {
-        fc_parent_ino: 2.into(),
-        fc_ino: 12.into(),
-    };
+    let dentry = FcDentryInfo { fc_parent_ino: 2.into(), fc_ino: 12.into() };
     for tag in [TAG_CREAT, TAG_LINK, TAG_UNLINK] {
         assert!(b.push(tag, &[dentry.as_bytes(), b"name"]));
     }
@@ -50,22 +40,10 @@ fn what_was_made_reads_back() {
     assert_eq!(count(|b| matches!(b, FcBody::AddRange(_))), 120);
     assert_eq!(count(|b| matches!(b, FcBody::Pad)), 2);
     assert_eq!(count(|b| matches!(b, FcBody::Tail(_))), 2);
-    assert_eq!(
-        count(|b| matches!(b, FcBody::Creat(d, b"name") if d.fc_ino.get() == 12)),
-        1
-    );
-    assert_eq!(
-        count(|b| matches!(b, FcBody::Link(..) | FcBody::Unlink(..))),
-        2
-    );
-    assert_eq!(
-        count(|b| matches!(b, FcBody::Inode(i, raw) if i.fc_ino.get() == 12 && raw.len() == 160)),
-        1
-    );
-    assert_eq!(
-        count(|b| matches!(b, FcBody::DelRange(d) if d.fc_len.get() == 3)),
-        1
-    );
+    assert_eq!(count(|b| matches!(b, FcBody::Creat(d, b"name") if d.fc_ino.get() == 12)), 1);
+    assert_eq!(count(|b| matches!(b, FcBody::Link(..) | FcBody::Unlink(..))), 2);
+    assert_eq!(count(|b| matches!(b, FcBody::Inode(i, raw) if i.fc_ino.get() == 12 && raw.len() == 160)), 1);
+    assert_eq!(count(|b| matches!(b, FcBody::DelRange(d) if d.fc_len.get() == 3)), 1);
     assert_eq!(blocks.len(), 4);
 }
 
@@ -93,14 +71,7 @@ fn before_the_first_good_tail_damage_is_an_error_and_after_it_the_end() {
     blocks[1][9] ^= 1;
     assert!(matches!(read(&blocks, 7), Err(FcError::Checksum { .. })));
     blocks[1][0] = 77;
-    assert_eq!(
-        read(&blocks, 7),
-        Err(FcError::Tag {
-            offset: 0,
-            tag: 77,
-            len: 16
-        })
-    );
+    assert_eq!(read(&blocks, 7), Err(FcError::Tag { offset: 0, tag: 77, len: 16 }));
     // Features come first of all.
     blocks[0][4] = 1;
     assert_eq!(read(&blocks, 7), Err(FcError::Features(1)));
@@ -122,13 +93,7 @@ fn a_stale_tail_is_not_ours() {
     assert_eq!(read(&blocks, 7).unwrap().len(), 2);
     let mut head = vec![9, 0, 8, 0, 0, 0, 0, 0, 7, 0, 0, 0];
     head.extend(&old[12..]);
-    assert_eq!(
-        read(&[head], 7),
-        Err(FcError::Transaction {
-            found: 6,
-            expected: 7
-        })
-    );
+    assert_eq!(read(&[head], 7), Err(FcError::Transaction { found: 6, expected: 7 }));
 }
 
 #[test]
@@ -152,10 +117,8 @@ fn lengths_the_kernel_refuses() {
         (0, &[], &[0, 8]),
         (10, &[], &[8]),
     ] {
-        good.iter()
-            .for_each(|len| assert!(one(tag, *len), "{tag} {len}"));
-        bad.iter()
-            .for_each(|len| assert!(!one(tag, *len), "{tag} {len}"));
+        good.iter().for_each(|len| assert!(one(tag, *len), "{tag} {len}"));
+        bad.iter().for_each(|len| assert!(!one(tag, *len), "{tag} {len}"));
     }
 }
 

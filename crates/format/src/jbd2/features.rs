@@ -73,11 +73,7 @@ impl JournalIncompat {
         ];
         (0..32usize)
             .filter(|bit| (self.bits() >> bit) & 1 == 1)
-            .map(|bit| {
-                known
-                    .get(bit)
-                    .map_or_else(|| format!("FEATURE_I{bit}"), |s| (*s).to_owned())
-            })
+            .map(|bit| known.get(bit).map_or_else(|| format!("FEATURE_I{bit}"), |s| (*s).to_owned()))
             .collect()
     }
 }
@@ -107,13 +103,7 @@ mod tests {
         assert_eq!(f.unknown(), 0x8000_0000);
         assert_eq!(
             f.names(),
-            [
-                "journal_incompat_revoke",
-                "journal_64bit",
-                "journal_checksum_v3",
-                "fast_commit",
-                "FEATURE_I31"
-            ]
+            ["journal_incompat_revoke", "journal_64bit", "journal_checksum_v3", "fast_commit", "FEATURE_I31"]
         );
         assert_eq!(JournalIncompat::KNOWN.bits(), 0x3f);
     }

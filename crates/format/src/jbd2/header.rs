@@ -52,11 +52,7 @@ impl JournalHeader {
     /// A header of this type in this transaction.
     #[must_use]
     pub fn new(block_type: BlockType, sequence: u32) -> Self {
-        Self {
-            h_magic: MAGIC.into(),
-            h_blocktype: (block_type as u32).into(),
-            h_sequence: sequence.into(),
-        }
+        Self { h_magic: MAGIC.into(), h_blocktype: (block_type as u32).into(), h_sequence: sequence.into() }
     }
 
     /// The header at the start of `block`, if there is one: the magic matches and the type is known.
@@ -66,36 +62,21 @@ impl JournalHeader {
         if h.h_magic.get() != MAGIC {
             return None;
         }
-        Some((
-            BlockType::from_raw(h.h_blocktype.get())?,
-            h.h_sequence.get(),
-        ))
+        Some((BlockType::from_raw(h.h_blocktype.get())?, h.h_sequence.get()))
     }
 
     /// As [`JournalHeader::of`], but a certain type is wanted. Returns the sequence.
     ///
     /// # Errors
     /// [`JournalError::Short`], [`JournalError::Magic`], [`JournalError::BlockType`].
-    pub fn expect(
-        block: &[u8],
-        wanted: BlockType,
-        name: &'static str,
-    ) -> Result<u32, JournalError> {
-        let h = Self::peek(block).ok_or(JournalError::Short {
-            structure: Self::NAME,
-            needed: 12,
-            found: block.len(),
-        })?;
+    pub fn expect(block: &[u8], wanted: BlockType, name: &'static str) -> Result<u32, JournalError> {
+        let h =
+            Self::peek(block).ok_or(JournalError::Short { structure: Self::NAME, needed: 12, found: block.len() })?;
         if h.h_magic.get() != MAGIC {
-            return Err(JournalError::Magic {
-                found: h.h_magic.get(),
-            });
+            return Err(JournalError::Magic { found: h.h_magic.get() });
         }
         if h.h_blocktype.get() != wanted as u32 {
-            return Err(JournalError::BlockType {
-                found: h.h_blocktype.get(),
-                expected: name,
-            });
+            return Err(JournalError::BlockType { found: h.h_blocktype.get(), expected: name });
         }
         Ok(h.h_sequence.get())
     }
@@ -121,30 +102,18 @@ mod tests {
     #[test]
     fn a_header_reads_back() {
         let h = JournalHeader::new(BlockType::Revoke, 0x0102_0304);
-        assert_eq!(
-            h.as_bytes(),
-            [0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 5, 1, 2, 3, 4]
-        );
-        assert_eq!(
-            JournalHeader::of(h.as_bytes()),
-            Some((BlockType::Revoke, 0x0102_0304))
-        );
+        assert_eq!(h.as_bytes(), [0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 5, 1, 2, 3, 4]);
+        assert_eq!(JournalHeader::of(h.as_bytes()), Some((BlockType::Revoke, 0x0102_0304)));
         assert_eq!(JournalHeader::of(&h.as_bytes()[..11]), None);
     }
 
     #[test]
     fn what_is_not_a_header_is_refused_with_its_reason() {
         let mut h = JournalHeader::new(BlockType::Commit, 7);
-        assert_eq!(
-            JournalHeader::expect(h.as_bytes(), BlockType::Commit, "commit"),
-            Ok(7)
-        );
+        assert_eq!(JournalHeader::expect(h.as_bytes(), BlockType::Commit, "commit"), Ok(7));
         assert_eq!(
             JournalHeader::expect(h.as_bytes(), BlockType::Revoke, "revoke"),
-            Err(JournalError::BlockType {
-                found: 2,
-                expected: "revoke"
-            })
+            Err(JournalError::BlockType { found: 2, expected: "revoke" })
         );
         h.h_blocktype = 6.into();
         assert_eq!(JournalHeader::of(h.as_bytes()), None);

@@ -62,9 +62,7 @@ pub enum JournalError {
         expected: &'static str,
     },
     /// `s_blocksize` is not the block size of the file system.
-    #[error(
-        "journal superblock: s_blocksize is {found}, the file system's blocks have {expected} bytes"
-    )]
+    #[error("journal superblock: s_blocksize is {found}, the file system's blocks have {expected} bytes")]
     BlockSize {
         /// What is there.
         found: u32,
@@ -118,9 +116,7 @@ pub enum JournalError {
     #[error("journal superblock: unknown read-only-compatible features {0:#x}")]
     UnknownRoCompat(u32),
     /// More than one of the three checksum features.
-    #[error(
-        "journal superblock: checksum features exclude each other: compat {compat:#x}, incompat {incompat:#x}"
-    )]
+    #[error("journal superblock: checksum features exclude each other: compat {compat:#x}, incompat {incompat:#x}")]
     ChecksumFeatures {
         /// `s_feature_compat`.
         compat: u32,

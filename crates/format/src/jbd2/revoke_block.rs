@@ -38,17 +38,8 @@ pub fn records(block: &[u8], format: TagFormat) -> Result<(u32, Records<'_>), Jo
         .ok()
         .filter(|end| *end <= limit)
         .and_then(|end| block.get(HEADER..end))
-        .ok_or(JournalError::RevokeCount {
-            count,
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-        })?;
-    Ok((
-        sequence,
-        Records {
-            area,
-            width: format.revoke_bytes(),
-        },
-    ))
+        .ok_or(JournalError::RevokeCount { count, limit: u32::try_from(limit).unwrap_or(u32::MAX) })?;
+    Ok((sequence, Records { area, width: format.revoke_bytes() }))
 }
 
 /// See [`records`]. A record that is cut off is not yielded.
@@ -88,16 +79,8 @@ impl RevokeBuilder {
             r_count: 0.into(),
         };
         let mut bytes = vec![0; block_size];
-        bytes
-            .iter_mut()
-            .zip(head.as_bytes())
-            .for_each(|(d, s)| *d = *s);
-        Self {
-            bytes,
-            at: HEADER,
-            format,
-            seed,
-        }
+        bytes.iter_mut().zip(head.as_bytes()).for_each(|(d, s)| *d = *s);
+        Self { bytes, at: HEADER, format, seed }
     }
 
     /// Adds a block. `false` when there is no room, or the number does not fit the journal.
@@ -105,18 +88,13 @@ impl RevokeBuilder {
     pub fn push(&mut self, block: u64) -> bool {
         let width = self.format.revoke_bytes();
         let end = self.at + width;
-        if end > self.bytes.len().saturating_sub(self.format.tail_bytes())
-            || (!self.format.wide && block >> 32 != 0)
-        {
+        if end > self.bytes.len().saturating_sub(self.format.tail_bytes()) || (!self.format.wide && block >> 32 != 0) {
             return false;
         }
         let Some(place) = self.bytes.get_mut(self.at..end) else {
             return false;
         };
-        place
-            .iter_mut()
-            .zip(block.to_be_bytes().iter().skip(8 - width))
-            .for_each(|(d, s)| *d = *s);
+        place.iter_mut().zip(block.to_be_bytes().iter().skip(8 - width)).for_each(|(d, s)| *d = *s);
         self.at = end;
         true
     }
@@ -162,35 +140,20 @@ mod tests {
             let pushed = (0..).take_while(|n| b.push(base + n)).count();
             assert_eq!(pushed, room);
             let block = b.finish();
-            assert_eq!(
-                BlockTail::verify(&block, 4).is_ok(),
-                format.tail_bytes() != 0
-            );
+            assert_eq!(BlockTail::verify(&block, 4).is_ok(), format.tail_bytes() != 0);
             let (sequence, it) = records(&block, format).unwrap();
             assert_eq!(sequence, 11);
-            assert_eq!(
-                it.collect::<Vec<_>>(),
-                (base..).take(room).collect::<Vec<_>>()
-            );
+            assert_eq!(it.collect::<Vec<_>>(), (base..).take(room).collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn a_count_that_does_not_fit_is_refused() {
-        let format = TagFormat {
-            checksum: TagChecksum::V3,
-            wide: true,
-        };
+        let format = TagFormat { checksum: TagChecksum::V3, wide: true };
         let mut block = RevokeBuilder::new(1024, format, 0, 1).finish();
-        for (count, ok) in [
-            (0u32, false),
-            (15, false),
-            (16, true),
-            (23, true),
-            (1020, true),
-            (1021, false),
-            (!0, false),
-        ] {
+        for (count, ok) in
+            [(0u32, false), (15, false), (16, true), (23, true), (1020, true), (1021, false), (!0, false)]
+        {
             block[12..16].copy_from_slice(&count.to_be_bytes());
             let got = records(&block, format).map(|(_, it)| it.count());
             if ok {

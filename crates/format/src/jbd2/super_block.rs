@@ -139,28 +139,19 @@ impl JournalSuperBlock {
     /// Compatible features.
     #[must_use]
     pub fn compat(&self) -> JournalCompat {
-        JournalCompat::from_bits_retain(if self.is_v1() {
-            0
-        } else {
-            self.s_feature_compat.get()
-        })
+        JournalCompat::from_bits_retain(if self.is_v1() { 0 } else { self.s_feature_compat.get() })
     }
 
     /// Incompatible features.
     #[must_use]
     pub fn incompat(&self) -> JournalIncompat {
-        JournalIncompat::from_bits_retain(if self.is_v1() {
-            0
-        } else {
-            self.s_feature_incompat.get()
-        })
+        JournalIncompat::from_bits_retain(if self.is_v1() { 0 } else { self.s_feature_incompat.get() })
     }
 
     /// Whether checksum version 2 or 3 is on, and with it `s_checksum`.
     #[must_use]
     pub fn has_checksum(&self) -> bool {
-        self.incompat()
-            .intersects(JournalIncompat::CSUM_V2 | JournalIncompat::CSUM_V3)
+        self.incompat().intersects(JournalIncompat::CSUM_V2 | JournalIncompat::CSUM_V3)
     }
 
     /// What `s_checksum` has to be (`jbd2_superblock_csum`).
@@ -176,11 +167,7 @@ impl JournalSuperBlock {
     pub fn verify(&self) -> Result<(), JournalError> {
         let (stored, computed) = (self.s_checksum.get(), self.checksum());
         if self.has_checksum() && stored != computed {
-            return Err(JournalError::Checksum {
-                structure: Self::NAME,
-                stored,
-                computed,
-            });
+            return Err(JournalError::Checksum { structure: Self::NAME, stored, computed });
         }
         Ok(())
     }
@@ -234,26 +221,18 @@ impl JournalSuperBlock {
     /// The first thing that is wrong.
     pub fn check(&self, block_size: u32, available: u64) -> Result<Journal, JournalError> {
         if self.h_magic.get() != MAGIC {
-            return Err(JournalError::Magic {
-                found: self.h_magic.get(),
-            });
+            return Err(JournalError::Magic { found: self.h_magic.get() });
         }
         let version = match BlockType::from_raw(self.h_blocktype.get()) {
             Some(BlockType::SuperBlockV1) => 1,
             Some(BlockType::SuperBlockV2) => 2,
             _ => {
                 let found = self.h_blocktype.get();
-                return Err(JournalError::BlockType {
-                    found,
-                    expected: "journal superblock",
-                });
+                return Err(JournalError::BlockType { found, expected: "journal superblock" });
             }
         };
         if self.s_blocksize.get() != block_size {
-            return Err(JournalError::BlockSize {
-                found: self.s_blocksize.get(),
-                expected: block_size,
-            });
+            return Err(JournalError::BlockSize { found: self.s_blocksize.get(), expected: block_size });
         }
         let (compat, incompat) = (self.compat(), self.incompat());
         self.check_features(compat, incompat)?;
@@ -279,9 +258,7 @@ impl JournalSuperBlock {
             return Err(JournalError::First { first, last });
         }
         if last - first < MIN_JOURNAL_BLOCKS - 1 {
-            return Err(JournalError::TooShort {
-                blocks: last - first,
-            });
+            return Err(JournalError::TooShort { blocks: last - first });
         }
         if start != 0 && !(first..last).contains(&start) {
             return Err(JournalError::Start { start, first, last });
@@ -307,24 +284,13 @@ impl JournalSuperBlock {
             incompat,
             uuid,
             seed: journal_seed(&uuid),
-            format: TagFormat {
-                checksum,
-                wide: incompat.contains(JournalIncompat::BIT64),
-            },
+            format: TagFormat { checksum, wide: incompat.contains(JournalIncompat::BIT64) },
             fast_commit,
         })
     }
 
-    fn check_features(
-        &self,
-        compat: JournalCompat,
-        incompat: JournalIncompat,
-    ) -> Result<(), JournalError> {
-        let ro_compat = if self.is_v1() {
-            0
-        } else {
-            self.s_feature_ro_compat.get()
-        };
+    fn check_features(&self, compat: JournalCompat, incompat: JournalIncompat) -> Result<(), JournalError> {
+        let ro_compat = if self.is_v1() { 0 } else { self.s_feature_ro_compat.get() };
         if incompat.unknown() != 0 {
             return Err(JournalError::UnknownIncompat(incompat.unknown()));
         }
@@ -337,10 +303,7 @@ impl JournalSuperBlock {
             incompat.contains(JournalIncompat::CSUM_V3),
         ];
         if versions.iter().filter(|on| **on).count() > 1 {
-            return Err(JournalError::ChecksumFeatures {
-                compat: compat.bits(),
-                incompat: incompat.bits(),
-            });
+            return Err(JournalError::ChecksumFeatures { compat: compat.bits(), incompat: incompat.bits() });
         }
         if self.has_checksum() && self.s_checksum_type != ChecksumType::Crc32c as u8 {
             return Err(JournalError::ChecksumType(self.s_checksum_type));
