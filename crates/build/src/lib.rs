@@ -3,6 +3,7 @@
 //! What it knows: how an ext4 file system is laid out on an empty device, and what goes into it. What it must never know:
 //! a screen, a clock, a random number, the host's configuration. All of those enter as arguments.
 
+pub mod options;
 pub mod params;
 pub mod progress;
 pub mod source;
