@@ -1,1 +1,17 @@
-//! daxkit-volume
+//! A file system inside an image: open, read, map, and replay its journal.
+//!
+//! What it knows: how ext4's structures hang together: from the superblock to descriptors, inodes, maps, directories,
+//! attributes, and how a log is replayed. What it must never know: screens, threads, clocks, or who asks. It reads through
+//! [`daxkit_device::BlockDevice`] and takes the layout of every structure from `daxkit-format`.
+//!
+//! Invariant: no bytes of an image make it panic, loop for ever or allocate without bound. Work on one inode is bounded by
+//! the blocks that really hold its metadata, memory by a few blocks.
+#![forbid(unsafe_code)]
+
+pub mod ext4;
+
+pub use daxkit_format::{BlockNr, GroupNr, InodeNr, LogicalBlock};
+pub use ext4::{
+    Corruption, DirEntry, Extents, Geometry, Inode, Mapping, OpenOptions, Place, Segment, Unsupported, Volume,
+    VolumeError, Xattr,
+};

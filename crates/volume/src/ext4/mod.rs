@@ -1,0 +1,32 @@
+//! ext4, from ext2 on: everything a mount or a tool needs to read.
+//!
+//! [`Volume`] is the whole; each file adds to it what one structure allows: `groups` descriptors, `inode` inodes, `map` and
+//! `file` content, `dir`, `htree` and `path` names, `xattr` attributes.
+
+mod blocks;
+mod dir;
+mod error;
+mod file;
+mod geometry;
+mod groups;
+mod htree;
+mod inline;
+mod inode;
+mod map;
+mod open;
+mod path;
+mod super_blocks;
+mod symlink;
+mod walk;
+mod xattr;
+
+pub use dir::{DirEntries, DirEntry};
+pub use error::{Corruption, Place, ReplayError, Unsupported, VolumeError};
+pub use file::{DataRanges, FileReader, MAX_READ};
+pub use geometry::{Geometry, GeometryError};
+pub use inode::Inode;
+pub use map::{Extents, MapItem, MapWalk, Mapping, MetadataBlocks, Segment};
+pub use open::{OpenOptions, Volume};
+pub use path::MAX_SYMLINKS;
+pub use walk::{Visit, Walk, WalkError};
+pub use xattr::{Xattr, XattrPlace};

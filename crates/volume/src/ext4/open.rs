@@ -1,0 +1,260 @@
+//! Opening a volume: superblock, geometry, what the features allow, and the journal.
+//!
+//! Nothing is written to the device, ever: a journal is replayed into an overlay that the volume reads through.
+
+use std::sync::Arc;
+
+use daxkit_device::BlockDevice;
+use daxkit_format::BlockNr;
+use daxkit_format::ext4::features::{Compat, Feature, Features, Incompat, RoCompat};
+use daxkit_format::ext4::super_block::{CHECKSUM_CRC32C, SuperBlock};
+
+use super::blocks::BlockCache;
+use super::error::{Place, Unsupported, VolumeError};
+use super::geometry::{Geometry, GeometryError};
+use super::super_blocks;
+
+/// Incompatible features that can be read.
+pub(crate) const READABLE_INCOMPAT: Incompat = Incompat::FILETYPE
+    .union(Incompat::RECOVER)
+    .union(Incompat::META_BG)
+    .union(Incompat::EXTENTS)
+    .union(Incompat::BIT64)
+    .union(Incompat::MMP)
+    .union(Incompat::FLEX_BG)
+    .union(Incompat::EA_INODE)
+    .union(Incompat::CSUM_SEED)
+    .union(Incompat::LARGEDIR)
+    .union(Incompat::INLINE_DATA)
+    .union(Incompat::ENCRYPT)
+    .union(Incompat::CASEFOLD);
+
+/// Read-only-compatible features under which a volume may be changed.
+pub(crate) const WRITABLE_RO_COMPAT: RoCompat = RoCompat::SPARSE_SUPER
+    .union(RoCompat::LARGE_FILE)
+    .union(RoCompat::BTREE_DIR)
+    .union(RoCompat::HUGE_FILE)
+    .union(RoCompat::GDT_CSUM)
+    .union(RoCompat::DIR_NLINK)
+    .union(RoCompat::EXTRA_ISIZE)
+    .union(RoCompat::QUOTA)
+    .union(RoCompat::BIGALLOC)
+    .union(RoCompat::METADATA_CSUM)
+    .union(RoCompat::PROJECT)
+    .union(RoCompat::VERITY)
+    .union(RoCompat::ORPHAN_PRESENT);
+
+/// How a volume is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Byte of the device at which the file system begins.
+    pub offset: u64,
+    /// Take the superblock from this block instead of the primary one, and the descriptors behind it.
+    pub super_block: Option<BlockNr>,
+    /// The block size with which [`OpenOptions::super_block`] counts; without it every size is tried.
+    pub block_size: Option<u32>,
+    /// Take metadata whose checksum does not match.
+    pub ignore_checksums: bool,
+    /// Open what is badly damaged: descriptors and bitmaps are not trusted to be there, a device may be too short, and the
+    /// journal is not replayed.
+    pub catastrophic: bool,
+    /// Replay the journal if it wants to be, so that what is read is what a mount would show.
+    pub replay: bool,
+    /// The external journal, when the file system has one.
+    pub journal: Option<Arc<dyn BlockDevice>>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            offset: 0,
+            super_block: None,
+            block_size: None,
+            ignore_checksums: false,
+            catastrophic: false,
+            replay: true,
+            journal: None,
+        }
+    }
+}
+
+/// An open file system. Reads take `&self`; any number of threads may share one.
+#[derive(Debug)]
+pub struct Volume {
+    device: Arc<dyn BlockDevice>,
+    base: u64,
+    super_block: SuperBlock,
+    super_offset: u64,
+    geometry: Geometry,
+    checksum_seed: Option<u32>,
+    read_only_features: Vec<Feature>,
+    catastrophic: bool,
+    ignore_checksums: bool,
+    cache: BlockCache,
+}
+
+impl Volume {
+    /// Opens the file system on `device`.
+    ///
+    /// # Errors
+    /// No file system; one with an incompatible feature that is not known, which is named; one whose numbers contradict
+    /// each other or the device; a journal that should be replayed and cannot be.
+    pub fn open(device: Arc<dyn BlockDevice>, options: &OpenOptions) -> Result<Self, VolumeError> {
+        Self::open_without_replay(device, options)
+    }
+
+    /// Opens the file system as it lies on the device.
+    pub(crate) fn open_without_replay(
+        device: Arc<dyn BlockDevice>,
+        options: &OpenOptions,
+    ) -> Result<Self, VolumeError> {
+        let base = options.offset;
+        let found = super_blocks::find(&*device, base, options.super_block, options.block_size)?;
+        let place = Place::SuperBlock { offset: base.saturating_add(found.offset) };
+        let sb = found.super_block;
+        let lenient = options.ignore_checksums || options.catastrophic;
+
+        if sb.s_rev_level.get() > 1 {
+            return Err(VolumeError::Unsupported(Unsupported::Revision(sb.s_rev_level.get())));
+        }
+        if sb.incompat().contains(Incompat::JOURNAL_DEV) {
+            return Err(VolumeError::Unsupported(Unsupported::JournalDevice));
+        }
+        let unknown = sb.incompat().difference(READABLE_INCOMPAT);
+        if !unknown.is_empty() {
+            let names = Features { incompat: unknown, ..Features::default() };
+            return Err(VolumeError::Unsupported(Unsupported::Features(names.iter().collect())));
+        }
+        if sb.has_metadata_csum() && !lenient {
+            if sb.s_checksum_type != CHECKSUM_CRC32C {
+                return Err(VolumeError::corrupt(
+                    place,
+                    GeometryError::Mismatch {
+                        field: "s_checksum_type",
+                        value: sb.s_checksum_type.into(),
+                        expected: CHECKSUM_CRC32C.into(),
+                    },
+                ));
+            }
+            if !sb.verify() {
+                return Err(VolumeError::corrupt(place, super::error::Corruption::Checksum));
+            }
+        }
+        let device_len = device.len().saturating_sub(base);
+        let geometry =
+            Geometry::check(&sb, device_len, options.catastrophic).map_err(|why| VolumeError::corrupt(place, why))?;
+        if options.block_size.is_some_and(|size| size != geometry.block_size) {
+            let why = GeometryError::Mismatch {
+                field: "s_log_block_size",
+                value: sb.s_log_block_size.get().into(),
+                expected: options.block_size.unwrap_or(1024).checked_ilog2().unwrap_or(10).saturating_sub(10).into(),
+            };
+            return Err(VolumeError::corrupt(place, why));
+        }
+        let read_only = Features { ro_compat: sb.ro_compat().difference(WRITABLE_RO_COMPAT), ..Features::default() };
+        Ok(Self {
+            checksum_seed: (sb.has_metadata_csum() && !lenient).then(|| sb.checksum_seed()),
+            read_only_features: read_only.iter().collect(),
+            cache: BlockCache::new(geometry.block_size),
+            super_offset: found.offset,
+            super_block: sb,
+            catastrophic: options.catastrophic,
+            ignore_checksums: lenient,
+            geometry,
+            base,
+            device,
+        })
+    }
+
+    /// What the volume reads from: the device, or the overlay over it when a journal was replayed.
+    #[must_use]
+    pub fn device(&self) -> &Arc<dyn BlockDevice> {
+        &self.device
+    }
+
+    /// Byte of the device at which the file system begins.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The superblock as read (or as the replayed journal left it).
+    #[must_use]
+    pub fn super_block(&self) -> &SuperBlock {
+        &self.super_block
+    }
+
+    /// Where that superblock lies, in bytes from the start of the file system.
+    #[must_use]
+    pub fn super_block_offset(&self) -> u64 {
+        self.super_offset
+    }
+
+    /// The checked numbers.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Bytes of a block.
+    #[must_use]
+    pub fn block_size(&self) -> u32 {
+        self.geometry.block_size
+    }
+
+    /// The features.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        Features::of(&self.super_block)
+    }
+
+    /// True when the compatible feature is on.
+    #[must_use]
+    pub fn has_compat(&self, feature: Compat) -> bool {
+        self.super_block.compat().contains(feature)
+    }
+
+    /// True when the incompatible feature is on.
+    #[must_use]
+    pub fn has_incompat(&self, feature: Incompat) -> bool {
+        self.super_block.incompat().contains(feature)
+    }
+
+    /// True when the read-only-compatible feature is on.
+    #[must_use]
+    pub fn has_ro_compat(&self, feature: RoCompat) -> bool {
+        self.super_block.ro_compat().contains(feature)
+    }
+
+    /// The features because of which this volume must not be changed.
+    #[must_use]
+    pub fn read_only_features(&self) -> &[Feature] {
+        &self.read_only_features
+    }
+
+    /// True when what is read is older than what the journal holds.
+    #[must_use]
+    pub fn needs_recovery(&self) -> bool {
+        self.has_incompat(Incompat::RECOVER)
+    }
+
+    /// The seed of metadata checksums where they are verified: with `metadata_csum`, and not told to ignore them.
+    #[must_use]
+    pub fn verify_seed(&self) -> Option<u32> {
+        self.checksum_seed
+    }
+
+    /// True when opened for rescue; see [`OpenOptions::catastrophic`].
+    #[must_use]
+    pub fn is_catastrophic(&self) -> bool {
+        self.catastrophic
+    }
+
+    pub(crate) fn ignores_checksums(&self) -> bool {
+        self.ignore_checksums
+    }
+
+    pub(crate) fn cache(&self) -> &BlockCache {
+        &self.cache
+    }
+}
