@@ -6,4 +6,5 @@
 pub mod options;
 pub mod params;
 pub mod progress;
+pub mod quota_file;
 pub mod source;
