@@ -22,10 +22,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY: u64 = 4 << 30;
 
 /// Bytes that are mutated per target: small seeds get many mutations, whole images few.
-const VOLUME: usize = 600 << 20;
+const VOLUME: usize = 2 << 30;
 
 /// Most mutations of one seed.
-const MOST: usize = 400;
+const MOST: usize = 2000;
 
 static SEEDS: LazyLock<Seeds> = LazyLock::new(|| {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -117,7 +117,9 @@ fn the_seeds_are_real() {
     for (name, least) in [("extent_node", 20), ("dir_block", 10), ("htree_block", 3), ("inode", 100)] {
         assert!(of(name).len() >= least, "{name} has {} seeds", of(name).len());
     }
-    for (name, least) in [("xattr_block", 1), ("xattr_inode", 2), ("jbd2_descriptor", 8), ("jbd2_revoke", 4), ("undo_file", 1)] {
+    for (name, least) in
+        [("xattr_block", 1), ("xattr_inode", 2), ("jbd2_descriptor", 8), ("jbd2_revoke", 4), ("undo_file", 1)]
+    {
         assert!(of(name).len() >= least, "{name} has {} seeds", of(name).len());
     }
 }

@@ -3,8 +3,8 @@
 use daxkit_format::OnDisk;
 use daxkit_format::jbd2::fast_commit as fc;
 use daxkit_format::jbd2::{
-    BlockTail, DescriptorBuilder, JournalHeader, JournalSuperBlock, RevokeBuilder, TagChecksum, TagFlags, TagFormat,
-    commit_block, descriptor_block, revoke_block,
+    BlockTail, CommitHeader, DescriptorBuilder, JournalHeader, JournalSuperBlock, RevokeBuilder, TagChecksum, TagFlags,
+    TagFormat, commit_block, descriptor_block, revoke_block,
 };
 
 use super::input::Input;
@@ -75,7 +75,7 @@ pub(crate) fn jbd2_commit(data: &[u8]) {
     let _ = (commit_block::verify(block, seed), commit_block::verify_partial(block, seed));
     let mut sealed = block.to_vec();
     commit_block::seal(&mut sealed, seed);
-    if commit_block::compute(block, seed).is_some() {
+    if block.len() >= size_of::<CommitHeader>() {
         assert!(commit_block::verify(&sealed, seed).is_ok(), "a sealed commit block is not verified");
     }
 }

@@ -28,7 +28,11 @@ pub(crate) fn casefold(data: &[u8]) {
     }
     for strict in [false, true] {
         let hash = casefold::dirhash_casefold(a, HashVersion::HalfMd4, &seed, strict);
-        assert_eq!(hash.is_ok(), !strict || valid || a.is_ascii(), "only strict mode refuses, and only what is not UTF-8");
+        assert_eq!(
+            hash.is_ok(),
+            !strict || valid || a.is_ascii(),
+            "only strict mode refuses, and only what is not UTF-8"
+        );
     }
     assert_eq!(casefold::eq_folded(a, b), casefold::eq_folded(b, a));
 }

@@ -14,7 +14,7 @@ use daxkit_format::ext4::{dx, extent, super_block, xattr};
 use daxkit_format::jbd2::{BlockType, JournalHeader};
 
 /// Seeds by target.
-pub type Seeds = BTreeMap<&'static str, Vec<Vec<u8>>>;
+pub(crate) type Seeds = BTreeMap<&'static str, Vec<Vec<u8>>>;
 
 /// How an image is made: a name, what mke2fs is told, and the lines for debugfs.
 struct Recipe {
@@ -40,7 +40,7 @@ jc
 ";
 
 const RECIPES: &[Recipe] = &[
-    Recipe { name: "ext4", mke2fs: "-t ext4 -b 1024 -I 256 -N 400", size: "4M", debugfs: DIRTY_JOURNAL },
+    Recipe { name: "ext4", mke2fs: "-t ext4 -b 1024 -I 256 -N 400 -O orphan_file", size: "4M", debugfs: DIRTY_JOURNAL },
     Recipe {
         name: "inline",
         mke2fs: "-t ext4 -b 1024 -N 400 -O ^has_journal,inline_data,ea_inode,project,quota,mmp",
@@ -50,7 +50,7 @@ const RECIPES: &[Recipe] = &[
     Recipe { name: "ext2", mke2fs: "-t ext2 -b 1024 -I 128 -N 400", size: "2M", debugfs: ATTRIBUTES },
     Recipe {
         name: "casefold",
-        mke2fs: "-t ext4 -b 4096 -N 400 -O ^has_journal,casefold,metadata_csum_seed,orphan_file,^resize_inode",
+        mke2fs: "-t ext4 -b 4096 -N 400 -O ^has_journal,casefold,metadata_csum_seed,^resize_inode",
         size: "4M",
         debugfs: "",
     },
@@ -113,7 +113,7 @@ fn make_image(dir: &Path, tree: &Path, recipe: &Recipe) -> Vec<u8> {
 }
 
 /// All seeds. `scratch` is an empty directory.
-pub fn make(scratch: &Path) -> Seeds {
+pub(crate) fn make(scratch: &Path) -> Seeds {
     let tree = scratch.join("tree");
     source_tree(&tree);
     let mut seeds = Seeds::new();
@@ -239,10 +239,24 @@ fn undo_file(scratch: &Path, seeds: &mut Seeds) {
 /// Seeds that can be written down.
 fn spelled(seeds: &mut Seeds) {
     for text in [
-        "super.s_inodes_count", "super:3", "group.3.bg_checksum", "group.3:1", "group.0/block_bitmap",
-        "inode:12/node:0.3", "inode.\"/a\\\"b\".i_flags.DAX", "inode:12/map:12.5", "dir:2.entry.\"f\"",
-        "dir.\"/d\"/block:3/entry:24.rec_len", "dir:2/block:0/dx:1.hash", "block:8193+0x40", "journal/block:7",
-        "quota.user/id:1000", "orphan/block:0", "mmp.mmp_seq", "inode:12.xattr.\"user.a\"", "super.s_hash_seed[2]",
+        "super.s_inodes_count",
+        "super:3",
+        "group.3.bg_checksum",
+        "group.3:1",
+        "group.0/block_bitmap",
+        "inode:12/node:0.3",
+        "inode.\"/a\\\"b\".i_flags.DAX",
+        "inode:12/map:12.5",
+        "dir:2.entry.\"f\"",
+        "dir.\"/d\"/block:3/entry:24.rec_len",
+        "dir:2/block:0/dx:1.hash",
+        "block:8193+0x40",
+        "journal/block:7",
+        "quota.user/id:1000",
+        "orphan/block:0",
+        "mmp.mmp_seq",
+        "inode:12.xattr.\"user.a\"",
+        "super.s_hash_seed[2]",
     ] {
         add(seeds, "place", &[], text.as_bytes());
     }
@@ -260,7 +274,8 @@ fn spelled(seeds: &mut Seeds) {
     }
     add(seeds, "acl", &[], &value);
     // Block size, place of the image, length of the file, 4 KiB blocks; then extents.
-    let mut windows = [4096u32.to_le_bytes().to_vec(), vec![0; 8], (9u64 << 20).to_le_bytes().to_vec(), vec![2]].concat();
+    let mut windows =
+        [4096u32.to_le_bytes().to_vec(), vec![0; 8], (9u64 << 20).to_le_bytes().to_vec(), vec![2]].concat();
     for (logical, physical, len) in [(0u64, 512u64, 512u32), (512, 2048, 1024), (1600, 4000, 100)] {
         windows.extend(logical.to_le_bytes());
         windows.extend(physical.to_le_bytes());
@@ -276,16 +291,16 @@ fn spelled(seeds: &mut Seeds) {
 }
 
 /// xorshift64*: the same mutations everywhere.
-pub struct Xorshift(u64);
+pub(crate) struct Xorshift(u64);
 
 impl Xorshift {
     /// A generator; zero counts as one.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.max(1))
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -293,7 +308,7 @@ impl Xorshift {
     }
 
     /// A number below `limit`, which is not zero.
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         ((self.next() >> 11) % limit as u64) as usize
     }
 
@@ -307,7 +322,7 @@ const EXTREMES: [u64; 10] =
     [0, 1, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, 0xffff_ffff_ffff_ffff];
 
 /// Changes `bytes` in one to five places, mostly where something stands: most of an image is empty.
-pub fn mutate(bytes: &mut Vec<u8>, rng: &mut Xorshift) {
+pub(crate) fn mutate(bytes: &mut Vec<u8>, rng: &mut Xorshift) {
     for _ in 0..=rng.below(5) {
         if bytes.is_empty() {
             return;

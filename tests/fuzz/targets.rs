@@ -14,10 +14,10 @@ mod rules;
 mod volume;
 
 /// A target and the name that `cargo fuzz run` knows it by.
-pub type Target = (&'static str, fn(&[u8]));
+pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     ("acl", names::acl),
     ("casefold", names::casefold),
     ("dax_rules", rules::dax_rules),
@@ -46,7 +46,7 @@ pub const TARGETS: &[Target] = &[
 ];
 
 /// Runs the target called `name`.
-pub fn run(name: &str, data: &[u8]) {
+pub(crate) fn run(name: &str, data: &[u8]) {
     let Some((_, target)) = TARGETS.iter().find(|(known, _)| *known == name) else {
         panic!("no target is called {name}");
     };
