@@ -1,0 +1,242 @@
+//! Places the content: directories and other small metadata first, then whole 2 MiB windows, then everything else.
+//!
+//! Files with whole windows go from the largest to the smallest, each span of windows in the smallest free run that holds it,
+//! so that a file is in one run where any run is long enough. The tail behind the last window follows it directly while there
+//! is room to spare; when there is not, tails are placed with the small files so that no window is lost to them.
+
+use super::error::{ImagePath, PlanError};
+use super::map::{BlockMap, Maps, Run};
+use crate::extent_tree;
+use crate::params::Params;
+use crate::source::{Kind, NodeId, Tree};
+use crate::space::FreeSpace;
+use daxkit_format::ext4::features::Incompat;
+use std::ops::Range;
+
+/// What the placement needs to know of the nodes.
+pub struct Content<'a> {
+    /// The tree.
+    pub tree: &'a Tree,
+    /// Parameters.
+    pub params: &'a Params,
+    /// Blocks with data of a node, in order and in units of blocks; empty where nothing is to be placed.
+    pub data: &'a (dyn Fn(NodeId) -> Data + Sync),
+}
+
+/// Blocks with data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// None.
+    None,
+    /// The first so many blocks.
+    Dense(u64),
+    /// These ranges of blocks.
+    Sparse(Vec<Range<u64>>),
+}
+
+impl Data {
+    fn ranges(self) -> Vec<Range<u64>> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Dense(n) => std::iter::once(0..n).collect(),
+            Self::Sparse(r) => r,
+        }
+    }
+}
+
+/// Takes blocks for something small in as few runs as possible.
+///
+/// # Errors
+/// [`PlanError::NoSpace`].
+pub fn take(
+    space: &mut FreeSpace,
+    params: &Params,
+    blocks: u64,
+    what: impl FnOnce() -> String,
+) -> Result<Vec<Range<u64>>, PlanError> {
+    let mut out = Vec::new();
+    if space.take_small(blocks, &mut out) {
+        return Ok(out);
+    }
+    Err(PlanError::NoSpace { what: what(), needed: blocks, free: space.free(), block_size: params.block_size })
+}
+
+/// Takes the blocks of an inode's map (extent tree or indirect blocks) for the runs of `map`.
+///
+/// # Errors
+/// No space, or a file too long for an indirect map.
+pub fn take_map_blocks(
+    space: &mut FreeSpace,
+    params: &Params,
+    map: &mut BlockMap,
+    path: &dyn Fn() -> Vec<u8>,
+    size: u64,
+) -> Result<(), PlanError> {
+    let bs = params.block_size;
+    let need = if params.features.incompat.contains(Incompat::EXTENTS) {
+        extent_tree::tree_blocks(&map.runs, bs)
+    } else {
+        let n = u64::from(bs / 4);
+        let limit = (12 + n + n * n + n * n * n) * u64::from(bs);
+        extent_tree::indirect_blocks(&map.runs, bs)
+            .ok_or_else(|| PlanError::FileTooLarge { path: ImagePath(path()), size, limit })?
+    };
+    // With bigalloc each block of a map is a cluster of its own, as the kernel allocates and e2fsck counts.
+    let pieces = if params.cluster_size > bs { need } else { 1 };
+    for _ in 0..pieces.min(need) {
+        let what = || format!("the block map of {}", String::from_utf8_lossy(&path()));
+        map.meta.extend(take(space, params, need / pieces.max(1), what)?);
+    }
+    Ok(())
+}
+
+/// A file with whole windows.
+struct Big {
+    id: u32,
+    windows: u64,
+}
+
+impl Content<'_> {
+    /// Places the data of all files and symlinks.
+    ///
+    /// # Errors
+    /// No space.
+    pub fn place(&self, space: &mut FreeSpace, maps: &mut Maps) -> Result<(), PlanError> {
+        let ratio = u64::from(self.params.cluster_size / self.params.block_size);
+        let window = space.window_blocks().filter(|w| w.is_multiple_of(ratio) && *w >= ratio);
+        let mut bigs = Vec::new();
+        let (mut rounded, mut small) = (0u64, 0u64);
+        if let Some(w) = window {
+            for id in self.tree.ids().filter(|id| self.tree.kind(*id) == Kind::File) {
+                let (windows, rest) = match (self.data)(id) {
+                    Data::None => (0, 0),
+                    Data::Dense(n) => (n / w, n % w),
+                    Data::Sparse(r) => {
+                        let windows = r.iter().map(|r| spans(r, w).1).sum();
+                        let total: u64 = r.iter().map(|r| r.end - r.start).sum();
+                        (windows, total - windows * w)
+                    }
+                };
+                if windows > 0 {
+                    bigs.push(Big { id: id.0, windows });
+                    rounded += windows + u64::from(rest > 0);
+                } else {
+                    small += rest;
+                }
+            }
+        }
+        bigs.sort_by_key(|b| (std::cmp::Reverse(b.windows), b.id));
+        // Tails directly behind their windows only when all windows and everything small surely fit besides.
+        let attach = window.is_some_and(|w| rounded + small.div_ceil(w) + 1 <= space.windows());
+        let mut partial: Vec<(u32, BlockMap)> = Vec::with_capacity(bigs.len());
+        for big in &bigs {
+            let map = self.place_windows(NodeId(big.id), window.unwrap_or(1), attach, space);
+            partial.push((big.id, map));
+        }
+        space.rewind();
+        partial.sort_by_key(|(id, _)| *id);
+        let mut placed = partial.into_iter().peekable();
+        for id in self.tree.ids() {
+            let have = placed.next_if(|(p, _)| *p == id.0).map(|(_, m)| m);
+            self.place_rest(id, have, ratio, space, maps)?;
+        }
+        Ok(())
+    }
+
+    fn place_windows(&self, id: NodeId, w: u64, attach: bool, space: &mut FreeSpace) -> BlockMap {
+        let mut map = BlockMap::default();
+        for range in (self.data)(id).ranges() {
+            let (first, count) = spans(&range, w);
+            let (mut at, mut left) = (first, count);
+            while left > 0 {
+                let Some((start, n)) = space.take_windows(left) else { break };
+                map.push(Run { logical: at, physical: start, len: n * w });
+                at += n * w;
+                left -= n;
+                if left == 0 && attach && at < range.end && space.take_exact(start + n * w..start + n * w + range.end - at) {
+                    map.push(Run { logical: at, physical: start + n * w, len: range.end - at });
+                }
+            }
+        }
+        map
+    }
+
+    /// Places what has no place yet, and the blocks of the map.
+    fn place_rest(
+        &self,
+        id: NodeId,
+        have: Option<BlockMap>,
+        ratio: u64,
+        space: &mut FreeSpace,
+        maps: &mut Maps,
+    ) -> Result<(), PlanError> {
+        let data = (self.data)(id);
+        if data == Data::None {
+            return Ok(());
+        }
+        let what = || String::from_utf8_lossy(&self.tree.path(id)).into_owned();
+        let mut map = BlockMap::default();
+        let mut placed = have.unwrap_or_default().runs.into_iter().peekable();
+        for range in data.ranges() {
+            let mut at = range.start;
+            while at < range.end {
+                // Up to the next run that is there already, then over it.
+                let stop = placed.peek().map_or(range.end, |r| r.logical.min(range.end));
+                if at < stop {
+                    self.place_piece(at..stop, ratio, space, &mut map, what)?;
+                    at = stop;
+                }
+                if let Some(run) = placed.next_if(|r| r.logical == at && at < range.end) {
+                    at += run.len;
+                    map.push(run);
+                }
+            }
+        }
+        let path = || self.tree.path(id);
+        take_map_blocks(space, self.params, &mut map, &path, self.tree.size(id))?;
+        maps.set(id.0, map);
+        Ok(())
+    }
+
+    /// Places one range of blocks. With bigalloc a block's place in its cluster on disk is its place in the file's cluster.
+    fn place_piece(
+        &self,
+        range: Range<u64>,
+        ratio: u64,
+        space: &mut FreeSpace,
+        map: &mut BlockMap,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), PlanError> {
+        let mut range = range;
+        if ratio > 1 && !range.start.is_multiple_of(ratio) {
+            // The cluster may be there already, from the range before it.
+            if let Some(last) = map.runs.last()
+                && (last.logical + last.len - 1) / ratio == range.start / ratio
+            {
+                let end = range.end.min(range.start.next_multiple_of(ratio));
+                let physical = last.physical + (range.start - last.logical);
+                map.push(Run { logical: range.start, physical, len: end - range.start });
+                range.start = end;
+            }
+        }
+        if range.start >= range.end {
+            return Ok(());
+        }
+        let lead = range.start % ratio;
+        let mut at = range.start - lead;
+        let mut first = lead;
+        for run in take(space, self.params, range.end - at, what)? {
+            let len = run.end - run.start;
+            map.push(Run { logical: at + first, physical: run.start + first, len: len - first });
+            at += len;
+            first = 0;
+        }
+        Ok(())
+    }
+}
+
+/// The whole windows of `w` blocks in a range: where the first begins, and how many.
+fn spans(range: &Range<u64>, w: u64) -> (u64, u64) {
+    let first = range.start.next_multiple_of(w);
+    (first, (range.end / w).saturating_sub(first / w))
+}

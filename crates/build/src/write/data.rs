@@ -1,0 +1,238 @@
+//! The bytes of files, from the source to their blocks: the bulk of the work.
+//!
+//! Small files are gathered in a buffer while their blocks follow each other and go out in one write; large ones are copied in
+//! pieces, inside the kernel where nobody needs to see the bytes.
+
+use super::{WriteError, pool};
+use crate::params::Identity;
+use crate::plan::Plan;
+use crate::plan::identity::ContentSum;
+use crate::plan::map::{NodeMap, Run};
+use crate::progress::Progress;
+use crate::source::{Kind, NodeId, Reader, Tree};
+use daxkit_device::BlockDevice;
+use std::path::Path;
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 1 << 20;
+/// Files up to this size are read into the buffer.
+const SMALL: u64 = 256 << 10;
+/// Bytes of a large file that one thread copies at a time.
+const PIECE: u64 = 16 << 20;
+/// Bytes of small files that one thread takes at a time.
+const BATCH: u64 = 2 << 20;
+
+/// A share of the work.
+enum Task {
+    /// The small files among these nodes.
+    Small(u32, u32),
+    /// A piece of a large file: blocks `from..to` of it.
+    Piece { id: u32, from: u64, to: u64 },
+}
+
+/// What a thread has at hand.
+struct Hand<'t> {
+    reader: Option<Reader<'t>>,
+    buffer: Vec<u8>,
+    /// Offset on the device where the buffer goes.
+    at: u64,
+    sum: ContentSum,
+}
+
+/// Writes all content; the sum of it where the UUID wants one.
+///
+/// # Errors
+/// The source changed or cannot be read, or the device cannot be written.
+pub fn write_content(
+    plan: &Plan,
+    tree: &Tree,
+    root: Option<&Path>,
+    device: &dyn BlockDevice,
+    progress: &dyn Progress,
+) -> Result<ContentSum, WriteError> {
+    let copier = Copier {
+        plan,
+        tree,
+        device,
+        progress,
+        bs: u64::from(plan.params.block_size),
+        hashing: matches!(plan.params.identity, Identity::FromContent { uuid: None, .. }),
+    };
+    let (tasks, total) = copier.tasks();
+    progress.stage("writing files", total);
+    let init = || {
+        let reader = match root {
+            Some(root) => Some(Reader::new(tree, root)?),
+            None => None,
+        };
+        Ok(Hand { reader, buffer: Vec::with_capacity(BUFFER + SMALL as usize), at: 0, sum: ContentSum::default() })
+    };
+    let hands = pool::run(plan.params.threads, tasks.len(), progress, init, |hand, i| match tasks.get(i) {
+        Some(Task::Small(from, to)) => copier.small(hand, *from, *to),
+        Some(Task::Piece { id, from, to }) => copier.piece(hand, NodeId(*id), *from, *to),
+        None => Ok(()),
+    })?;
+    let mut sum = ContentSum::default();
+    hands.iter().for_each(|h| sum.join(&h.sum));
+    Ok(sum)
+}
+
+struct Copier<'a> {
+    plan: &'a Plan,
+    tree: &'a Tree,
+    device: &'a dyn BlockDevice,
+    progress: &'a dyn Progress,
+    bs: u64,
+    hashing: bool,
+}
+
+impl<'t> Copier<'t> {
+    fn tasks(&self) -> (Vec<Task>, u64) {
+        let mut tasks = Vec::new();
+        let (mut first, mut bytes, mut total) = (0, 0, 0);
+        for id in self.tree.ids() {
+            if self.tree.primary(id) != id || !matches!(self.tree.kind(id), Kind::File | Kind::Symlink) {
+                continue;
+            }
+            let size = self.tree.size(id);
+            total += size;
+            if self.is_small(id) {
+                bytes += size;
+                if bytes >= BATCH {
+                    tasks.push(Task::Small(first, id.0 + 1));
+                    (first, bytes) = (id.0 + 1, 0);
+                }
+            } else if self.tree.kind(id) == Kind::File {
+                let step = PIECE / self.bs;
+                let mut at = 0;
+                while at * self.bs < size {
+                    tasks.push(Task::Piece { id: id.0, from: at, to: at + step });
+                    at += step;
+                }
+            }
+        }
+        tasks.push(Task::Small(first, self.tree.len() as u32));
+        (tasks, total)
+    }
+
+    /// One run from the start, and short.
+    fn is_small(&self, id: NodeId) -> bool {
+        self.tree.size(id) <= SMALL && !matches!(self.plan.maps.get(id.0), NodeMap::Complex(_))
+    }
+
+    fn small(&self, hand: &mut Hand<'t>, from: u32, to: u32) -> Result<(), WriteError> {
+        let mut done = 0;
+        for id in (from..to).map(NodeId) {
+            if self.tree.primary(id) != id || !self.is_small(id) {
+                continue;
+            }
+            let kind = self.tree.kind(id);
+            if kind == Kind::File && self.hashing && self.plan.inodes.is_inline(id) {
+                let mut bytes = Vec::new();
+                self.read_small(hand, id, &mut bytes)?;
+                hand.sum.add(id, 0, &bytes);
+            }
+            let NodeMap::Simple(block) = self.plan.maps.get(id.0) else { continue };
+            let at = block * self.bs;
+            if hand.at + hand.buffer.len() as u64 != at || hand.buffer.len() >= BUFFER {
+                self.flush(hand)?;
+                hand.at = at;
+            }
+            let mut buffer = std::mem::take(&mut hand.buffer);
+            let start = buffer.len();
+            match kind {
+                Kind::Symlink => buffer.extend_from_slice(self.tree.symlink_target(id)),
+                Kind::File => {
+                    self.read_small(hand, id, &mut buffer)?;
+                    if self.hashing {
+                        hand.sum.add(id, 0, buffer.get(start..).unwrap_or_default());
+                    }
+                }
+                _ => {}
+            }
+            done += (buffer.len() - start) as u64;
+            buffer.resize(start + (buffer.len() - start).next_multiple_of(self.bs as usize), 0);
+            hand.buffer = buffer;
+        }
+        self.flush(hand)?;
+        self.progress.advance(done);
+        Ok(())
+    }
+
+    /// Appends the whole file to `buffer`.
+    fn read_small(&self, hand: &mut Hand<'t>, id: NodeId, buffer: &mut Vec<u8>) -> Result<(), WriteError> {
+        let reader = hand.reader.as_mut().ok_or(WriteError::NoSource)?;
+        let file = reader.open(id)?;
+        let start = buffer.len();
+        buffer.resize(start + self.tree.size(id) as usize, 0);
+        file.read_exact_at(buffer.get_mut(start..).unwrap_or_default(), 0)?;
+        file.finish()?;
+        Ok(())
+    }
+
+    fn flush(&self, hand: &mut Hand<'t>) -> Result<(), WriteError> {
+        if !hand.buffer.is_empty() {
+            self.device.write_at(hand.at, &hand.buffer)?;
+            self.device.start_writeback(hand.at, hand.buffer.len() as u64);
+            hand.buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn piece(&self, hand: &mut Hand<'t>, id: NodeId, from: u64, to: u64) -> Result<(), WriteError> {
+        let size = self.tree.size(id);
+        let file = hand.reader.as_mut().ok_or(WriteError::NoSource)?.open(id)?;
+        let blocks = size.div_ceil(self.bs);
+        for run in self.plan.maps.runs(id.0, blocks) {
+            let (start, end) = (run.logical.max(from), (run.logical + run.len).min(to));
+            if start >= end {
+                continue;
+            }
+            let part = Run { logical: start, physical: run.physical + (start - run.logical), len: end - start };
+            let offset = part.logical * self.bs;
+            let len = (part.len * self.bs).min(size - offset);
+            let target = part.physical * self.bs;
+            if self.hashing {
+                self.copy_hashing(&mut hand.sum, &file, id, offset, target, len)?;
+            } else {
+                self.device
+                    .copy_from_file(&file.file, offset, target, len)
+                    .map_err(|e| WriteError::of_copy(file.host_path(), e))?;
+            }
+            self.device.start_writeback(target, len);
+            // What the file does not fill of its last block.
+            let rest = part.len * self.bs - len;
+            if rest > 0 {
+                self.device.write_zeroes(target + len, rest)?;
+            }
+        }
+        file.finish()?;
+        self.progress.advance((to * self.bs).min(size) - from * self.bs);
+        Ok(())
+    }
+
+    fn copy_hashing(
+        &self,
+        sum: &mut ContentSum,
+        file: &crate::source::OpenFile<'_>,
+        id: NodeId,
+        offset: u64,
+        target: u64,
+        len: u64,
+    ) -> Result<(), WriteError> {
+        let mut buffer = vec![0; BUFFER];
+        let mut done = 0;
+        while done < len {
+            let n = (len - done).min(BUFFER as u64);
+            let part = buffer.get_mut(..n as usize).unwrap_or_default();
+            file.read_exact_at(part, offset + done)?;
+            sum.add(id, offset + done, part);
+            self.device.write_at(target + done, part)?;
+            done += n;
+            if self.progress.cancelled() {
+                return Err(WriteError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+}
