@@ -44,6 +44,12 @@ impl BlockCache {
         }
     }
 
+    pub(crate) fn forget(&self, block: u64) {
+        if let Some(mut slot) = self.slot(block) {
+            *slot = None;
+        }
+    }
+
     fn clear(&self) {
         for slot in &self.slots {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -327,6 +327,18 @@ pub enum ReplayError {
     /// No free block for metadata.
     #[error("no free block for what a fast commit needs")]
     NoSpace,
+    /// A directory whose entries can be made only with an encryption key.
+    #[error("fast commit makes a name in directory {inode}, which needs an encryption key")]
+    NoKey {
+        /// The directory.
+        inode: u32,
+    },
+    /// A directory that has no room, and no map by extents in which it could grow.
+    #[error("fast commit makes a name in directory {inode}, which cannot grow")]
+    DirFull {
+        /// The directory.
+        inode: u32,
+    },
 }
 
 /// What this crate cannot do with a sound image.

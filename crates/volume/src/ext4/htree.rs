@@ -27,6 +27,31 @@ impl Volume {
     /// Looks a name up by the index. `None` when the index cannot be used (an unknown hash, a key that is not here, a root
     /// that is none), and the directory has to be searched from end to end, as the kernel does.
     pub(crate) fn htree_lookup(&self, dir: &Inode, name: &[u8]) -> Result<Option<Option<DirEntry>>, VolumeError> {
+        let Some((hash, mut frames)) = self.htree_probe(dir, name)? else { return Ok(None) };
+        let tail = self.super_block().has_metadata_csum();
+        let mut leaves = self.geometry().blocks_for(dir.size());
+        loop {
+            let leaf = frames.last().map_or(0, Frame::block);
+            if let Some(found) = self.search_leaf(dir, leaf, name)? {
+                return Ok(Some(Some(found)));
+            }
+            if leaves == 0 {
+                return Err(VolumeError::bad_inode(dir.nr(), Corruption::HtreeEndless));
+            }
+            leaves -= 1;
+            if !self.next_leaf(dir, &mut frames, hash.hash, tail)? {
+                return Ok(Some(None));
+            }
+        }
+    }
+
+    /// The block of the directory into which a new name belongs. `None` as for a lookup.
+    pub(crate) fn htree_leaf(&self, dir: &Inode, name: &[u8]) -> Result<Option<u32>, VolumeError> {
+        Ok(self.htree_probe(dir, name)?.and_then(|(_, frames)| frames.last().map(Frame::block)))
+    }
+
+    /// The way down to the first leaf that may hold a name.
+    fn htree_probe(&self, dir: &Inode, name: &[u8]) -> Result<Option<(DirHash, Vec<Frame>)>, VolumeError> {
         let Some((block, root)) = self.dir_block(dir, 0)? else { return Ok(None) };
         let place = Place::InodeBlock { inode: dir.nr(), block, offset: 0 };
         let tail = self.super_block().has_metadata_csum();
@@ -49,20 +74,7 @@ impl Volume {
             let node = self.htree_node(dir, child)?;
             frames.push(Frame::at(&parse_node(dir.nr(), &node, tail)?, hash.hash));
         }
-        let mut leaves = self.geometry().blocks_for(dir.size());
-        loop {
-            let leaf = frames.last().map_or(0, Frame::block);
-            if let Some(found) = self.search_leaf(dir, leaf, name)? {
-                return Ok(Some(Some(found)));
-            }
-            if leaves == 0 {
-                return Err(VolumeError::bad_inode(dir.nr(), Corruption::HtreeEndless));
-            }
-            leaves -= 1;
-            if !self.next_leaf(dir, &mut frames, hash.hash, tail)? {
-                return Ok(Some(None));
-            }
-        }
+        Ok(Some((hash, frames)))
     }
 
     /// Goes on to the next leaf if names with this hash may continue there.

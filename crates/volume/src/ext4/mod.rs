@@ -3,6 +3,7 @@
 //! [`Volume`] is the whole; each file adds to it what one structure allows: `groups` descriptors, `inode` inodes, `map` and
 //! `file` content, `dir`, `htree` and `path` names, `xattr` attributes.
 
+mod bitmap;
 mod blocks;
 mod dir;
 mod error;
@@ -12,6 +13,7 @@ mod groups;
 mod htree;
 mod inline;
 mod inode;
+mod journal;
 mod map;
 mod open;
 mod path;
@@ -20,11 +22,13 @@ mod symlink;
 mod walk;
 mod xattr;
 
+pub use bitmap::Bitmap;
 pub use dir::{DirEntries, DirEntry};
 pub use error::{Corruption, Place, ReplayError, Unsupported, VolumeError};
 pub use file::{DataRanges, FileReader, MAX_READ};
 pub use geometry::{Geometry, GeometryError};
 pub use inode::Inode;
+pub use journal::{ReplayOverlay, ReplayReport};
 pub use map::{Extents, MapItem, MapWalk, Mapping, MetadataBlocks, Segment};
 pub use open::{OpenOptions, Volume};
 pub use path::MAX_SYMLINKS;

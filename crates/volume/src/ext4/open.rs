@@ -12,6 +12,7 @@ use daxkit_format::ext4::super_block::{CHECKSUM_CRC32C, SuperBlock};
 use super::blocks::BlockCache;
 use super::error::{Place, Unsupported, VolumeError};
 use super::geometry::{Geometry, GeometryError};
+use super::journal::{self, ReplayOverlay, ReplayReport};
 use super::super_blocks;
 
 /// Incompatible features that can be read.
@@ -91,6 +92,8 @@ pub struct Volume {
     catastrophic: bool,
     ignore_checksums: bool,
     cache: BlockCache,
+    overlay: Option<Arc<ReplayOverlay>>,
+    replay: Option<ReplayReport>,
 }
 
 impl Volume {
@@ -100,7 +103,12 @@ impl Volume {
     /// No file system; one with an incompatible feature that is not known, which is named; one whose numbers contradict
     /// each other or the device; a journal that should be replayed and cannot be.
     pub fn open(device: Arc<dyn BlockDevice>, options: &OpenOptions) -> Result<Self, VolumeError> {
-        Self::open_without_replay(device, options)
+        let volume = Self::open_without_replay(Arc::clone(&device), options)?;
+        if !options.replay || options.catastrophic || !volume.needs_recovery() {
+            return Ok(volume);
+        }
+        let Some(done) = journal::replay(&volume, &device, options)? else { return Ok(volume) };
+        Ok(Self { overlay: Some(done.overlay), replay: Some(done.report), ..done.volume })
     }
 
     /// Opens the file system as it lies on the device.
@@ -157,6 +165,8 @@ impl Volume {
             read_only_features: read_only.iter().collect(),
             cache: BlockCache::new(geometry.block_size),
             super_offset: found.offset,
+            overlay: None,
+            replay: None,
             super_block: sb,
             catastrophic: options.catastrophic,
             ignore_checksums: lenient,
@@ -170,6 +180,18 @@ impl Volume {
     #[must_use]
     pub fn device(&self) -> &Arc<dyn BlockDevice> {
         &self.device
+    }
+
+    /// The overlay with what the journal held, when it was replayed. Applied to the device it does there what a mount does.
+    #[must_use]
+    pub fn replay_overlay(&self) -> Option<&Arc<ReplayOverlay>> {
+        self.overlay.as_ref()
+    }
+
+    /// What the replay of the journal came to, when there was one.
+    #[must_use]
+    pub fn replay_report(&self) -> Option<&ReplayReport> {
+        self.replay.as_ref()
     }
 
     /// Byte of the device at which the file system begins.
