@@ -128,7 +128,7 @@ impl Geometry {
             g.count_groups()?;
             if !g.count_inodes(params, needed_inodes)? {
                 // Too many inodes for the groups there are: smaller groups make more of them.
-                let smaller = g.blocks_per_group / 2 / 8 * 8;
+                let smaller = g.blocks_per_group / 2 / (8 * ratio) * (8 * ratio);
                 if params.blocks_per_group.is_some() || smaller < 256 * ratio {
                     return Err(GeometryError::Inodes {
                         inodes: requested_inodes(params, asked, needed_inodes),
@@ -166,12 +166,16 @@ impl Geometry {
         let max_ipg = (bs * 8).min(65536 - per_block);
         let mut ipg = wanted.div_ceil(u64::from(self.groups)).max(8);
         if ipg > u64::from(max_ipg) {
-            // A ratio may be rounded down; a count was asked for.
-            if matches!(params.inodes, InodeCount::Ratio(_)) {
-                ipg = u64::from(max_ipg);
-            } else {
+            // A ratio may be rounded down; a count, and what the content needs, may not.
+            let least = match params.inodes {
+                InodeCount::Ratio(_) => 0,
+                InodeCount::Exact(n) => n,
+                InodeCount::Content { .. } => for_content(needed),
+            };
+            if least > u64::from(max_ipg) * u64::from(self.groups) {
                 return Ok(false);
             }
+            ipg = u64::from(max_ipg);
         }
         let ipg = ipg as u32;
         let mut blocks = (ipg * isize).div_ceil(bs);
@@ -384,8 +388,12 @@ fn requested_inodes(params: &Params, blocks: u64, needed: u64) -> u64 {
         InodeCount::Exact(n) => n,
         InodeCount::Ratio(r) => bytes / u64::from(r.max(1)),
         InodeCount::Content { ratio } => {
-            let content = needed.saturating_add(needed / 8).saturating_add(64 + 16);
-            (bytes / u64::from(ratio.max(1))).max(content)
+            (bytes / u64::from(ratio.max(1))).max(for_content(needed))
         }
     }
+}
+
+/// What the content takes and a reserve of an eighth, at least 64.
+fn for_content(needed: u64) -> u64 {
+    needed.saturating_add((needed / 8).max(64)).saturating_add(16)
 }

@@ -413,9 +413,12 @@ fn size_limit(params: &Params) -> u64 {
     }
     let n = bs / 4;
     let reach = (12 + n + n * n + n * n * n) * bs;
+    if params.features.ro_compat.contains(RoCompat::HUGE_FILE) {
+        return reach;
+    }
     // Without huge_file the block count is in sectors and has 32 bits; the map's own blocks are in it too.
-    let meta = (1 + n + 1 + n * n + n + 1) * bs;
-    if params.features.ro_compat.contains(RoCompat::HUGE_FILE) { reach } else { reach.min((1 << 41) - meta - bs) }
+    let counted = (1 << 41) / bs;
+    reach.min((counted - counted.div_ceil(n) - counted.div_ceil(n * n) - 3) * bs)
 }
 
 fn file_type_of(kind: Kind) -> u8 {

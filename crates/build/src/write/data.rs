@@ -43,7 +43,7 @@ struct Hand<'t> {
 ///
 /// # Errors
 /// The source changed or cannot be read, or the device cannot be written.
-pub fn write_content(
+pub(super) fn write_content(
     plan: &Plan,
     tree: &Tree,
     root: Option<&Path>,

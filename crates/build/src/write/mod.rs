@@ -24,7 +24,7 @@ use crate::progress::Progress;
 use crate::source::Tree;
 use daxkit_device::BlockDevice;
 use daxkit_format::checksum::crc32c;
-use daxkit_format::ext4::features::{Incompat, RoCompat};
+use daxkit_format::ext4::features::RoCompat;
 use std::path::Path;
 
 /// What came out.
@@ -104,9 +104,5 @@ impl Writer<'_> {
     /// True when group descriptors have checksums, and with them flags for what was never initialised.
     fn has_group_flags(&self) -> bool {
         self.plan.params.features.ro_compat.intersects(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM)
-    }
-
-    fn has_incompat(&self, f: Incompat) -> bool {
-        self.plan.params.features.incompat.contains(f)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 ///
 /// # Errors
 /// The first error of `work`, or [`WriteError::Cancelled`].
-pub fn run<S: Send>(
+pub(super) fn run<S: Send>(
     threads: usize,
     count: usize,
     progress: &dyn Progress,
