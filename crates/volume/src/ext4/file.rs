@@ -37,9 +37,15 @@ impl Volume {
         if !self.has_map(inode) {
             return Err(VolumeError::NoContent { inode: inode.nr() });
         }
+        self.read_mapped(inode, offset, buf)?;
+        Ok(len)
+    }
+
+    /// Reads from the blocks of a file without regard to its size.
+    pub(crate) fn read_mapped(&self, inode: &Inode, offset: u64, buf: &mut [u8]) -> Result<(), VolumeError> {
         buf.fill(0);
         let shift = self.geometry().block_shift();
-        let end = offset.saturating_add(len as u64);
+        let end = offset.saturating_add(buf.len() as u64);
         for run in self.extents_from(inode, offset >> shift) {
             let run = run?;
             let start = run.logical << shift;
@@ -58,7 +64,7 @@ impl Volume {
                 }
             }
         }
-        Ok(len)
+        Ok(())
     }
 
     /// The bytes of a file in `range`, as far as the file goes.
