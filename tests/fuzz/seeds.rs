@@ -43,14 +43,14 @@ const RECIPES: &[Recipe] = &[
     Recipe { name: "ext4", mke2fs: "-t ext4 -b 1024 -I 256 -N 400 -O orphan_file", size: "4M", debugfs: DIRTY_JOURNAL },
     Recipe {
         name: "inline",
-        mke2fs: "-t ext4 -b 1024 -N 400 -O ^has_journal,inline_data,ea_inode,project,quota,mmp",
+        mke2fs: "-t ext4 -b 1024 -N 400 -O ^has_journal,inline_data,ea_inode,project,quota",
         size: "2M",
         debugfs: ATTRIBUTES,
     },
     Recipe { name: "ext2", mke2fs: "-t ext2 -b 1024 -I 128 -N 400", size: "2M", debugfs: ATTRIBUTES },
     Recipe {
         name: "casefold",
-        mke2fs: "-t ext4 -b 4096 -N 400 -O ^has_journal,casefold,metadata_csum_seed,^resize_inode",
+        mke2fs: "-t ext4 -b 4096 -N 400 -O ^has_journal,casefold,metadata_csum_seed,mmp,^resize_inode",
         size: "4M",
         debugfs: "",
     },

@@ -37,8 +37,11 @@ pub(crate) fn debugfs(image: &Path, script: &[u8], scratch: &Path) -> Result<Vec
     let mut command = system("debugfs");
     let out = output(command.arg("-f").arg(&file).arg(image));
     // debugfs ends with 0 whatever happens; complaints go to stderr behind the line with its version.
-    let complaints: Vec<_> =
-        String::from_utf8_lossy(&out.stderr).lines().filter(|l| !l.starts_with("debugfs 1.")).map(str::to_owned).collect();
+    let complaints: Vec<_> = String::from_utf8_lossy(&out.stderr)
+        .lines()
+        .filter(|l| !l.starts_with("debugfs 1."))
+        .map(str::to_owned)
+        .collect();
     if out.status.success() && complaints.is_empty() { Ok(out.stdout) } else { Err(told(&command, &out)) }
 }
 

@@ -1,7 +1,7 @@
 //! A tree as one reader sees it, in a form that can be compared with what another reader sees.
 
 use super::tools::Failure;
-use rustix::fs::{SeekFrom, XattrFlags};
+use rustix::fs::{Mode, OFlags, SeekFrom, XattrFlags};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -99,10 +99,12 @@ fn of_path(path: &Path) -> std::io::Result<Entry> {
         inode: meta.ino(),
     };
     if meta.is_file() {
-        let file = File::open(path)?;
+        // Looking must not change what is compared.
+        let flags = OFlags::RDONLY | OFlags::NOATIME | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
         entry.size = Some(meta.len());
         let data = data_ranges(&file, meta.len())?;
-        entry.content = Some(hash_ranges(&data, |at, buf| {
+        entry.content = Some(hash_ranges(meta.len(), &data, |at, buf| {
             use std::os::unix::fs::FileExt;
             file.read_exact_at(buf, at)
         })?);
@@ -117,38 +119,33 @@ fn of_path(path: &Path) -> std::io::Result<Entry> {
     Ok(entry)
 }
 
-/// The hash of a file's content that does not depend on where its holes are: of the ranges that hold anything but zeroes,
-/// in pieces of 4 KiB.
+/// The hash of a file's content that does not depend on where its holes are: of every piece of 4 KiB that holds anything
+/// but zeroes, with its place.
 pub(crate) fn hash_ranges<E>(
+    size: u64,
     data: &[Range<u64>],
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
 ) -> Result<Vec<u8>, E> {
     const PIECE: u64 = 4096;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
-    let mut feed = |at: u64, bytes: &[u8]| {
-        for (i, piece) in bytes.chunks(PIECE as usize).enumerate() {
-            // What lies behind the last data is told by the size, which is compared for itself.
-            if let Some(last) = piece.iter().rposition(|b| *b != 0) {
-                hasher.update(&(at + i as u64 * PIECE).to_le_bytes());
-                hasher.update(&(last as u64).to_le_bytes());
-                hasher.update(&piece[..=last]);
-            }
-        }
-    };
-    // Pieces begin at multiples of their size, whatever the ranges are; a piece that two ranges share is read whole once.
-    let mut done = 0;
+    let mut at = 0;
     for range in data {
-        let mut at = (range.start / PIECE * PIECE).max(done);
-        while at < range.end {
-            let end = range.end.min(at + buffer.len() as u64);
-            let len = (end - at) as usize;
-            // To the end of the piece, or of the file: what is there and not in the range reads as zero or comes along.
+        at = at.max(range.start / PIECE * PIECE);
+        let end = range.end.div_ceil(PIECE).saturating_mul(PIECE).min(size);
+        while at < end {
+            let len = (end - at).min(buffer.len() as u64) as usize;
             read(at, &mut buffer[..len])?;
-            feed(at, &buffer[..len]);
-            at = end;
+            for (i, piece) in buffer[..len].chunks(PIECE as usize).enumerate() {
+                // What lies behind the last data is told by the size, which is compared for itself.
+                if let Some(last) = piece.iter().rposition(|b| *b != 0) {
+                    hasher.update(&(at + i as u64 * PIECE).to_le_bytes());
+                    hasher.update(&(last as u64).to_le_bytes());
+                    hasher.update(&piece[..=last]);
+                }
+            }
+            at += len as u64;
         }
-        done = done.max(at);
     }
     Ok(hasher.finalize().as_bytes().to_vec())
 }
@@ -202,7 +199,7 @@ pub(crate) fn hash_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let size = file.metadata()?.len();
     // Not by position: what cannot be sought can be read too.
     let mut at = 0;
-    hash_ranges(&[0..size], |from, buf| {
+    hash_ranges(size, &[0..size], |from, buf| {
         assert_eq!(from, at, "read in order");
         at += buf.len() as u64;
         file.read_exact(buf)

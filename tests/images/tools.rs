@@ -1,6 +1,5 @@
 //! Running programs: the oracles and the tools under test. One that is missing fails the test and is named.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -34,7 +33,8 @@ pub(crate) fn system(program: &str) -> Command {
 pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| {
         let program = command.get_program().to_string_lossy().into_owned();
-        let package = PACKAGES.iter().find(|(p, _)| *p == program).map_or(String::new(), |(_, k)| format!(" (package {k})"));
+        let package =
+            PACKAGES.iter().find(|(p, _)| *p == program).map_or(String::new(), |(_, k)| format!(" (package {k})"));
         panic!("this test needs {program}{package}: {e}")
     })
 }
@@ -92,11 +92,4 @@ pub(crate) fn note(text: impl AsRef<str>) {
     use std::io::Write;
     // Not a macro: those are captured.
     let _ = writeln!(std::io::stderr(), "note: {}", text.as_ref());
-}
-
-/// An argument made of parts.
-pub(crate) fn joined(parts: &[&OsStr]) -> std::ffi::OsString {
-    let mut all = std::ffi::OsString::new();
-    parts.iter().for_each(|p| all.push(p));
-    all
 }

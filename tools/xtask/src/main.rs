@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod lint;
 mod process;
 mod quickstart;
@@ -37,6 +38,8 @@ enum Chore {
     Lint,
     /// Measure against what a user would run instead
     Bench(bench::Args),
+    /// Fuzz one parser, guided by coverage
+    Fuzz(fuzz::Args),
     /// Run what continuous integration runs
     Ci,
 }
@@ -50,6 +53,7 @@ fn main() -> Result<()> {
         Chore::Setup => setup::run(),
         Chore::Lint => lint::run(&workspace),
         Chore::Bench(args) => bench::run(&workspace, &args),
+        Chore::Fuzz(args) => fuzz::run(&workspace, &args),
         Chore::Ci => ci::run(&workspace),
     }
 }

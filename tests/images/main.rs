@@ -1,0 +1,15 @@
+//! Images from end to end: made, and then read back by everybody who can read them: `e2fsck`, `dumpe2fs`, `debugfs`, the
+//! kernel through a loop device, `daxkit-volume`, and the independent reader `ext4-view`.
+//!
+//! Most of these tests need root (device nodes, owners, mounts); one without the rights it needs fails and says so.
+
+mod ext4_view;
+mod fixtures;
+mod harness;
+mod matrix;
+mod oracle;
+mod pairwise;
+mod readers;
+mod snapshot;
+mod tools;
+mod tree_compare;
