@@ -1,2 +1,59 @@
-//! dax-mkfs
-fn main() {}
+//! `dax-mkfs`: makes ext4 images for persistent memory, empty or from a directory.
+//!
+//! The binary parses options, asks the host for what a library must not ask (clock, chance, target, terminal), calls
+//! `daxkit-build`, and prints. Exit status 0 when the image was made or planned, 1 otherwise with one line on standard error.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod host;
+mod journal_device;
+mod print;
+mod report;
+mod run;
+mod signatures;
+mod target;
+
+use args::Args;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use daxkit_cli::message::Messages;
+use daxkit_cli::{docs, json, status};
+use std::process::ExitCode;
+
+const TOOL: &str = "dax-mkfs";
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return ExitCode::from(usage(&error)),
+    };
+    let messages = Messages::new(TOOL, args.quiet);
+    let done = match (args.document, args.schema) {
+        (Some(document), _) => {
+            docs::write(document, Args::command(), &mut std::io::stdout().lock()).map_err(anyhow::Error::from)
+        }
+        (None, true) => json::print(&report::schema()).map_err(anyhow::Error::from),
+        (None, false) => run::run(&args, &messages),
+    };
+    match done {
+        Ok(()) => ExitCode::from(status::OK),
+        Err(error) => {
+            messages.error(format_args!("{error:#}"));
+            ExitCode::from(status::FAILED)
+        }
+    }
+}
+
+/// Help and version go to standard output; a mistake is one line, and status 1 like any other failure.
+fn usage(error: &clap::Error) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return if error.print().is_ok() { status::OK } else { status::FAILED };
+    }
+    let text = error.render().to_string();
+    let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let line = first.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    Messages::new(TOOL, false).error(format_args!("{line} (--help shows the options)"));
+    status::FAILED
+}

@@ -310,6 +310,14 @@ pub fn copies_xattrs(request: &Request) -> Result<bool, OptionError> {
     Ok(Extended::parse(&request.extended)?.copy_xattrs)
 }
 
+/// Where the file system begins in its file (`-E offset=`).
+///
+/// # Errors
+/// An `-E` option that cannot be read.
+pub fn offset(request: &Request) -> Result<u64, OptionError> {
+    Ok(Extended::parse(&request.extended)?.offset)
+}
+
 /// The path of the external journal that `-J device=` names.
 ///
 /// # Errors
