@@ -63,7 +63,7 @@ pub(crate) fn check(image: &Path, scratch: &Path, expect: &Expect<'_>) -> Result
         Ok(()) => ask("the kernel", readers::kernel(image, scratch)),
         Err(why) => drop(skipped.insert("the kernel", why)),
     }
-    match ext4_view::read(image, source, expect.inode_size) {
+    match ext4_view::read(image, source, expect.block_size, expect.inode_size) {
         Ok(Outcome::Read(mut found)) => {
             ext4_view::adopt_links(&mut found, source);
             ask("ext4-view", Ok(found));

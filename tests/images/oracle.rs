@@ -69,7 +69,16 @@ impl Mounted {
     /// Unmounts and reports failure.
     pub(crate) fn unmount(mut self) -> Result<(), Failure> {
         self.mounted = false;
-        succeed(system("umount").arg(&self.at)).map(drop)
+        // A process that another thread is just starting holds our files open until it runs its own program.
+        let mut last = Ok(());
+        for _ in 0..500 {
+            last = succeed(system("umount").arg(&self.at)).map(drop);
+            match &last {
+                Err(e) if e.contains("busy") => std::thread::yield_now(),
+                _ => break,
+            }
+        }
+        last
     }
 }
 

@@ -439,9 +439,9 @@ mod tests {
         let names = |n: u32| (0..n).map(|i| format!("file number {i:06}").into_bytes()).collect::<Vec<_>>();
         assert_eq!(check(&format(4096, false), &names(100)), Shape::Linear { blocks: 1 });
         assert!(matches!(check(&format(4096, false), &names(1000)), Shape::Hashed { nodes: [0, 0], .. }));
-        assert!(matches!(check(&format(1024, false), &names(20_000)), Shape::Hashed { nodes: [0, 1..], .. }));
+        assert!(matches!(check(&format(1024, false), &names(20_000)), Shape::Hashed { nodes: [0, (1..)], .. }));
         assert!(matches!(check(&format(65536, false), &names(20_000)), Shape::Hashed { nodes: [0, 0], .. }));
-        assert!(matches!(check(&format(1024, true), &names(600_000)), Shape::Hashed { nodes: [1.., 1..], .. }));
+        assert!(matches!(check(&format(1024, true), &names(600_000)), Shape::Hashed { nodes: [(1..), (1..)], .. }));
         assert!(matches!(check(&format(1024, false), &names(600_000)), Shape::Linear { .. }));
     }
 
@@ -450,10 +450,10 @@ mod tests {
         let f = format(4096, false);
         let names: Vec<Vec<u8>> = (0..6).map(|i| vec![b'a' + i; 10]).collect();
         let items: Vec<Item<'_>> = names.iter().map(|n| Item { name: n, ino: 20, file_type: 1 }).collect();
-        let (first, second) = build_inline(&items, 2, 68, &f).expect("fits");
+        let (first, second) = build_inline(&items, 2, 80, &f).expect("fits");
         assert_eq!(Entries::new(&first[4..], 4096, true).count(), 2);
         assert_eq!(Entries::new(&second, 4096, true).count(), 4);
-        assert!(build_inline(&items, 2, 60, &f).is_none());
+        assert!(build_inline(&items, 2, 76, &f).is_none());
         let (first, second) = build_inline(&[], 2, 0, &f).expect("fits");
         assert_eq!((Entries::new(&first[4..], 4096, true).count(), second.len()), (1, 0));
     }

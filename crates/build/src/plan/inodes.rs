@@ -6,8 +6,8 @@
 use super::error::{ImagePath, PlanError};
 use crate::params::Params;
 use crate::source::{Kind, NodeId, Tree};
-use daxkit_format::dax::ext4::inherited;
 use daxkit_format::dax::FileKind;
+use daxkit_format::dax::ext4::inherited;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 

@@ -73,11 +73,12 @@ impl Maps {
         Self { start: vec![0; nodes], complex: Vec::new() }
     }
 
-    /// Stores the map of node `id`; a single run from logical block 0 without map blocks is kept as its start.
-    pub fn set(&mut self, id: u32, map: BlockMap) {
+    /// Stores the map of node `id`, whose size covers `blocks` blocks; a single run over all of them without map blocks is
+    /// kept as its start.
+    pub fn set(&mut self, id: u32, map: BlockMap, blocks: u64) {
         let value = match map.runs.as_slice() {
             [] if map.meta.is_empty() => 0,
-            [run] if run.logical == 0 && map.meta.is_empty() => run.physical,
+            [run] if run.logical == 0 && run.len == blocks && map.meta.is_empty() => run.physical,
             _ => {
                 self.complex.push(map);
                 COMPLEX | (self.complex.len() as u64 - 1)

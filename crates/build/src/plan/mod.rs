@@ -194,7 +194,8 @@ impl Plan {
                     let size = tree.size(id);
                     size > 0 && size <= room as u64
                 }
-                Kind::Dir if Some(id) != self.inodes.lost_found => {
+                // The kernel refuses a root directory without blocks (`ext4_fill_super`).
+                Kind::Dir if Some(id) != self.inodes.lost_found && id != Tree::ROOT => {
                     // Names of at least four bytes take twelve: a directory with more of them cannot fit.
                     tree.children(id).len() <= room / 12 + 1
                         && htree::build_inline(&self.items(tree, id), 2, room - 60, &self.dir_format).is_some()
@@ -240,7 +241,7 @@ impl Plan {
             special::add_runs(&mut map, runs);
             let size = u64::from(blocks) * u64::from(self.params.block_size);
             place::take_map_blocks(&mut self.free, &self.params, &mut map, &path, size)?;
-            self.maps.set(id.0, map);
+            self.maps.set(id.0, map, blocks.into());
         }
         Ok(())
     }
@@ -260,7 +261,8 @@ impl Plan {
             if layout.block.is_empty() {
                 continue;
             }
-            let shared = open.get(&set).copied().filter(|i| self.xattr_blocks.get(*i).is_some_and(|b| b.references < MOST));
+            let shared =
+                open.get(&set).copied().filter(|i| self.xattr_blocks.get(*i).is_some_and(|b| b.references < MOST));
             let at = match shared {
                 Some(at) => at,
                 None => {

@@ -78,8 +78,11 @@ pub fn take_map_blocks(
     } else {
         let n = u64::from(bs / 4);
         let limit = (12 + n + n * n + n * n * n) * u64::from(bs);
-        extent_tree::indirect_blocks(&map.runs, bs)
-            .ok_or_else(|| PlanError::FileTooLarge { path: ImagePath(path()), size, limit })?
+        extent_tree::indirect_blocks(&map.runs, bs).ok_or_else(|| PlanError::FileTooLarge {
+            path: ImagePath(path()),
+            size,
+            limit,
+        })?
     };
     // With bigalloc each block of a map is a cluster of its own, as the kernel allocates and e2fsck counts.
     let pieces = if params.cluster_size > bs { need } else { 1 };
@@ -153,7 +156,11 @@ impl Content<'_> {
                 map.push(Run { logical: at, physical: start, len: n * w });
                 at += n * w;
                 left -= n;
-                if left == 0 && attach && at < range.end && space.take_exact(start + n * w..start + n * w + range.end - at) {
+                if left == 0
+                    && attach
+                    && at < range.end
+                    && space.take_exact(start + n * w..start + n * w + range.end - at)
+                {
                     map.push(Run { logical: at, physical: start + n * w, len: range.end - at });
                 }
             }
@@ -194,7 +201,8 @@ impl Content<'_> {
         }
         let path = || self.tree.path(id);
         take_map_blocks(space, self.params, &mut map, &path, self.tree.size(id))?;
-        maps.set(id.0, map);
+        let blocks = self.tree.size(id).div_ceil(u64::from(self.params.block_size));
+        maps.set(id.0, map, blocks);
         Ok(())
     }
 

@@ -106,7 +106,8 @@ impl XattrPlan {
                 return Ok(layout);
             }
             // The largest value that is still here moves out.
-            let largest = attrs.iter_mut().filter(|a| a.large.is_none() && !a.value.is_empty()).max_by_key(|a| a.value.len());
+            let largest =
+                attrs.iter_mut().filter(|a| a.large.is_none() && !a.value.is_empty()).max_by_key(|a| a.value.len());
             match largest {
                 Some(a) if ea_inode => {
                     let next = self.large.len() as u32;
@@ -134,6 +135,12 @@ impl XattrPlan {
     #[must_use]
     pub fn set(&self, set: Option<u32>) -> Option<&SetLayout> {
         self.sets.get(set? as usize)
+    }
+
+    /// Large values that the attributes of a set name, in the inode and in its block.
+    pub fn large_values(&self, set: Option<u32>) -> impl Iterator<Item = &LargeValue> {
+        let attrs = self.set(set).into_iter().flat_map(|l| l.inode.iter().chain(&l.block));
+        attrs.filter_map(|a| self.large.get(a.large? as usize))
     }
 
     /// Bytes of inline data that fit beside the attributes of a set; `None` when those need a block or an inode of their own, for

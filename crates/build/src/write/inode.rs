@@ -8,10 +8,10 @@ use crate::plan::map::{BlockMap, NodeMap, Run};
 use crate::plan::xattrs::{Attr, SetLayout};
 use crate::source::{Kind, NodeId, Reader, Tree};
 use daxkit_format::OnDisk;
+use daxkit_format::ext4::inline_data;
 use daxkit_format::ext4::inode::{self, EXTRA_ISIZE, GOOD_OLD_INODE_SIZE, Inode, Timestamp, mode};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr::{self, Packer};
-use daxkit_format::ext4::inline_data;
 
 /// What an inode is made from, whoever it belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,8 @@ impl Writer<'_> {
                 p.push(xattr::INDEX_SYSTEM, inline_data::XATTR_NAME, rest, 0, 0);
             }
             for a in d.attrs {
-                let (inum, hash) = self.large_of(a).map_or((0, 0), |(ino, h)| (ino, xattr::entry_hash(&a.name, [h].into_iter())));
+                let (inum, hash) =
+                    self.large_of(a).map_or((0, 0), |(ino, h)| (ino, xattr::entry_hash(&a.name, [h].into_iter())));
                 p.push(a.index, &a.name, &a.value, inum, hash);
             }
         }
@@ -248,6 +249,12 @@ impl Writer<'_> {
         if inline {
             d.flags |= InodeFlags::INLINE_DATA;
             d.inline = Some(&rest);
+        }
+        // Whoever names a value in an inode of its own is charged for it, as if it were not shared
+        // (`ext4_xattr_inode_alloc_quota`).
+        let cluster = u64::from(plan.params.cluster_size);
+        for large in plan.xattrs.large_values(plan.xattrs.set_of(tree, id)) {
+            d.sectors += (large.value.len() as u64).next_multiple_of(cluster) / 512;
         }
         self.fill(&d, raw);
         Ok(d.sectors)

@@ -26,9 +26,9 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    fn count(&mut self, owner: (u32, u32), sectors: u64) {
+    fn count(&mut self, owner: (u32, u32), inodes: u64, sectors: u64) {
         let usage = |u: &mut Usage| {
-            u.inodes += 1;
+            u.inodes += inodes;
             u.space_bytes += sectors * 512;
         };
         usage(self.users.entry(owner.0).or_default());
@@ -114,13 +114,15 @@ impl<'w> Writer<'w> {
     ) -> Result<bool, WriteError> {
         if let Some(id) = node {
             let sectors = self.node_inode(id, raw, reader)?;
-            totals.count((self.tree.uid(id), self.tree.gid(id)), sectors);
+            let set = self.plan.xattrs.set_of(self.tree, id);
+            let inodes = 1 + self.plan.xattrs.large_values(set).count() as u64;
+            totals.count((self.tree.uid(id), self.tree.gid(id)), inodes, sectors);
             return Ok(self.tree.kind(id) == Kind::Dir);
         }
         let plan = self.plan;
         if ino == LOST_FOUND_INO {
             let sectors = self.lost_found_inode(raw)?;
-            totals.count((0, 0), sectors);
+            totals.count((0, 0), 1, sectors);
             return Ok(true);
         }
         if ino >= plan.inodes.first_large {
@@ -133,7 +135,7 @@ impl<'w> Writer<'w> {
             let size = orphan.blocks() * self.block_bytes();
             let d = self.plain(ino, orphan, size)?;
             self.fill(&d, raw);
-            totals.count((0, 0), d.sectors);
+            totals.count((0, 0), 1, d.sectors);
             return Ok(false);
         }
         if let Some(q) = plan.special.quota.iter().find(|q| q.ino == ino) {
