@@ -120,8 +120,9 @@ pub(crate) fn make(scratch: &Path) -> Seeds {
     for recipe in RECIPES {
         let image = make_image(scratch, &tree, recipe);
         take_apart(&image, &mut seeds);
-        add(&mut seeds, "volume", &[], &image);
-        add(&mut seeds, "volume_unchecked", &[], &image);
+        for target in ["dump_image", "volume", "volume_unchecked"] {
+            add(&mut seeds, target, &[], &image);
+        }
     }
     journals(&mut seeds);
     undo_file(scratch, &mut seeds);

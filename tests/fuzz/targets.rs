@@ -23,6 +23,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("dax_rules", rules::dax_rules),
     ("dir_block", metadata::dir_block),
     ("dir_hash", names::dir_hash),
+    ("dump_image", volume::dump_image),
     ("extent_node", metadata::extent_node),
     ("fast_commit", journal::fast_commit),
     ("fields", rules::fields),

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use daxkit_device::MemoryDevice;
 use daxkit_device::undo::apply_undo;
+use daxkit_build::dump::{Data, DumpOptions, dump};
+use daxkit_device::BlockDevice;
+use daxkit_format::ext4::quota::QuotaKind;
 use daxkit_format::{GroupNr, InodeNr};
 use daxkit_volume::{Inode, OpenOptions, Volume};
 
@@ -26,8 +29,12 @@ pub(crate) fn volume_unchecked(data: &[u8]) {
 
 fn explore(data: &[u8], options: &OpenOptions) {
     let Ok(volume) = Volume::open(Arc::new(MemoryDevice::from_bytes(data)), options) else { return };
-    for group in 0..volume.geometry().groups_count.min(64) {
-        let _ = volume.group_desc(GroupNr(group));
+    for group in (0..volume.geometry().groups_count.min(64)).map(GroupNr) {
+        let _ = (volume.group_desc(group), volume.block_bitmap(group), volume.inode_bitmap(group));
+    }
+    let _ = (volume.orphans(), volume.reserved_gdt(), volume.mmp());
+    for kind in [QuotaKind::User, QuotaKind::Group, QuotaKind::Project] {
+        let _ = volume.quota(kind);
     }
     for nr in 1..=volume.geometry().inodes_count.min(150) {
         if let Ok(inode) = volume.inode_unverified(InodeNr(nr.into())) {
@@ -68,7 +75,7 @@ fn use_inode(volume: &Volume, inode: &Inode) {
             let _ = (attribute.full_name(), attribute.for_user());
         }
     }
-    let _ = volume.inline_data(inode);
+    let _ = (volume.inline_data(inode), volume.verity_descriptor(inode), volume.encryption_context(inode));
     if inode.disk().is_symlink() {
         let _ = volume.read_link(inode);
     }
@@ -78,6 +85,12 @@ fn use_inode(volume: &Volume, inode: &Inode) {
             let _ = entries.take(ENOUGH).count();
         }
     }
+}
+
+/// The text form of an image takes damage as it finds it.
+pub(crate) fn dump_image(data: &[u8]) {
+    let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(data));
+    let _ = dump(&device, &DumpOptions { data: Data::Hash }, &mut std::io::sink());
 }
 
 /// An undo file, applied to an image it was not made for.

@@ -8,6 +8,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod lint;
+mod man;
 mod process;
 mod quickstart;
 mod setup;
@@ -40,6 +41,8 @@ enum Chore {
     Bench(bench::Args),
     /// Fuzz one parser, guided by coverage
     Fuzz(fuzz::Args),
+    /// Write the tools' manual pages and shell completions
+    Man,
     /// Run what continuous integration runs
     Ci,
 }
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Chore::Lint => lint::run(&workspace),
         Chore::Bench(args) => bench::run(&workspace, &args),
         Chore::Fuzz(args) => fuzz::run(&workspace, &args),
+        Chore::Man => man::run(&workspace),
         Chore::Ci => ci::run(&workspace),
     }
 }

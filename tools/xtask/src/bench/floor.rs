@@ -56,11 +56,23 @@ impl Geometry {
 pub(super) fn descriptors(target: &Path, geometry: Geometry) -> Result<()> {
     let file = OpenOptions::new().write(true).open(target)?;
     let copy = vec![0xa5; usize::try_from(geometry.copy_len())?];
-    for group in geometry.groups_with_copy() {
-        file.write_all_at(&copy, group * geometry.blocks_per_group() * geometry.block_size)?;
-    }
+    let groups = geometry.groups_with_copy();
+    let next = AtomicUsize::new(0);
+    in_two_threads(|| {
+        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            file.write_all_at(&copy, group * geometry.blocks_per_group() * geometry.block_size)?;
+        }
+        Ok(())
+    })?;
     file.sync_all()?;
     Ok(())
+}
+
+fn in_two_threads(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let threads = [scope.spawn(&work), scope.spawn(&work)];
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread of the floor died"))?)
+    })
 }
 
 /// How much a thread gathers before it writes.
@@ -71,10 +83,7 @@ pub(super) fn read_and_write(target: &Path, files: &[PathBuf]) -> Result<()> {
     let file = OpenOptions::new().write(true).open(target)?;
     let next = AtomicUsize::new(0);
     let end = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| copy_some(&file, files, &next, &end))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread of the floor died"))?)
-    })?;
+    in_two_threads(|| copy_some(&file, files, &next, &end))?;
     file.sync_all()?;
     Ok(())
 }
