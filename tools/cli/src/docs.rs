@@ -27,7 +27,7 @@ pub enum Document {
 /// `out` cannot be written.
 pub fn write(document: Document, mut command: Command, out: &mut dyn Write) -> io::Result<()> {
     let shell = match document {
-        Document::Man => return clap_mangen::Man::new(command).render(out),
+        Document::Man => return clap_mangen::Man::new(command).section("8").render(out),
         Document::Bash => Shell::Bash,
         Document::Elvish => Shell::Elvish,
         Document::Fish => Shell::Fish,

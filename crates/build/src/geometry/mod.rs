@@ -160,7 +160,7 @@ impl Geometry {
 
     /// `Ok(false)` when the groups are too few for the inodes.
     fn count_inodes(&mut self, params: &Params, needed: u64) -> Result<bool, GeometryError> {
-        let wanted = requested_inodes(params, self.blocks_count, needed).max(16);
+        let wanted = requested_inodes(params, params.blocks_count, needed).max(16);
         let (bs, isize) = (self.block_size, u32::from(self.inode_size));
         let per_block = bs / isize;
         let max_ipg = (bs * 8).min(65536 - per_block);
