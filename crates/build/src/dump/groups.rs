@@ -41,6 +41,15 @@ struct Run {
     steps: [i64; 3],
 }
 
+/// Blocks of a copy that are the same as the primary ones.
+struct Same {
+    first: u32,
+    last: u32,
+    copy: u32,
+    block: u64,
+    blocks: u64,
+}
+
 impl Image<'_> {
     /// Where block `index` of the descriptor table lies: the primary one and its copies, as (group of the copy, block).
     fn descriptor_block(&self, geo: &Geometry, index: u32) -> u64 {
@@ -180,13 +189,14 @@ impl Image<'_> {
         let meta_bg = self.has_incompat(Incompat::META_BG);
         let first_meta_bg = if meta_bg { self.sb.s_first_meta_bg.get() } else { u32::MAX };
         let old_blocks = Self::table_blocks(geo).min(first_meta_bg);
+        let mut same = None;
         // A table that does not fit in a group has no copies, and a superblock that lies shall not make the walk long.
         let fits = u64::from(old_blocks) < geo.blocks_per_group;
         for group in (1..geo.groups).filter(|_| fits) {
             if self.sb.group_has_super(group) {
                 for index in 0..old_blocks {
                     let block = self.behind_super(geo, group).saturating_add(u64::from(index));
-                    self.descriptor_copy(geo, group, index, block)?;
+                    self.descriptor_copy(geo, group, index, block, &mut same)?;
                 }
             }
         }
@@ -194,16 +204,25 @@ impl Image<'_> {
             let first = index * geo.descs_per_block();
             for group in [first.saturating_add(1), first.saturating_add(geo.descs_per_block() - 1)] {
                 if group < geo.groups && group != first {
-                    self.descriptor_copy(geo, group, index, self.behind_super(geo, group))?;
+                    self.descriptor_copy(geo, group, index, self.behind_super(geo, group), &mut same)?;
                 }
             }
         }
-        Ok(())
+        self.finish_copies(&mut same)
     }
 
-    fn descriptor_copy(&mut self, geo: &Geometry, copy: u32, index: u32, block: u64) -> Result<(), DumpError> {
+    /// One block of a copy. Blocks that are wholly the same join `same`, a run not yet printed.
+    fn descriptor_copy(
+        &mut self,
+        geo: &Geometry,
+        copy: u32,
+        index: u32,
+        block: u64,
+        same: &mut Option<Same>,
+    ) -> Result<(), DumpError> {
         let first = index * geo.descs_per_block();
-        let used = ((geo.groups - first).min(geo.descs_per_block()) * geo.desc_size) as usize;
+        let count = (geo.groups - first).min(geo.descs_per_block());
+        let used = (count * geo.desc_size) as usize;
         let Some(range) = self.block_range(geo, block, 1) else { return Ok(()) };
         if self.is_hole(range.clone())? {
             return Ok(());
@@ -217,7 +236,22 @@ impl Image<'_> {
         if theirs.iter().all(|b| *b == 0) || !self.claim(range.start..range.start + used as u64) {
             return Ok(());
         }
-        writeln!(self.out, "group.{first}:{copy} @{block}")?;
+        let last = first + count - 1;
+        if ours == theirs {
+            match same {
+                Some(s) if s.last + 1 == first && s.block + s.blocks == block && s.copy == copy => {
+                    s.last = last;
+                    s.blocks += 1;
+                }
+                _ => {
+                    self.finish_copies(same)?;
+                    *same = Some(Same { first, last, copy, block, blocks: 1 });
+                }
+            }
+            return Ok(());
+        }
+        self.finish_copies(same)?;
+        writeln!(self.out, "groups {first}-{last}:{copy} @{block}")?;
         let size = geo.desc_size as usize;
         for (group, (a, b)) in (first..).zip(ours.chunks_exact(size).zip(theirs.chunks_exact(size))) {
             if a == b {
@@ -235,6 +269,13 @@ impl Image<'_> {
             }
             cover.mark(0..b.len().min(64));
             cover.rest(self.out, "  ", "", 0)?;
+        }
+        Ok(())
+    }
+
+    fn finish_copies(&mut self, same: &mut Option<Same>) -> Result<(), DumpError> {
+        if let Some(s) = same.take() {
+            writeln!(self.out, "groups {}-{}:{} @{} same", s.first, s.last, s.copy, s.block)?;
         }
         Ok(())
     }

@@ -117,6 +117,15 @@ impl Image<'_> {
             mode::IFSOCK => "sock",
             _ => "other",
         };
+        // Reserved inodes that nobody uses have a checksum and nothing else.
+        let mut bare = vec![0; raw.len()];
+        if let Some(seed) = geo.seed {
+            inode::seal(seed, ino, &mut bare);
+            if raw == bare {
+                writeln!(self.out, "inode:{ino} empty{}", if used { "" } else { " free" })?;
+                return Ok(());
+            }
+        }
         let name = self.names.get(ino).map(|n| format!(" {}", quote(n))).unwrap_or_default();
         writeln!(self.out, "inode:{ino} {kind}{}{name}", if used { "" } else { " free" })?;
         let mut cover = Cover::new(raw);
@@ -126,9 +135,9 @@ impl Image<'_> {
         self.inode_xattrs(&mut cover, extra_end)?;
         cover.rest(self.out, "  ", "", 0)?;
         if used {
-            self.xattr_block(geo, inode.file_acl())?;
             self.map_blocks(geo, &subject, &mut sink)?;
             self.finish(geo, &subject, sink)?;
+            self.xattr_block(geo, inode.file_acl())?;
         }
         Ok(())
     }
@@ -145,40 +154,22 @@ impl Image<'_> {
             (true, false) => 130,
         };
         let high = inode::checksum_has_high(raw) && sound;
-        self.times(s, cover, end)?;
-        let sum = geo.seed.map(|seed| inode::checksum(seed, s.ino, raw)).unwrap_or_default();
+        let sum = geo.seed.map(|seed| inode::checksum(seed, s.ino, raw));
+        let whole = sum.filter(|sum| {
+            let i = &s.inode;
+            high && *sum == u32::from(i.i_checksum_hi.get()) << 16 | u32::from(i.l_i_checksum_lo.get())
+        });
+        if whole.is_some() && cover.take(0x7C..0x7E) {
+            cover.mark(0x82..0x84);
+            writeln!(self.out, "  .i_checksum ok")?;
+        }
         let known = |name: &str| match name {
             "i_block" => Some(Known::Elsewhere),
-            // Each half is right or wrong by itself.
-            "l_i_checksum_lo" if geo.seed.is_some() => Some(Known::Fits(u64::from(sum & 0xffff))),
-            "i_checksum_hi" if geo.seed.is_some() && high => Some(Known::Fits(u64::from(sum >> 16))),
-            _ => None,
+            "l_i_checksum_lo" => sum.map(|sum| Known::Fits(u64::from(sum & 0xffff))),
+            _ => time(&s.inode, name, end),
         };
         fields(self.out, cover, Structure::Inode, 0, end, &known)?;
         Ok(end)
-    }
-
-    /// Times whose extra word is there and says something: seconds and nanoseconds on one line. The others are left to the
-    /// plain fields.
-    fn times(&mut self, s: &Subject, cover: &mut Cover<'_>, end: usize) -> Result<(), DumpError> {
-        let i = &s.inode;
-        for (name, low, extra, at, extra_at) in [
-            ("i_atime", i.i_atime, i.i_atime_extra, 0x08, 0x8C),
-            ("i_ctime", i.i_ctime, i.i_ctime_extra, 0x0C, 0x84),
-            ("i_mtime", i.i_mtime, i.i_mtime_extra, 0x10, 0x88),
-            ("i_crtime", i.i_crtime, i.i_crtime_extra, 0x90, 0x94),
-        ] {
-            let (low, extra) = (low.get(), extra.get());
-            let time = Timestamp::decode(low, Some(extra));
-            if extra_at + 4 > end || extra == 0 || time.nanos >= 1_000_000_000 || time.encode(true) != (low, extra) {
-                continue;
-            }
-            if cover.take(at..at + 4) {
-                cover.mark(extra_at..extra_at + 4);
-                writeln!(self.out, "  .{name} {}", format_time(time))?;
-            }
-        }
-        Ok(())
     }
 
     /// The sixty bytes of `i_block`, by what they are. Blocks they lead to are left to `sink`.
@@ -219,4 +210,21 @@ fn device(inode: &Inode) -> Option<(u32, u32)> {
     let mut again = *inode;
     again.set_device(major, minor);
     (again.i_block == inode.i_block).then_some((major, minor))
+}
+
+/// A time whose extra word is there and says something: seconds and nanoseconds are one text, and the extra word is left out.
+fn time(i: &Inode, name: &str, end: usize) -> Option<Known> {
+    let (low, extra, extra_at) = match name.strip_suffix("_extra").unwrap_or(name) {
+        "i_atime" => (i.i_atime, i.i_atime_extra, 0x8C),
+        "i_ctime" => (i.i_ctime, i.i_ctime_extra, 0x84),
+        "i_mtime" => (i.i_mtime, i.i_mtime_extra, 0x88),
+        "i_crtime" => (i.i_crtime, i.i_crtime_extra, 0x94),
+        _ => return None,
+    };
+    let (low, extra) = (low.get(), extra.get());
+    let time = Timestamp::decode(low, Some(extra));
+    if extra_at + 4 > end || extra == 0 || time.nanos >= 1_000_000_000 || time.encode(true) != (low, extra) {
+        return None;
+    }
+    Some(if name.ends_with("_extra") { Known::Usual(extra.into()) } else { Known::Text(format_time(time)) })
 }

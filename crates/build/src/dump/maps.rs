@@ -38,6 +38,17 @@ pub(super) struct Sink {
     root_runs: Vec<Run>,
 }
 
+/// Indirect blocks side by side, each the one before plus one.
+#[derive(Default)]
+struct Steady {
+    /// The words of the last block seen.
+    words: Vec<u32>,
+    /// The index that would go on.
+    next: Option<u32>,
+    /// First and last index not yet printed.
+    run: Option<(u32, u32)>,
+}
+
 impl Sink {
     pub(super) fn new(role: Role) -> Self {
         Self {
@@ -178,7 +189,7 @@ impl Image<'_> {
             first += indirect::span(level, n);
             let found: Vec<_> = sink.indirect.iter().copied().filter(|(_, _, l)| *l == level).collect();
             for (word, block, _) in found {
-                self.indirect_block(geo, s, sink, &mut vec![word], block, level, start)?;
+                self.indirect_block(geo, s, sink, &mut vec![word], (block, level), start, &mut Steady::default())?;
             }
         }
         Ok(())
@@ -213,7 +224,7 @@ impl Image<'_> {
         Ok(())
     }
 
-    /// An indirect block, `level` levels above the data, and what is below it.
+    /// An indirect block, `level` levels above the data, and what is below it. `steady` knows its neighbour.
     #[allow(clippy::too_many_arguments)]
     fn indirect_block(
         &mut self,
@@ -221,32 +232,84 @@ impl Image<'_> {
         s: &Subject,
         sink: &mut Sink,
         path: &mut Vec<u32>,
-        block: u64,
-        level: u8,
+        (block, level): (u64, u8),
         first: u64,
+        steady: &mut Steady,
     ) -> Result<(), DumpError> {
         if !self.claim_block(geo, block) {
+            self.finish_steady(steady, path)?;
             writeln!(self.out, "  /map:{} @{block} elsewhere", dotted(path))?;
             return Ok(());
         }
         let Some(bytes) = self.read_block(geo, block)? else { return Ok(()) };
         let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|w| u32::from_le_bytes(*w)).collect();
+        if level == 1 {
+            return self.indirect_leaf(geo, s, sink, path, words, first, steady);
+        }
         let prefix = format!("{}.", dotted(path));
-        let span = indirect::span(level - 1, geo.block_size / 4);
         for (i, from, len) in steps(&words) {
             self.map_line(&prefix, i, from, len)?;
-            if level == 1 {
-                self.run(geo, s, sink, Run { logical: first + i, physical: u64::from(from), len, written: true })?;
-            }
         }
-        if level > 1 {
-            for (i, word) in (0u32..).zip(&words).filter(|(_, w)| **w != 0) {
-                path.push(i);
-                let start = first.saturating_add(u64::from(i).saturating_mul(span));
-                self.indirect_block(geo, s, sink, path, u64::from(*word), level - 1, start)?;
-                path.pop();
-            }
+        let span = indirect::span(level - 1, geo.block_size / 4);
+        let mut below = Steady::default();
+        for (i, word) in (0u32..).zip(&words).filter(|(_, w)| **w != 0) {
+            path.push(i);
+            let start = first.saturating_add(u64::from(i).saturating_mul(span));
+            self.indirect_block(geo, s, sink, path, (u64::from(*word), level - 1), start, &mut below)?;
+            path.pop();
         }
+        path.push(0);
+        self.finish_steady(&mut below, path)?;
+        path.pop();
+        Ok(())
+    }
+
+    /// An indirect block that names data. Those of the resize inode differ from the one before by one in every word, which is
+    /// said in one line for many.
+    #[allow(clippy::too_many_arguments)]
+    fn indirect_leaf(
+        &mut self,
+        geo: &Geometry,
+        s: &Subject,
+        sink: &mut Sink,
+        path: &[u32],
+        words: Vec<u32>,
+        first: u64,
+        steady: &mut Steady,
+    ) -> Result<(), DumpError> {
+        let index = path.last().copied().unwrap_or(0);
+        let goes_on = steady.next == Some(index)
+            && words.len() == steady.words.len()
+            && words.iter().any(|w| *w != 0)
+            && words
+                .iter()
+                .zip(&steady.words)
+                .all(|(w, b)| if *b == 0 { *w == 0 } else { Some(*w) == b.checked_add(1) });
+        if goes_on {
+            let run = steady.run.get_or_insert((index, index));
+            run.1 = index;
+        } else {
+            self.finish_steady(steady, path)?;
+        }
+        let prefix = format!("{}.", dotted(path));
+        for (i, from, len) in steps(&words) {
+            if !goes_on {
+                self.map_line(&prefix, i, from, len)?;
+            }
+            let logical = first.saturating_add(i);
+            self.run(geo, s, sink, Run { logical, physical: u64::from(from), len, written: true })?;
+        }
+        steady.next = index.checked_add(1);
+        steady.words = words;
+        Ok(())
+    }
+
+    /// Prints a run of steady blocks; `path` is that of any of their neighbours.
+    fn finish_steady(&mut self, steady: &mut Steady, path: &[u32]) -> Result<(), DumpError> {
+        steady.next = None;
+        let Some((first, last)) = steady.run.take() else { return Ok(()) };
+        let above = path.split_last().map_or(String::new(), |(_, above)| dotted(above));
+        writeln!(self.out, "  /map:{above}.{first}-{last} each +1")?;
         Ok(())
     }
 

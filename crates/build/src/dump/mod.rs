@@ -12,13 +12,14 @@
 //! line together are a place that can be pasted into `dax-debugfs`. `@N` is the block of the image in which something
 //! lies.
 //!
-//! * What is not mentioned is zero: fields, blocks, bitmaps, inodes.
+//! * What is not mentioned is zero: fields, blocks, bitmaps, inodes. Magic numbers go without saying. An `empty` inode has a
+//!   checksum that fits and nothing else.
 //! * `ok` stands for a checksum (or hash) that fits what it protects; any other value is printed.
 //! * A directory record has the length its name needs unless `rec_len` says otherwise; an attribute's value lies where
 //!   the kernel packs it unless `offs` says otherwise; unused bits at the end of a bitmap are set unless `padding` says
 //!   otherwise.
-//! * A copy of the superblock or of a descriptor is like the primary one apart from the fields listed; copies that are not
-//!   mentioned are wholly the same. A line `groups A-B` stands for descriptors that continue the one before: the three
+//! * A copy of the superblock or of a descriptor is like the primary one apart from the fields listed; `groups A-B:C same` is a
+//!   copy in group C that is wholly the same. A line `groups A-B` stands for descriptors that continue the one before: the three
 //!   locations advance by the numbers given, everything else stays.
 //! * Bytes that belong to no field (slack, padding, leftovers) are printed as `+0xOFFSET HEX` when they are not zero.
 //! * A block claimed by two owners is printed with the first; the second says `elsewhere`.

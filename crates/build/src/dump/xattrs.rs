@@ -13,8 +13,13 @@ impl Image<'_> {
     /// The attributes between the extra fields of an inode and its end.
     pub(super) fn inode_xattrs(&mut self, cover: &mut Cover<'_>, start: usize) -> Result<(), DumpError> {
         let area = cover.bytes().get(start..).unwrap_or_default();
-        if XattrIbodyHeader::peek(area).is_some_and(|h| h.h_magic.get() == MAGIC) && self.attributes(cover, start, 4)? {
-            writeln!(self.out, "  .xattr h_magic ok")?;
+        if XattrIbodyHeader::peek(area).is_some_and(|h| h.h_magic.get() == MAGIC)
+            && let Some(count) = self.attributes(cover, start, 4)?
+        {
+            // Attributes imply the magic number.
+            if count == 0 {
+                writeln!(self.out, "  .xattr none")?;
+            }
             cover.mark(start..start + 4);
         }
         Ok(())
@@ -45,12 +50,12 @@ impl Image<'_> {
         cover.rest(self.out, "  ", "", 0)
     }
 
-    /// Prints the attributes of an area that begins at `start`, values counted from `base` (0 in a block, 4 in an inode). `false`, and nothing
+    /// Prints the attributes of an area that begins at `start`, values counted from `base` (0 in a block, 4 in an inode). `None`, and nothing
     /// printed, when entries or values run out of the area or over each other.
-    fn attributes(&mut self, cover: &mut Cover<'_>, start: usize, base: usize) -> Result<bool, DumpError> {
+    fn attributes(&mut self, cover: &mut Cover<'_>, start: usize, base: usize) -> Result<Option<usize>, DumpError> {
         let area = cover.bytes().get(start..).unwrap_or_default();
         let list = if base == 0 { Some(Attributes::in_block(area)) } else { Attributes::in_inode(area) };
-        let Some(Ok(list)) = list.map(|l| l.collect::<Result<Vec<_>, _>>()) else { return Ok(false) };
+        let Some(Ok(list)) = list.map(|l| l.collect::<Result<Vec<_>, _>>()) else { return Ok(None) };
         // First on a trial basis: who overlaps is printed in hexadecimal.
         let mut trial = Cover::new(area);
         for a in &list {
@@ -58,7 +63,7 @@ impl Image<'_> {
             if !trial.take(a.offset..a.offset + 16 + a.name.len())
                 || (!a.value.is_empty() && !trial.take(value..value + a.value.len()))
             {
-                return Ok(false);
+                return Ok(None);
             }
         }
         let mut value_at = area.len();
@@ -96,7 +101,7 @@ impl Image<'_> {
             cover.mark(start + a.offset..start + a.offset + 16 + a.name.len());
             cover.mark(start + value..start + value + a.value.len());
         }
-        Ok(true)
+        Ok(Some(list.len()))
     }
 }
 
