@@ -1,2 +1,112 @@
-//! dax-debugfs
-fn main() {}
+//! `dax-debugfs`: looks inside an ext4 image, for people who know debugfs.
+//!
+//! The binary opens the image, reads commands (from `-R`, a script, a pipe or a terminal) and prints what they find. The
+//! commands stand in one table ([`commands`]); what they need to know of ext4 they ask `daxkit-volume`.
+//!
+//! Exit status: 0, or 1 when the image cannot be opened or a command failed (each failure is one line on standard error).
+//! The first failed command ends the run unless `--keep-going` is given or the commands are typed at a terminal.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod files;
+mod output;
+mod session;
+mod shell;
+mod words;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use daxkit_cli::docs::{self, Document};
+use daxkit_cli::message::Messages;
+use daxkit_cli::status;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The name in messages.
+const TOOL: &str = "dax-debugfs";
+
+/// Looks inside an ext4 image.
+#[derive(Debug, Parser)]
+#[command(name = TOOL, version, about, disable_version_flag = true)]
+struct Args {
+    /// A command to run instead of reading commands from standard input; may be given again
+    #[arg(short = 'R', value_name = "COMMAND")]
+    request: Vec<String>,
+    /// Read commands from FILE, one a line (`-` is standard input)
+    #[arg(short = 'f', value_name = "FILE", conflicts_with = "request")]
+    script: Option<PathBuf>,
+    /// Go on after a command failed (the exit status is 1 all the same)
+    #[arg(long)]
+    keep_going: bool,
+    /// Open a badly damaged image: trust neither checksums nor bitmaps, leave the journal alone
+    #[arg(short = 'c')]
+    catastrophic: bool,
+    /// Take the superblock from this block (with -b)
+    #[arg(short = 's', value_name = "BLOCK")]
+    superblock: Option<u64>,
+    /// Block size in bytes, with which -s counts
+    #[arg(short = 'b', value_name = "BYTES")]
+    block_size: Option<u32>,
+    /// Show the image as it lies, without the changes that wait in its journal
+    #[arg(long)]
+    no_replay: bool,
+    /// Byte of IMAGE at which the file system begins
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
+    offset: u64,
+    /// Print one JSON document for each command
+    #[arg(long)]
+    json: bool,
+    /// Print the version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    /// Print the manual page or shell completions
+    #[arg(long, value_enum, hide = true, value_name = "DOCUMENT")]
+    document: Option<Document>,
+    /// The image, or a block device
+    #[arg(value_name = "IMAGE", required_unless_present = "document")]
+    image: Option<PathBuf>,
+}
+
+/// A number of bytes, with or without K, M, G or T.
+fn size(text: &str) -> Result<u64, String> {
+    daxkit_cli::size::parse(text, 1).ok_or_else(|| format!("{text:?} is not a size"))
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return ExitCode::from(usage(&error)),
+    };
+    let messages = Messages::new(TOOL, false);
+    let done = match (args.document, &args.image) {
+        (Some(document), _) => {
+            let done = docs::write(document, Args::command(), &mut std::io::stdout().lock());
+            done.map(|()| true).map_err(anyhow::Error::from)
+        }
+        (None, Some(image)) => shell::run(&args, image, &messages),
+        // The parser has seen to it that there is an image.
+        (None, None) => Ok(false),
+    };
+    match done {
+        Ok(true) => ExitCode::from(status::OK),
+        Ok(false) => ExitCode::from(status::FAILED),
+        Err(error) => {
+            messages.error(format_args!("{error:#}"));
+            ExitCode::from(status::FAILED)
+        }
+    }
+}
+
+/// Help and version go to standard output; a mistake is one line.
+fn usage(error: &clap::Error) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return if error.print().is_ok() { status::OK } else { status::FAILED };
+    }
+    let text = error.render().to_string();
+    let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let line = first.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    Messages::new(TOOL, false).error(format_args!("{line} (--help shows the options)"));
+    status::FAILED
+}

@@ -1,0 +1,155 @@
+//! The table of commands. One file holds the commands of one group; a command is a row.
+
+mod copy;
+mod dax;
+mod dump;
+mod extents;
+mod flags;
+mod list;
+mod shell;
+mod stat;
+
+use crate::output::shown;
+use crate::session::Session;
+use anyhow::{Result, bail};
+
+/// One command.
+pub(crate) struct Command {
+    /// Its names; the first is the one the help shows.
+    pub(crate) names: &'static [&'static str],
+    /// Options and arguments, as the usage line shows them.
+    pub(crate) args: &'static str,
+    /// What it does, in one line.
+    pub(crate) summary: &'static str,
+    /// A line that works on most images.
+    pub(crate) example: &'static str,
+    /// The words behind the name.
+    pub(crate) run: fn(&mut Session<'_>, &'static Command, &[Vec<u8>]) -> Result<()>,
+}
+
+/// A group: its title in the help, and its rows.
+pub(crate) struct Group {
+    pub(crate) title: &'static str,
+    pub(crate) commands: &'static [Command],
+}
+
+/// All commands.
+pub(crate) static GROUPS: &[Group] = &[
+    Group { title: "Navigate and read", commands: list::COMMANDS },
+    Group { title: "Inodes", commands: stat::COMMANDS },
+    Group { title: "Blocks of files", commands: extents::COMMANDS },
+    Group { title: "Flags", commands: flags::COMMANDS },
+    Group { title: "Persistent memory", commands: dax::COMMANDS },
+    Group { title: "Copy out", commands: copy::COMMANDS },
+    Group { title: "The whole image", commands: dump::COMMANDS },
+    Group { title: "This program", commands: shell::COMMANDS },
+];
+
+/// All rows.
+pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
+    GROUPS.iter().flat_map(|g| g.commands)
+}
+
+/// The command with this name.
+pub(crate) fn find(name: &str) -> Option<&'static Command> {
+    all().find(|c| c.names.contains(&name))
+}
+
+impl Command {
+    /// The name the help shows.
+    pub(crate) fn name(&self) -> &'static str {
+        self.names.first().copied().unwrap_or_default()
+    }
+
+    /// The usage line.
+    pub(crate) fn usage(&self) -> String {
+        let gap = if self.args.is_empty() { "" } else { " " };
+        format!("usage: {}{gap}{}", self.name(), self.args)
+    }
+
+    /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), and long options of
+    /// `long` with a value (`--data-offset 2M`, `--data-offset=2M`). `--` ends them. Between `least` and `most` words must
+    /// be left.
+    pub(crate) fn options<'w>(
+        &self,
+        words: &'w [Vec<u8>],
+        letters: &str,
+        long: &[&str],
+        (least, most): (usize, usize),
+    ) -> Result<Options<'w>> {
+        let mut found = Options { letters: String::new(), long: Vec::new(), rest: words };
+        while let Some((word, rest)) = found.rest.split_first() {
+            if word == b"--" {
+                found.rest = rest;
+                break;
+            }
+            if let Some(name) = word.strip_prefix(b"--") {
+                let mut parts = name.splitn(2, |b| *b == b'=');
+                let name = parts.next().map(shown).unwrap_or_default();
+                if !long.contains(&name.as_str()) {
+                    bail!("no option --{name}; {}", self.usage());
+                }
+                let (value, rest) = match (parts.next(), rest.split_first()) {
+                    (Some(value), _) => (value, rest),
+                    (None, Some((value, rest))) => (value.as_slice(), rest),
+                    (None, None) => bail!("--{name} wants a value; {}", self.usage()),
+                };
+                found.long.push((name, value));
+                found.rest = rest;
+                continue;
+            }
+            let Some(flags) = word.strip_prefix(b"-").filter(|f| !f.is_empty()) else { break };
+            for flag in flags.iter().map(|b| char::from(*b)) {
+                if !letters.contains(flag) {
+                    bail!("no option -{}; {}", flag.escape_default(), self.usage());
+                }
+                found.letters.push(flag);
+            }
+            found.rest = rest;
+        }
+        if found.rest.len() < least || found.rest.len() > most {
+            bail!("{}", self.usage());
+        }
+        Ok(found)
+    }
+}
+
+/// What [`Command::options`] found.
+pub(crate) struct Options<'w> {
+    letters: String,
+    long: Vec<(String, &'w [u8])>,
+    /// The words behind the options.
+    pub(crate) rest: &'w [Vec<u8>],
+}
+
+impl Options<'_> {
+    /// Whether a letter was given.
+    pub(crate) fn has(&self, letter: char) -> bool {
+        self.letters.contains(letter)
+    }
+
+    /// The value of a long option, the last one if given again.
+    pub(crate) fn value(&self, name: &str) -> Option<&[u8]> {
+        self.long.iter().rev().find(|(n, _)| n == name).map(|(_, v)| *v)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_name_belongs_to_one_command_and_every_command_is_explained() {
+        let mut seen = BTreeSet::new();
+        for command in all() {
+            assert!(!command.names.is_empty());
+            for name in command.names {
+                assert!(seen.insert(*name), "{name} twice");
+            }
+            assert!(!command.summary.is_empty() && !command.summary.ends_with('.'), "{}", command.name());
+            let first = command.example.split(' ').next();
+            assert!(first.is_some_and(|n| command.names.contains(&n)), "{}: {}", command.name(), command.example);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Commands about the program itself.
+
+use super::{Command, GROUPS};
+use crate::output;
+use crate::session::Session;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        names: &["help", "list_requests", "lr", "?"],
+        args: "[COMMAND]",
+        summary: "List the commands, or explain one",
+        example: "help stat",
+        run: help,
+    },
+    Command { names: &["quit", "q"], args: "", summary: "Leave the program", example: "quit", run: quit },
+];
+
+fn help(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
+    let options = command.options(words, "", &[], (0, 1))?;
+    let describe = |c: &Command| json!({ "name": c.name(), "aliases": c.names.get(1..), "args": c.args, "summary": c.summary, "example": c.example });
+    if let Some(name) = options.rest.first() {
+        let name = output::shown(name);
+        let about = super::find(&name).with_context(|| format!("{name}: no such command"))?;
+        if session.json {
+            return output::document(&mut session.out, command.name(), describe(about));
+        }
+        writeln!(session.out, "{}", about.summary)?;
+        writeln!(session.out, "{}", about.usage())?;
+        if let Some(others) = about.names.get(1..).filter(|o| !o.is_empty()) {
+            writeln!(session.out, "also called: {}", others.join(", "))?;
+        }
+        writeln!(session.out, "example: {}", about.example)?;
+        return Ok(());
+    }
+    if session.json {
+        let all: Vec<Value> = super::all().map(describe).collect();
+        return output::document(&mut session.out, command.name(), Value::from(all));
+    }
+    for group in GROUPS {
+        writeln!(session.out, "{}", group.title)?;
+        for c in group.commands {
+            writeln!(session.out, "  {:<28} {}", format!("{} {}", c.name(), c.args).trim_end(), c.summary)?;
+        }
+    }
+    writeln!(
+        session.out,
+        "\nA file is a path, <12> (an inode number) or a place such as inode:12. Names with blanks go in"
+    )?;
+    writeln!(session.out, "double quotes. `help COMMAND` has an example.")?;
+    Ok(())
+}
+
+fn quit(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
+    command.options(words, "", &[], (0, 0))?;
+    session.done = true;
+    Ok(())
+}

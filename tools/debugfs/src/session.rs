@@ -1,0 +1,109 @@
+//! An open image and what the commands of one run share: where they stand, where they print.
+
+use crate::output;
+use anyhow::{Context, Result, anyhow, bail};
+use daxkit_cli::message::Messages;
+use daxkit_device::{BlockDevice, FileDevice, FileOptions};
+use daxkit_format::field::{InodeRef, Object, Place};
+use daxkit_format::{BlockNr, InodeNr};
+use daxkit_volume::{Inode, OpenOptions, Volume};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// See the module.
+pub(crate) struct Session<'a> {
+    pub(crate) device: Arc<dyn BlockDevice>,
+    pub(crate) volume: Volume,
+    /// The directory relative paths begin at.
+    pub(crate) here: InodeNr,
+    pub(crate) out: Box<dyn Write + 'a>,
+    pub(crate) json: bool,
+    pub(crate) messages: Messages,
+    /// `quit` was given.
+    pub(crate) done: bool,
+    /// Something went wrong that did not end its command.
+    pub(crate) complained: bool,
+}
+
+/// How to open the image.
+pub(crate) struct Opening<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) offset: u64,
+    pub(crate) catastrophic: bool,
+    pub(crate) superblock: Option<u64>,
+    pub(crate) block_size: Option<u32>,
+    pub(crate) replay: bool,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn open(
+        opening: &Opening<'_>,
+        json: bool,
+        messages: &Messages,
+        out: Box<dyn Write + 'a>,
+    ) -> Result<Self> {
+        let device = FileDevice::open(opening.image, FileOptions::read_only().offset(opening.offset))?;
+        let device: Arc<dyn BlockDevice> = Arc::new(device);
+        if let Some(how) = daxkit_device::lock::in_use(opening.image) {
+            messages.warning(format_args!("{}: {how}; what is shown may be half changed", opening.image.display()));
+        }
+        let options = OpenOptions {
+            super_block: opening.superblock.map(BlockNr),
+            block_size: opening.block_size,
+            catastrophic: opening.catastrophic,
+            replay: opening.replay,
+            ..OpenOptions::default()
+        };
+        let volume = Volume::open(Arc::clone(&device), &options)
+            .with_context(|| output::shown(opening.image.as_os_str().as_encoded_bytes()))?;
+        if volume.needs_recovery() && opening.replay && !opening.catastrophic {
+            messages.note("the journal is replayed in memory (--no-replay shows the image as it lies)");
+        }
+        Ok(Self { device, volume, here: InodeNr::ROOT, out, json, messages: *messages, done: false, complained: false })
+    }
+
+    /// The inode a command's argument names: `<12>`, a place (`inode:12`, `inode."/a"`), or a path. The last symbolic link
+    /// of a path is not followed, as in debugfs.
+    pub(crate) fn inode(&mut self, spec: &[u8]) -> Result<Inode> {
+        self.find(spec).with_context(|| output::shown(spec))
+    }
+
+    fn find(&mut self, spec: &[u8]) -> Result<Inode> {
+        let number = spec.strip_prefix(b"<").and_then(|s| s.strip_suffix(b">"));
+        if let Some(digits) = number {
+            let nr = std::str::from_utf8(digits).ok().and_then(daxkit_format::field::parse_number);
+            return self.inode_by_number(nr.ok_or_else(|| anyhow!("not an inode number"))?);
+        }
+        match std::str::from_utf8(spec).ok().and_then(|s| s.parse::<Place>().ok()) {
+            Some(Place { object: Object::Inode(inode), field: None, offset: 0 }) => match inode {
+                InodeRef::Number(nr) => self.inode_by_number(nr),
+                InodeRef::Path(path) => Ok(self.volume.resolve(&path, false)?),
+            },
+            _ if spec.is_empty() => bail!("an empty name"),
+            _ => {
+                let here = self.volume.inode(self.here)?;
+                Ok(self.volume.resolve_from(&here, spec, false)?)
+            }
+        }
+    }
+
+    /// A damaged inode is shown all the same, and said to be damaged.
+    fn inode_by_number(&mut self, nr: u64) -> Result<Inode> {
+        match self.volume.inode(InodeNr(nr)) {
+            Err(e) if e.is_corruption() => {
+                self.complain(&e);
+                Ok(self.volume.inode_unverified(InodeNr(nr))?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Says what is wrong without ending the command; the exit status will be 1.
+    pub(crate) fn complain(&mut self, what: impl std::fmt::Display) {
+        // What was found so far comes first on a terminal.
+        let _ = self.out.flush();
+        self.messages.error(what);
+        self.complained = true;
+    }
+}

@@ -1,0 +1,108 @@
+//! Where commands come from, and what a failed one does.
+
+use crate::session::{Opening, Session};
+use crate::{Args, commands, words};
+use anyhow::{Context, Result};
+use daxkit_cli::message::Messages;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::path::Path;
+
+/// Longest line read, so that a stream without newlines ends as an error and not out of memory.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Runs everything; `false` when a command failed.
+pub(crate) fn run(args: &Args, image: &Path, messages: &Messages) -> Result<bool> {
+    let opening = Opening {
+        image,
+        offset: args.offset,
+        catastrophic: args.catastrophic,
+        superblock: args.superblock,
+        block_size: args.block_size,
+        replay: !args.no_replay,
+    };
+    let out = Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));
+    let mut session = Session::open(&opening, args.json, messages, out)?;
+    if !args.request.is_empty() {
+        let mut good = true;
+        for request in &args.request {
+            good &= line(&mut session, request.as_bytes());
+            if session.done || (!good && !args.keep_going) {
+                break;
+            }
+        }
+        return Ok(good);
+    }
+    let typed = args.script.is_none() && std::io::stdin().is_terminal();
+    let mut input: Box<dyn BufRead> = match &args.script {
+        Some(path) if path != Path::new("-") => {
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            Box::new(BufReader::new(file))
+        }
+        _ => Box::new(BufReader::new(std::io::stdin())),
+    };
+    let mut good = true;
+    loop {
+        if typed {
+            write!(session.out, "dax-debugfs: ")?;
+            session.out.flush()?;
+        }
+        let mut text = Vec::new();
+        let n = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).context("cannot read commands")?;
+        if n == 0 {
+            if typed {
+                writeln!(session.out)?;
+            }
+            break;
+        }
+        if n as u64 == MAX_LINE {
+            anyhow::bail!("a command of more than {MAX_LINE} bytes");
+        }
+        let ok = line(&mut session, &text);
+        // Whoever types sees the failure and goes on.
+        good &= ok || typed;
+        if session.done || (!good && !args.keep_going) {
+            break;
+        }
+    }
+    session.out.flush()?;
+    Ok(good)
+}
+
+/// Runs one line; `false` when it failed, which has been said.
+fn line(session: &mut Session<'_>, text: &[u8]) -> bool {
+    session.complained = false;
+    let done = command(session, text).and_then(|()| session.out.flush().map_err(anyhow::Error::from));
+    match done {
+        Ok(()) => !session.complained,
+        // Whoever reads the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => {
+            session.done = true;
+            true
+        }
+        Err(error) => {
+            session.complain(format_args!("{error:#}"));
+            false
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |kind| kind == Some(std::io::ErrorKind::BrokenPipe);
+    error.chain().any(|e| {
+        broken(e.downcast_ref::<std::io::Error>().map(std::io::Error::kind))
+            || broken(e.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind))
+    })
+}
+
+fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
+    let words = words::split(text).context("a quote does not end")?;
+    let Some((name, rest)) = words.split_first() else { return Ok(()) };
+    if name.starts_with(b"#") {
+        return Ok(());
+    }
+    let name = crate::output::shown(name);
+    let command =
+        commands::find(&name).with_context(|| format!("{name}: no such command (help lists the commands)"))?;
+    (command.run)(session, command, rest).with_context(|| name)
+}

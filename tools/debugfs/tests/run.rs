@@ -1,0 +1,164 @@
+//! How the tool is driven: options, scripts, failures, JSON.
+
+mod common;
+
+use common::{Scratch, ours, tool};
+use std::process::Output;
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn every_failure_is_one_line_and_status_one() {
+    let scratch = Scratch::new();
+    let image = scratch.image("image", "16M", &["-t", "ext4"]);
+    let image = image.to_str().unwrap();
+    let garbage = scratch.path("garbage");
+    std::fs::write(&garbage, vec![0x5a; 100_000]).unwrap();
+    let dir = scratch.path("tree");
+    let cases: Vec<(Vec<&str>, &str)> = vec![
+        (vec!["-R", "nosuch", image], "nosuch: no such command"),
+        (vec!["-R", "stat nosuch", image], "stat: nosuch: "),
+        (vec!["-R", "stat <99999999>", image], "no such inode"),
+        (vec!["-R", "stat <x>", image], "not an inode number"),
+        (vec!["-R", "ls hello", image], "not a directory"),
+        (vec!["-R", "cat fifo", image], "has no content"),
+        (vec!["-R", "pmd sub", image], "not a regular file"),
+        (vec!["-R", "ls -y", image], "no option -y; usage: ls"),
+        (vec!["-R", "stat", image], "usage: stat"),
+        (vec!["-R", "cat \"hello", image], "a quote does not end"),
+        (vec!["-R", "rdump hello /nosuch/dir", image], "/nosuch/dir: No such file"),
+        (vec!["-R", "pmd --data-offset x hello", image], "is not a size"),
+        (vec!["-R", "ls", "/nosuch/image"], "/nosuch/image"),
+        (vec!["-R", "ls", garbage.to_str().unwrap()], "not an ext2, ext3 or ext4 file system"),
+        (vec!["-R", "ls", dir.to_str().unwrap()], "tree"),
+        (vec!["-Q", image], "unexpected argument '-Q'"),
+        (vec![], "IMAGE"),
+    ];
+    for (args, wanted) in cases {
+        let output = tool(&args, b"");
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {message}");
+        assert!(message.starts_with("dax-debugfs: error: ") && message.contains(wanted), "{args:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn commands_come_from_options_pipes_and_files() {
+    let scratch = Scratch::new();
+    let image = scratch.image("image", "16M", &["-t", "ext4"]);
+    let image = image.to_str().unwrap();
+    let twice = tool(&["-R", "cat hello", "-R", "cat \"two words\"", image], b"");
+    assert_eq!((twice.status.code(), stdout(&twice)), (Some(0), "hello, world\nblank\n".to_owned()));
+    let script = b"# a comment\n\ncd sub/deeper\npwd\ncat \"quote\"\"d\"\nquit\ncat nosuch\n";
+    let piped = tool(&[image], script);
+    assert_eq!(piped.status.code(), Some(0), "{}", stderr(&piped));
+    assert!(stdout(&piped).starts_with("[pwd]   INODE:") && stdout(&piped).ends_with("PATH: /sub/deeper\nquoted\n"));
+    let file = scratch.path("script");
+    std::fs::write(&file, script).unwrap();
+    let read = tool(&["-f", file.to_str().unwrap(), image], b"");
+    assert_eq!((read.status.code(), stdout(&read)), (Some(0), stdout(&piped)));
+    // The first failure ends a script, unless it may go on.
+    let broken = b"cat nosuch\ncat hello\ncat neither\n";
+    let stopped = tool(&[image], broken);
+    assert_eq!((stopped.status.code(), stdout(&stopped)), (Some(1), String::new()));
+    let going = tool(&["--keep-going", image], broken);
+    assert_eq!((going.status.code(), stdout(&going)), (Some(1), "hello, world\n".to_owned()));
+    assert_eq!(stderr(&going).lines().count(), 2);
+}
+
+#[test]
+fn every_example_works() {
+    let scratch = Scratch::new();
+    let image = scratch.image("image", "32M", &["-t", "ext4"]);
+    let list = tool(&["--json", "-R", "help", image.to_str().unwrap()], b"");
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+    let commands = list["result"].as_array().unwrap();
+    assert!(commands.len() >= 13);
+    for command in commands {
+        let example =
+            command["example"].as_str().unwrap().replace(" /tmp", &format!(" {}", scratch.path("").display()));
+        let output = tool(&["-R", &example, image.to_str().unwrap()], b"");
+        assert_eq!(output.status.code(), Some(0), "{example}: {}", stderr(&output));
+        let output = tool(&["--json", "-R", &example, image.to_str().unwrap()], b"");
+        for line in stdout(&output).lines() {
+            let document: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(document["command"].is_string(), "{example}: {line}");
+        }
+    }
+    let help = ours(&image, "help");
+    for command in commands {
+        assert!(help.contains(&format!("  {} ", command["name"].as_str().unwrap())), "{help}");
+    }
+}
+
+#[test]
+fn json_has_the_names_of_the_field_table() {
+    let scratch = Scratch::new();
+    let image = scratch.image("image", "32M", &["-t", "ext4"]);
+    let output =
+        tool(&["--json", "-R", "stat hello", "-R", "ls", "-R", "extents sparse", image.to_str().unwrap()], b"");
+    let documents: Vec<serde_json::Value> = stdout(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let [stat, ls, extents] = documents.as_slice() else { panic!("{documents:?}") };
+    let stat = &stat["result"];
+    assert_eq!(stat["i_mode"], 0o104_711);
+    assert_eq!(stat["i_flags"], "EXTENTS");
+    assert_eq!(stat["i_links_count"], 2);
+    assert_eq!(stat["i_size"], 13);
+    assert!(stat["xattrs"].as_array().unwrap().iter().any(|x| x["name"] == "user.bytes" && x["value"] == "00ff80"));
+    for def in daxkit_format::field::Structure::Inode.fields() {
+        assert!(stat.get(def.name).is_some(), "{} is missing", def.name);
+    }
+    assert!(ls["result"].as_array().unwrap().iter().any(|r| r["name"] == "two words" && r["file_type"] == 1));
+    assert_eq!(extents["result"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_lost_superblock_is_found_elsewhere() {
+    let scratch = Scratch::new();
+    let image = scratch.image("image", "32M", &["-t", "ext4", "-b", "1024"]);
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().write(true).open(&image).unwrap();
+    file.write_all_at(&[0; 1024], 1024).unwrap();
+    drop(file);
+    let image = image.to_str().unwrap();
+    assert_eq!(tool(&["-R", "cat hello", image], b"").status.code(), Some(1));
+    let output = tool(&["-s", "8193", "-b", "1024", "-R", "cat hello", image], b"");
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "hello, world\n".to_owned()), "{}", stderr(&output));
+}
+
+#[test]
+fn an_image_may_lie_behind_something_else() {
+    let scratch = Scratch::new();
+    let image = scratch.image("image", "16M", &["-t", "ext4"]);
+    let whole = scratch.path("whole");
+    let mut bytes = vec![0xee; 1 << 20];
+    bytes.extend(std::fs::read(&image).unwrap());
+    std::fs::write(&whole, bytes).unwrap();
+    let output = tool(&["--offset", "1M", "-R", "cat hello", whole.to_str().unwrap()], b"");
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "hello, world\n".to_owned()), "{}", stderr(&output));
+    let inside = tool(&["--offset", "1M", "-R", "dump_image", whole.to_str().unwrap()], b"");
+    assert_eq!(stdout(&inside), ours(&image, "dump_image"));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let scratch = Scratch::new();
+    let image = scratch.image("image", "16M", &["-t", "ext4"]);
+    let script = format!(
+        "{} -R 'dump_image -d' {} | head -1; test ${{PIPESTATUS[0]}} = 0",
+        env!("CARGO_BIN_EXE_dax-debugfs"),
+        image.display()
+    );
+    let output = common::spawn("bash", &["-c", &script], b"");
+    assert_eq!(
+        (stdout(&output), stderr(&output), output.status.code()),
+        ("daxkit-dump 1\n".to_owned(), String::new(), Some(0))
+    );
+}
