@@ -101,7 +101,7 @@ fn what_cannot_be_read_is_named_or_left_out() {
     fs::create_dir(bench.path("src")).unwrap();
     fs::write(bench.path("src/open"), b"x").unwrap();
     fs::write(bench.path("src/secret\nline"), b"x").unwrap();
-    fs::set_permissions(bench.path("src/secret\nline"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bench.path("src/secret\nline"), fs::Permissions::from_mode(0o000)).unwrap();
     // The superuser reads everything; as somebody else the same run must fail.
     let as_nobody = |args: &[&str]| {
         let mut command = std::process::Command::new("setpriv");

@@ -40,7 +40,7 @@ fn obstacles(p: &Params) -> Vec<String> {
              for another machine)",
             p.block_size, p.page_size, p.page_size
         ));
-    } else if p.data_offset % u64::from(p.page_size) != 0 {
+    } else if !p.data_offset.is_multiple_of(u64::from(p.page_size)) {
         found.push(format!(
             "-E offset={} is not a multiple of the page size {}: a partition that begins inside a page cannot be mapped",
             p.data_offset, p.page_size
@@ -58,7 +58,7 @@ fn obstacles(p: &Params) -> Vec<String> {
 /// Why no 2 MiB window can be aligned: clusters that straddle its edges.
 fn misaligned(p: &Params) -> Option<String> {
     let cluster = u64::from(p.cluster_size);
-    (p.cluster_size > p.block_size && p.data_offset % cluster.min(PMD_SIZE) != 0).then(|| {
+    (p.cluster_size > p.block_size && !p.data_offset.is_multiple_of(cluster.min(PMD_SIZE))).then(|| {
         format!(
             "-E offset={} does not lie on a cluster of {}: no 2 MiB window of a file would be aligned on the device",
             p.data_offset,

@@ -103,7 +103,7 @@ pub(super) fn extent(
     notices: &mut Vec<Notice>,
 ) -> Result<Extent, OptionError> {
     let block = u64::from(units.block);
-    if offset % u64::from(facts.sector_size.max(512)) != 0 {
+    if !offset.is_multiple_of(u64::from(facts.sector_size.max(512))) {
         return Err(OptionError::value(
             "-E offset=",
             offset.to_string(),
