@@ -2,16 +2,17 @@
 //!
 //! What it knows: how an ext4 file system is laid out on an empty device, and what goes into it. What it must never know:
 //! a screen, a clock, a random number, the host's configuration. All of those enter as arguments.
+#![forbid(unsafe_code)]
 
 pub mod dump;
+pub mod extent_tree;
+pub mod geometry;
 pub mod options;
 pub mod params;
+pub mod plan;
 pub mod progress;
 pub mod quota_file;
 pub mod report;
 pub mod source;
-pub mod extent_tree;
-pub mod geometry;
-pub mod plan;
 pub mod space;
 pub mod write;
