@@ -189,7 +189,7 @@ fn an_external_journal() {
         &inside,
         "ssv journal_inum 0\nssv journal_uuid 6a1c0f0e-2b43-4b6e-9d8c-111111111111\nssv journal_dev 0x801\n",
     );
-    let error = try_open(&inside, &OpenOptions::default()).err().expect("needs the journal");
+    let error = try_open(&inside, &OpenOptions::default()).expect_err("needs the journal");
     assert_eq!(error.to_string(), "super: the journal lies on another device, which is needed to replay it");
     let external = daxkit_device::FileDevice::open(&journal, daxkit_device::FileOptions::read_only()).unwrap();
     let options = OpenOptions { journal: Some(std::sync::Arc::new(external)), ..OpenOptions::default() };
@@ -200,7 +200,7 @@ fn an_external_journal() {
     run("mke2fs", &[&"-q", &"-F", &"-b", &"4096", &"-O", &"journal_dev", &other, &"8M"]);
     let external = daxkit_device::FileDevice::open(&other, daxkit_device::FileOptions::read_only()).unwrap();
     let options = OpenOptions { journal: Some(std::sync::Arc::new(external)), ..OpenOptions::default() };
-    let error = try_open(&inside, &options).err().expect("another journal");
+    let error = try_open(&inside, &options).expect_err("another journal");
     assert_eq!(error.to_string(), "journal block 0: journal belongs to another file system");
 }
 
@@ -223,18 +223,18 @@ fn churn(root: &Path, rng: &mut Rng, rounds: u64) {
 #[test]
 fn a_log_left_by_the_kernel() {
     let scratch = scratch();
-    for (i, args) in [
-        "-t ext4 -b 1024",
-        "-t ext4 -b 4096 -O ^metadata_csum",
-        "-t ext3 -b 1024",
-        "-t ext4 -b 4096 -O inline_data,orphan_file",
-        "-t ext4 -b 1024 -J size=1",
+    for (i, (args, options)) in [
+        ("-t ext4 -b 1024", ""),
+        ("-t ext4 -b 4096 -O ^metadata_csum", ""),
+        ("-t ext3 -b 1024", "data=journal,journal_checksum"),
+        ("-t ext4 -b 4096 -O inline_data,orphan_file", ""),
+        ("-t ext4 -b 1024 -J size=1", ""),
+        ("-t ext4 -b 1024", "data=writeback,journal_async_commit"),
     ]
     .into_iter()
     .enumerate()
     {
         let image = mke2fs(scratch.path(), &format!("k{i}.img"), args, None, "64M");
-        let options = if i == 2 { "data=journal,journal_checksum" } else { "" };
         let mount = Mount::new(&image, &scratch.path().join("mnt"), options);
         let mut rng = Rng(11 + i as u64);
         for _ in 0..6 {

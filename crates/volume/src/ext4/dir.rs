@@ -5,6 +5,7 @@
 //! of its own, so that nobody who writes files by these names is led astray.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use daxkit_format::ext4::casefold;
 use daxkit_format::ext4::dir_entry::{self, Entries, file_type};
@@ -43,6 +44,9 @@ impl DirEntry {
         matches!(self.name.as_slice(), b"." | b"..")
     }
 }
+
+/// Where a block of a directory lies, and its bytes.
+pub(crate) type DirBlock = (BlockNr, Arc<[u8]>);
 
 /// How names of one directory are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,11 +152,7 @@ impl Volume {
     }
 
     /// One block of a directory, its checksum verified; `None` for a hole.
-    pub(crate) fn dir_block(
-        &self,
-        dir: &Inode,
-        logical: u64,
-    ) -> Result<Option<(BlockNr, std::sync::Arc<[u8]>)>, VolumeError> {
+    pub(crate) fn dir_block(&self, dir: &Inode, logical: u64) -> Result<Option<DirBlock>, VolumeError> {
         let Segment::Mapped(m) = self.map_block(dir, logical)? else { return Ok(None) };
         if !m.written {
             return Ok(None);

@@ -3,16 +3,14 @@
 //! Names that share a hash may continue in the next leaf, whose index entry then has bit 0 of its hash set. The number of
 //! leaves read is bounded by the number of blocks of the directory.
 
-use std::sync::Arc;
-
+use daxkit_format::InodeNr;
 use daxkit_format::ext4::casefold;
 use daxkit_format::ext4::dx::{DxBlock, DxError};
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::hash::{DirHash, HashVersion, dirhash};
 use daxkit_format::ext4::super_block::SuperFlags;
-use daxkit_format::{BlockNr, InodeNr};
 
-use super::dir::DirEntry;
+use super::dir::{DirBlock, DirEntry};
 use super::error::{Corruption, Place, VolumeError};
 use super::inode::Inode;
 use super::open::Volume;
@@ -98,7 +96,7 @@ impl Volume {
         Ok(true)
     }
 
-    fn htree_node(&self, dir: &Inode, logical: u32) -> Result<(BlockNr, Arc<[u8]>), VolumeError> {
+    fn htree_node(&self, dir: &Inode, logical: u32) -> Result<DirBlock, VolumeError> {
         let logical = u64::from(logical);
         self.dir_block(dir, logical)?
             .ok_or_else(|| VolumeError::corrupt(Place::FileBlock { inode: dir.nr(), logical }, DxError::Short))
@@ -140,7 +138,7 @@ impl Volume {
     }
 }
 
-fn parse_node(dir: InodeNr, (block, bytes): &(BlockNr, Arc<[u8]>), tail: bool) -> Result<DxBlock<'_>, VolumeError> {
+fn parse_node(dir: InodeNr, (block, bytes): &DirBlock, tail: bool) -> Result<DxBlock<'_>, VolumeError> {
     DxBlock::parse_node(bytes, tail)
         .map_err(|e| VolumeError::corrupt(Place::InodeBlock { inode: dir, block: *block, offset: 0 }, e))
 }

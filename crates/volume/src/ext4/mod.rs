@@ -41,4 +41,4 @@ pub use path::MAX_SYMLINKS;
 pub use quota::QuotaFile;
 pub use resize::ReservedGdt;
 pub use walk::{Visit, Walk, WalkError};
-pub use xattr::{Xattr, XattrPlace};
+pub use xattr::{NameAndValue, Xattr, XattrPlace};

@@ -22,6 +22,9 @@ pub enum XattrPlace {
     Block(BlockNr),
 }
 
+/// A whole name and a value.
+pub type NameAndValue = (Vec<u8>, Vec<u8>);
+
 /// One attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Xattr {
@@ -62,7 +65,7 @@ impl Xattr {
     ///
     /// # Errors
     /// An ACL that is not one.
-    pub fn for_user(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, AclError> {
+    pub fn for_user(&self) -> Result<Option<NameAndValue>, AclError> {
         if self.is_acl() {
             return Ok(Some((self.full_name(), acl::from_disk(&self.value)?)));
         }
@@ -81,7 +84,7 @@ impl Volume {
         if room == 0 || stored == 0 {
             return Ok(None);
         }
-        if stored > room || stored % 4 != 0 {
+        if stored > room || !stored.is_multiple_of(4) {
             return Err(VolumeError::bad_inode(inode.nr(), Corruption::ExtraIsize { stored, room }));
         }
         let area = inode.raw().get(usize::from(GOOD_OLD_INODE_SIZE) + usize::from(stored)..).unwrap_or_default();

@@ -54,10 +54,9 @@ pub(super) fn add(w: &Writer<'_>, space: &mut Space, dir: InodeNr, new: NewName<
     if inode.flags().contains(InodeFlags::INDEX) {
         if w.volume.has_compat(Compat::DIR_INDEX)
             && let Some(leaf) = w.volume.htree_leaf(&inode, new.name)?
+            && add_to_block(w, &inode, leaf.into(), new)?
         {
-            if add_to_block(w, &inode, leaf.into(), new)? {
-                return Ok(true);
-            }
+            return Ok(true);
         }
         give_up_index(w, &inode)?;
     }

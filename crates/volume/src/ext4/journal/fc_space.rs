@@ -70,8 +70,7 @@ impl Space {
             }
             let first = g.group_first_block(group).get();
             let mut from = 0;
-            loop {
-                let Some(cluster) = self.block_map(w, group)?.next_clear(from) else { break };
+            while let Some(cluster) = self.block_map(w, group)?.next_clear(from) {
                 let block = first + u64::from(cluster) * u64::from(g.cluster_ratio);
                 let blocks = block..block + u64::from(g.cluster_ratio);
                 if g.has_blocks(block, 1) && !self.excluded.overlaps(blocks) {

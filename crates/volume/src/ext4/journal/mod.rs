@@ -115,7 +115,8 @@ fn mark_recovered(
         }
         sb.s_feature_incompat.set(sb.incompat().difference(Incompat::RECOVER).bits());
         if let Some((clusters, inodes)) = free {
-            sb.set_free_blocks_count(clusters);
+            // Groups count clusters, the superblock blocks.
+            sb.set_free_blocks_count(clusters.saturating_mul(below.geometry().cluster_ratio.into()));
             sb.s_free_inodes_count.set(u32::try_from(inodes).unwrap_or(u32::MAX));
         }
         if report.errno != 0 || !report.is_complete() {
