@@ -96,7 +96,7 @@ impl Plan {
         let mut params = params.clone();
         let xattrs = XattrPlan::new(&params, tree)?;
         let inodes = InodePlan::new(&params, tree, xattrs.large.len())?;
-        let geometry = Geometry::new(&params, inodes.needed())?;
+        let mut geometry = Geometry::new(&params, inodes.needed())?;
         params.features = geometry.features;
         params.blocks_count = geometry.blocks_count;
         let have = u64::from(geometry.inodes_count());
@@ -108,6 +108,13 @@ impl Plan {
         let total = geometry.blocks_count - u64::from(geometry.first_data_block);
         let mut overhead = (total - free.free().min(total)) / u64::from(geometry.cluster_ratio);
         let special = Special::place(&params, &geometry, tree, inodes.project_quota, &mut free)?;
+        let per_block = u64::from(geometry.block_size / 4);
+        let resize_size = (12 + per_block + per_block * per_block) * u64::from(geometry.block_size);
+        if special.resize_dind.is_some() && resize_size >= 1 << 31 {
+            // The resize inode's size counts as a large file.
+            params.features.ro_compat.insert(RoCompat::LARGE_FILE);
+            geometry.features.ro_compat.insert(RoCompat::LARGE_FILE);
+        }
         if let Some(j) = &special.journal {
             overhead += u64::from(j.blocks.div_ceil(geometry.cluster_ratio));
         }
