@@ -424,3 +424,33 @@ fn fifteen_tebibytes_open_at_once() {
     let last = GroupNr(122_879);
     assert_eq!(volume.block_bitmap(last).unwrap().count_clear(), volume.group_desc(last).unwrap().free_blocks_count());
 }
+
+#[test]
+fn a_verity_descriptor_is_found_behind_the_data() {
+    let scratch = scratch();
+    let src = scratch.path().join("src");
+    fs::create_dir(&src).unwrap();
+    // Data, from 64 KiB on a Merkle tree of one block, then the descriptor, and its size in the last four bytes.
+    let mut bytes = vec![0x5a; 5000];
+    bytes.resize(65536, 0);
+    bytes.extend([0x33; 4096]);
+    let mut descriptor = vec![1, 1, 12, 0, 0, 0, 0, 0];
+    descriptor.extend(5000u64.to_le_bytes());
+    descriptor.resize(256, 0x77);
+    bytes.extend(&descriptor);
+    bytes.resize(65536 + 2 * 4096 - 4, 0);
+    bytes.extend(256u32.to_le_bytes());
+    fs::write(src.join("file"), &bytes).unwrap();
+    let image = mke2fs(scratch.path(), "v.img", "-t ext4 -b 4096 -O verity", Some(&src), "8M");
+    let volume = open(&image);
+    let file = volume.resolve(b"/file", true).unwrap();
+    assert_eq!(volume.verity_descriptor(&file).unwrap(), None);
+    debugfs_write(&image, "sif /file flags 0x180000\nsif /file size 5000\n");
+    assert_clean(&image);
+    let volume = open(&image);
+    let file = volume.resolve(b"/file", true).unwrap();
+    assert!(file.is_verity());
+    assert_eq!(volume.read_file(&file, 0..1 << 20).unwrap(), [0x5a; 5000]);
+    let found = volume.verity_descriptor(&file).unwrap().unwrap();
+    assert_eq!((found.version, found.log_blocksize, found.data_size.get()), (1, 12, 5000));
+}
