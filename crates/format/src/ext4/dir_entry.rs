@@ -196,7 +196,7 @@ impl<'a> Entries<'a> {
         } else {
             (u16::from_le_bytes([head.name_len, head.file_type]), 0)
         };
-        if rec_len < 8 || rec_len % 4 != 0 || rec_len as usize > rest.len() {
+        if rec_len < 8 || !rec_len.is_multiple_of(4) || rec_len as usize > rest.len() {
             return Err(EntryError::RecLen { offset, rec_len });
         }
         let name = rest

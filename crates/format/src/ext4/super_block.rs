@@ -233,7 +233,7 @@ impl SuperBlock {
         self.wide(self.s_blocks_count_lo.get(), self.s_blocks_count_hi.get())
     }
 
-    /// Free blocks (clusters times ratio under bigalloc, as stored: clusters).
+    /// Free blocks; under bigalloc too, where descriptors count clusters.
     #[must_use]
     pub fn free_blocks_count(&self) -> u64 {
         self.wide(self.s_free_blocks_count_lo.get(), self.s_free_blocks_count_hi.get())

@@ -104,7 +104,7 @@ pub const fn value_len(size: usize) -> usize {
 
 /// The order of entries in a block: index, then length of the name, then the name (`ext4_xattr_find_entry`).
 #[must_use]
-pub fn sort_key<'a>(index: u8, name: &'a [u8]) -> (u8, usize, &'a [u8]) {
+pub fn sort_key(index: u8, name: &[u8]) -> (u8, usize, &[u8]) {
     (index, name.len(), name)
 }
 
