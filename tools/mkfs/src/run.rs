@@ -66,9 +66,12 @@ impl Job<'_> {
         let external = options::journal_device_path(self.request)?
             .map(|path| External::open(&path, self.args.dry_run))
             .transpose()?;
-        let source = self.scan(&target, watcher)?;
+        let mut source = self.scan(&target, watcher)?;
         let facts = self.facts(&target, source.as_ref().map(|(tree, _)| tree), external.as_ref())?;
         let resolved = options::resolve(self.request, &facts).with_context(|| self.path.display().to_string())?;
+        if let Some((tree, _)) = &mut source {
+            tree.set_root(resolved.root_owner, resolved.root_perms);
+        }
         let skipped = source.as_ref().map(|(_, skipped)| skipped.as_slice()).unwrap_or_default();
         self.tell(&resolved, skipped);
         if resolved.params.features.incompat.contains(Incompat::JOURNAL_DEV) {

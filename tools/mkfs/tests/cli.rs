@@ -97,6 +97,24 @@ fn the_new_files_length_is_rounded_and_told() {
 }
 
 #[test]
+fn the_root_directory_belongs_to_whom_the_options_say() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("src")).unwrap();
+    for source in [&["-d", "src"][..], &[]] {
+        let _ = fs::remove_file(bench.path("image"));
+        bench.ok(&[&["-q", "-E", "root_owner=12:34,root_perms=1750"], source, &["image", "16M"]].concat());
+        let image = bench.path("image");
+        let run = common::oracle("debugfs", &["-R", "stat /", image.to_str().unwrap()]);
+        assert!(
+            run.stdout.contains("Mode:  01750") && run.stdout.contains("User:    12   Group:    34"),
+            "{}",
+            run.stdout
+        );
+        assert_clean(&image);
+    }
+}
+
+#[test]
 fn two_reproducible_runs_make_the_same_bytes() {
     let bench = Bench::new();
     fs::create_dir(bench.path("src")).unwrap();

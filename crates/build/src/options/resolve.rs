@@ -29,6 +29,10 @@ pub struct Resolved {
     pub discard: bool,
     /// Whether the target is promised to be all zero.
     pub prezeroed: bool,
+    /// Owner and group that the root directory has even when a source says otherwise (`-E root_owner`).
+    pub root_owner: Option<(u32, u32)>,
+    /// Likewise its permissions (`-E root_perms=`).
+    pub root_perms: Option<u16>,
 }
 
 /// `-o` by name (`EXT4_OS_*`).
@@ -249,15 +253,15 @@ fn orphan_file_size(e: &Extended, block: u32, f: &Features) -> Result<Option<u64
     })
 }
 
-fn root_owner(request: &Request, e: &Extended, facts: &Facts) -> Result<(u32, u32), OptionError> {
+fn root_owner(request: &Request, e: &Extended, facts: &Facts) -> Result<Option<(u32, u32)>, OptionError> {
     match e.root_owner {
-        None => Ok((0, 0)),
-        Some(RootOwner::Ids(uid, gid)) => Ok((uid, gid)),
+        None => Ok(None),
+        Some(RootOwner::Ids(uid, gid)) => Ok(Some((uid, gid))),
         Some(RootOwner::Caller) if request.is_reproducible() => Err(OptionError::conflict(
             "-E root_owner",
             "a reproducible image cannot depend on who makes it; give root_owner=UID:GID",
         )),
-        Some(RootOwner::Caller) => Ok(facts.caller),
+        Some(RootOwner::Caller) => Ok(Some(facts.caller)),
     }
 }
 
@@ -375,6 +379,7 @@ pub fn resolve(request: &Request, facts: &Facts) -> Result<Resolved, OptionError
     let mount_opts =
         if revision == 0 { DefaultMountOpts::empty() } else { DefaultMountOpts::ACL | DefaultMountOpts::USER_XATTR };
 
+    let root_owner = root_owner(request, &e, facts)?;
     let params = Params {
         block_size: units.block,
         cluster_size: units.cluster,
@@ -408,7 +413,7 @@ pub fn resolve(request: &Request, facts: &Facts) -> Result<Resolved, OptionError
         // Zero lets the kernel choose one when the first key is derived.
         encrypt_pw_salt: [0; 16],
         quota: quota(&features, &e),
-        root_owner: root_owner(request, &e, facts)?,
+        root_owner: root_owner.unwrap_or_default(),
         root_perms: e.root_perms,
         root_selinux: e.root_selinux.clone(),
         test_fs: e.test_fs,
@@ -432,6 +437,8 @@ pub fn resolve(request: &Request, facts: &Facts) -> Result<Resolved, OptionError
         offset: e.offset,
         discard: e.discard,
         prezeroed: e.prezeroed,
+        root_owner,
+        root_perms: e.root_perms,
     })
 }
 

@@ -176,6 +176,14 @@ impl Tree {
         }
     }
 
+    /// Gives the root directory another owner or other permissions than its source has.
+    pub fn set_root(&mut self, owner: Option<(u32, u32)>, mode: Option<u16>) {
+        if let Some(root) = self.nodes.first_mut() {
+            (root.uid, root.gid) = owner.unwrap_or((root.uid, root.gid));
+            root.mode = mode.map_or(root.mode, |mode| mode & 0o7777);
+        }
+    }
+
     // An id comes from this tree; one of another tree is a mistake of the program, and the index says so.
     fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
