@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
-use daxkit_device::MemoryDevice;
-use daxkit_device::undo::apply_undo;
 use daxkit_build::dump::{Data, DumpOptions, dump};
 use daxkit_device::BlockDevice;
+use daxkit_device::MemoryDevice;
+use daxkit_device::undo::apply_undo;
 use daxkit_format::ext4::quota::QuotaKind;
 use daxkit_format::{GroupNr, InodeNr};
 use daxkit_volume::{Inode, OpenOptions, Volume};
