@@ -41,6 +41,9 @@ struct Run {
     steps: [i64; 3],
 }
 
+/// Gets each descriptor's group and bytes.
+type EachDescriptor<'f, 'i> = &'f mut dyn FnMut(&mut Image<'i>, u32, &[u8]) -> Result<(), DumpError>;
+
 /// Blocks of a copy that are the same as the primary ones.
 struct Same {
     first: u32,
@@ -50,7 +53,7 @@ struct Same {
     blocks: u64,
 }
 
-impl Image<'_> {
+impl<'a> Image<'a> {
     /// Where block `index` of the descriptor table lies: the primary one and its copies, as (group of the copy, block).
     fn descriptor_block(&self, geo: &Geometry, index: u32) -> u64 {
         let per_block = geo.descs_per_block();
@@ -75,11 +78,7 @@ impl Image<'_> {
     }
 
     /// The bytes of every descriptor that is not zero, in order. `each` gets the group and its bytes.
-    fn each_descriptor(
-        &mut self,
-        geo: &Geometry,
-        each: &mut dyn FnMut(&mut Self, u32, &[u8]) -> Result<(), DumpError>,
-    ) -> Result<(), DumpError> {
+    fn each_descriptor(&mut self, geo: &Geometry, each: EachDescriptor<'_, 'a>) -> Result<(), DumpError> {
         for index in 0..Self::table_blocks(geo) {
             let block = self.descriptor_block(geo, index);
             let Some(range) = self.block_range(geo, block, 1) else { continue };
@@ -328,7 +327,7 @@ impl Image<'_> {
         }
         let all = geo.block_size * 8;
         let padding = runs(&bytes, valid, all);
-        if valid < all && padding != [valid..all] {
+        if valid < all && !matches!(padding.as_slice(), [one] if *one == (valid..all)) {
             let text: Vec<String> = padding.iter().map(|r| format!("{}-{}", r.start, r.end - 1)).collect();
             writeln!(self.out, "  padding {}", if text.is_empty() { "none".to_owned() } else { text.join(" ") })?;
         }
@@ -368,7 +367,7 @@ fn runs(bytes: &[u8], from: u32, to: u32) -> Vec<Range<u32>> {
     while at < to {
         // Whole bytes of one kind are the common case.
         let byte = bytes.get((at / 8) as usize).copied().unwrap_or(0);
-        if byte == 0 && at % 8 == 0 {
+        if byte == 0 && at.is_multiple_of(8) {
             at += 8;
             continue;
         }
@@ -378,7 +377,7 @@ fn runs(bytes: &[u8], from: u32, to: u32) -> Vec<Range<u32>> {
         }
         let start = at;
         while at < to && set(at) {
-            let whole = at % 8 == 0 && at + 8 <= to && bytes.get((at / 8) as usize) == Some(&0xff);
+            let whole = at.is_multiple_of(8) && at + 8 <= to && bytes.get((at / 8) as usize) == Some(&0xff);
             at += if whole { 8 } else { 1 };
         }
         out.push(start..at);

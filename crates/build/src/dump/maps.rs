@@ -23,6 +23,9 @@ pub(super) struct Run {
     pub(super) written: bool,
 }
 
+/// Gets each block's logical number, physical number and bytes.
+pub(super) type EachBlock<'f, 'i> = &'f mut dyn FnMut(&mut Image<'i>, u64, u64, &[u8]) -> Result<(), DumpError>;
+
 /// What becomes of the data: hashed (or printed) at once, or remembered until the inode's own lines are out.
 pub(super) struct Sink {
     remember: bool,
@@ -69,7 +72,7 @@ fn dotted<T: Display>(path: &[T]) -> String {
     path.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
 }
 
-impl Image<'_> {
+impl<'a> Image<'a> {
     /// The root of an extent tree in `i_block`.
     pub(super) fn extent_root(
         &mut self,
@@ -379,7 +382,7 @@ impl Image<'_> {
         &mut self,
         geo: &Geometry,
         runs: &[Run],
-        each: &mut dyn FnMut(&mut Self, u64, u64, &[u8]) -> Result<(), DumpError>,
+        each: EachBlock<'_, 'a>,
     ) -> Result<(), DumpError> {
         let bs = u64::from(geo.block_size);
         for run in runs {
@@ -412,7 +415,7 @@ impl Image<'_> {
         geo: &Geometry,
         range: Range<u64>,
         logical: u64,
-        each: &mut dyn FnMut(&mut Self, u64, u64, &[u8]) -> Result<(), DumpError>,
+        each: EachBlock<'_, 'a>,
     ) -> Result<(), DumpError> {
         let bs = u64::from(geo.block_size);
         let mut at = range.start;

@@ -72,6 +72,9 @@ fn last_name(session: &Session<'_>, spec: &[u8], inode: &Inode) -> Vec<u8> {
     name.to_vec()
 }
 
+/// Sets an attribute by name and value.
+type SetXattr<'f> = &'f dyn Fn(&[u8], &[u8]) -> Result<(), Errno>;
+
 /// What could not be set.
 struct Unset {
     what: &'static str,
@@ -274,7 +277,7 @@ impl Copy {
         }
     }
 
-    fn xattrs(&mut self, volume: &Volume, path: &[u8], inode: &Inode, set: &dyn Fn(&[u8], &[u8]) -> Result<(), Errno>) {
+    fn xattrs(&mut self, volume: &Volume, path: &[u8], inode: &Inode, set: SetXattr<'_>) {
         let list = match volume.xattrs(inode) {
             Ok(list) => list,
             Err(e) => {
