@@ -6,6 +6,7 @@ use super::error::{Notice, OptionError};
 use super::numbers::{bytes, number};
 use super::request::Facts;
 use crate::params::Journal;
+use crate::plan::special::default_journal_blocks;
 use daxkit_format::ext4::features::{Compat, Features};
 
 /// Fewer blocks than these take no journal.
@@ -76,20 +77,9 @@ impl JournalWords {
     }
 }
 
-/// The size mke2fs chooses for a file system of so many blocks, without the area for fast commits.
-#[must_use]
-pub fn default_blocks(fs_blocks: u64) -> u64 {
-    match fs_blocks {
-        _ if fs_blocks < LEAST_BLOCKS_FOR_A_JOURNAL => 0,
-        _ if fs_blocks < 32 * 1024 => 1024,
-        _ if fs_blocks < 256 * 1024 => 4096,
-        _ if fs_blocks < 512 * 1024 => 8192,
-        _ if fs_blocks < 4096 * 1024 => 16384,
-        _ if fs_blocks < 8192 * 1024 => 32768,
-        _ if fs_blocks < 16384 * 1024 => 65536,
-        _ if fs_blocks < 32768 * 1024 => 131_072,
-        _ => 262_144,
-    }
+/// The size when nobody says, without the area for fast commits; 0 where there is no journal.
+fn default_blocks(fs_blocks: u64) -> u64 {
+    default_journal_blocks(fs_blocks).map_or(0, u64::from)
 }
 
 /// Decides the journal. Takes the feature away where the file system is too small for one.

@@ -22,7 +22,7 @@ mod usage;
 pub use error::{Level, Notice, OptionError};
 pub use features::makeable_names;
 pub use identity::{parse_uuid, random_uuid};
-pub use journal::{JournalWords, default_blocks as default_journal_blocks};
+pub use journal::JournalWords;
 pub use numbers::{bytes, human, number};
 pub use request::{Content, Facts, JournalDevice, PmemAlign, Request, Target};
 pub use resolve::{Resolved, copies_xattrs, journal_device_path, offset, resolve};
