@@ -36,9 +36,7 @@ static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
         fs::create_dir(&path).expect("mkdir");
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("chmod");
         make(&path);
-        // The first look settles access times.
-        snapshot::of_directory(&path).expect("a readable source");
-        let tree = snapshot::of_directory(&path).expect("a readable source");
+        let tree = snapshot::settled(&path).expect("a readable source");
         Source { name, path, tree }
     });
     Sources { all: all.collect(), _places: [place, memory] }

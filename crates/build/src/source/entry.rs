@@ -93,7 +93,18 @@ impl<'a> Worker<'a> {
 
     /// Opens and lists a directory. `Ok(None)`: it cannot be read and was noted as skipped.
     pub(super) fn list(&mut self, inside: Vec<u8>, output: &mut Output) -> Option<Listing> {
-        let fd = match host::open_dir(self.root, &inside, OFlags::RDONLY | OFlags::NONBLOCK) {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        // Making an image of a tree should leave no trace in it; only owners may ask for that.
+        let quiet =
+            if self.noatime { host::open_dir(self.root, &inside, flags | OFlags::NOATIME) } else { Err(Errno::PERM) };
+        let opened = match quiet {
+            Err(Errno::PERM) => {
+                self.noatime = false;
+                host::open_dir(self.root, &inside, flags)
+            }
+            done => done,
+        };
+        let fd = match opened {
             Ok(fd) => fd,
             Err(errno) => {
                 self.fail(output, &inside, b"", &Failure { what: "open the directory", errno });

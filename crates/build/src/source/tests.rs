@@ -506,12 +506,25 @@ fn reading_leaves_access_times_alone() {
         .open(&file)
         .and_then(|f| f.set_times(fs::FileTimes::new().set_accessed(old)))
         .expect("touch");
+    let sub = dir.path().join("d");
+    fs::create_dir(&sub).expect("mkdir");
+    rustix::fs::utimensat(
+        CWD,
+        &sub,
+        &rustix::fs::Timestamps {
+            last_access: rustix::fs::Timespec { tv_sec: 86_400, tv_nsec: 0 },
+            last_modification: rustix::fs::Timespec { tv_sec: 86_401, tv_nsec: 0 },
+        },
+        rustix::fs::AtFlags::empty(),
+    )
+    .expect("touch");
     let tree = scanned(dir.path());
-    let open = Reader::new(&tree, dir.path()).and_then(|mut r| r.open(NodeId(1))).expect("open");
+    assert_eq!(fs::metadata(&sub).and_then(|m| m.accessed()).expect("stat"), old);
+    let open = Reader::new(&tree, dir.path()).and_then(|mut r| r.open(NodeId(2))).expect("open");
     open.read_exact_at(&mut [0], 0).expect("read");
     open.finish().expect("same");
     assert_eq!(fs::metadata(&file).and_then(|m| m.accessed()).expect("stat"), old);
-    assert_eq!(tree.atime(NodeId(1)), Timestamp { seconds: 86_400, nanos: 0 });
+    assert_eq!(tree.atime(NodeId(2)), Timestamp { seconds: 86_400, nanos: 0 });
 }
 
 /// Runs on a thread that gave up being root, so that permissions apply to it.
