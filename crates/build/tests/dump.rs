@@ -165,6 +165,43 @@ fn no_bytes_make_it_panic_or_talk_without_end() {
     }
 }
 
+/// Descriptor, data, commit and revoke blocks, written by debugfs.
+#[test]
+fn a_journal_in_use_is_read_and_every_changed_byte_shows() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("image");
+    std::fs::write(&path, image("6M", &["-t", "ext4", "-b", "1024", "-N", "128", "-J", "size=1"])).unwrap();
+    let block = scratch.path().join("block");
+    std::fs::write(&block, [0xabu8; 2048]).unwrap();
+    let script = scratch.path().join("script");
+    let commands = format!("jo -c\njw -b 3333,3334 {}\njw -r 3333,3444\njc\n", block.display());
+    std::fs::write(&script, commands).unwrap();
+    run("debugfs", &["-w", "-f", script.to_str().unwrap(), path.to_str().unwrap()]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let before = text(&bytes, Data::Hash);
+    for wanted in [
+        " block 3333 ",
+        " block 3334 ",
+        "revoke 0 block 3333\n",
+        "revoke 1 block 3444\n",
+        ".t_checksum ok\n",
+        ".h_chksum ok\n",
+    ] {
+        assert!(before.contains(wanted), "{wanted:?} is not in\n{before}");
+    }
+    let first = before.lines().find_map(|l| l.strip_prefix("journal @")).unwrap().parse::<usize>().unwrap() * 1024;
+    let used: Vec<usize> = (first..first + 8192).filter(|i| bytes[*i] != 0).collect();
+    let mut lcg = Lcg(3);
+    for round in 0..300 {
+        let at =
+            if round % 4 == 0 { first + lcg.below(8192) as usize } else { used[lcg.below(used.len() as u64) as usize] };
+        let bit = 1 << lcg.below(8);
+        bytes[at] ^= bit;
+        assert_ne!(text(&bytes, Data::Hash), before, "byte {at:#x} bit {bit:#x}");
+        bytes[at] ^= bit;
+    }
+}
+
 /// The places at the start of lines, with their section's place in front where they begin with `.`, `/` or `+`.
 #[test]
 fn the_places_in_the_text_are_places() {

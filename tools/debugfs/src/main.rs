@@ -15,11 +15,10 @@ mod session;
 mod shell;
 mod words;
 
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use daxkit_cli::docs::{self, Document};
 use daxkit_cli::message::Messages;
-use daxkit_cli::status;
+use daxkit_cli::{status, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,7 +75,7 @@ fn size(text: &str) -> Result<u64, String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return ExitCode::from(usage(&error)),
+        Err(error) => return ExitCode::from(usage::answer(TOOL, &error)),
     };
     let messages = Messages::new(TOOL, false);
     let done = match (args.document, &args.image) {
@@ -96,17 +95,4 @@ fn main() -> ExitCode {
             ExitCode::from(status::FAILED)
         }
     }
-}
-
-/// Help and version go to standard output; a mistake is one line.
-fn usage(error: &clap::Error) -> u8 {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return if error.print().is_ok() { status::OK } else { status::FAILED };
-    }
-    let text = error.render().to_string();
-    let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
-    let line = first.join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
-    Messages::new(TOOL, false).error(format_args!("{line} (--help shows the options)"));
-    status::FAILED
 }

@@ -95,11 +95,13 @@ impl Image<'_> {
 pub(super) struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// The line before was text that did not end: what follows it may be short and is text all the same.
+    inside: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, inside: false }
     }
 }
 
@@ -114,13 +116,16 @@ impl Iterator for Lines<'_> {
         let rest = self.bytes.get(start..)?;
         let text = rest.iter().take(TEXT_LINE.min(room)).take_while(|b| is_text(**b)).count();
         let text = rest.iter().take(text).position(|b| *b == b'\n').map_or(text, |i| i + 1);
-        if text >= 8 || (text > 0 && rest.get(text - 1) == Some(&b'\n')) {
+        let goes_on = self.inside && start == self.at && text > 0;
+        if text >= 8 || goes_on || (text > 0 && rest.get(text - 1) == Some(&b'\n')) {
             self.at = start + text;
+            self.inside = rest.get(text - 1) != Some(&b'\n');
             return Some((start, quote(rest.get(..text)?)));
         }
         let line = rest.get(..rest.len().min(LINE).min(room))?;
         let used = line.iter().rposition(|b| *b != 0)? + 1;
         self.at = start + line.len();
+        self.inside = false;
         Some((start, to_hex(line.get(..used)?)))
     }
 }

@@ -184,15 +184,16 @@ impl Geometry {
         while fill(blocks) < ipg.min(max_ipg & !7) || fill(blocks) == 0 {
             blocks += 1;
         }
-        let total = u64::from(fill(blocks)) * u64::from(self.groups);
+        let mut ipg = fill(blocks);
+        let total = u64::from(ipg) * u64::from(self.groups);
         if total > u64::from(u32::MAX) {
-            let most = u64::from(u32::MAX) / u64::from(self.groups);
-            blocks = (most / u64::from(per_block)) as u32;
-            if matches!(params.inodes, InodeCount::Exact(_)) || fill(blocks) == 0 {
+            // Fewer then, down to eight in a table block that has room for more.
+            ipg = (u32::MAX / self.groups) & !7;
+            if matches!(params.inodes, InodeCount::Exact(_)) || ipg == 0 {
                 return Err(GeometryError::Inodes { inodes: total, reason: "more than 2^32 - 1 in all groups together" });
             }
         }
-        self.inodes_per_group = fill(blocks);
+        self.inodes_per_group = ipg;
         self.itable_blocks = (self.inodes_per_group * isize).div_ceil(bs);
         Ok(true)
     }

@@ -133,9 +133,9 @@ impl<'w> Writer<'w> {
             && plan.inodes.orphan_file == Some(ino)
         {
             let size = orphan.blocks() * self.block_bytes();
+            // Not counted by quotas: e2fsck leaves it out.
             let d = self.plain(ino, orphan, size)?;
             self.fill(&d, raw);
-            totals.count((0, 0), 1, d.sectors);
             return Ok(false);
         }
         if let Some(q) = plan.special.quota.iter().find(|q| q.ino == ino) {

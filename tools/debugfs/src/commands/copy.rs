@@ -18,6 +18,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 pub(super) static COMMANDS: &[Command] = &[Command {
     names: &["rdump"],
@@ -36,17 +37,18 @@ fn rdump(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
     let root = fs::open(OsStr::from_bytes(dest), flags, Mode::empty())
         .map_err(std::io::Error::from)
         .with_context(|| shown(dest))?;
+    let here = fs::fstat(&root).map_err(std::io::Error::from)?;
+    let egid = rustix::process::getegid().as_raw();
     let mut copy = Copy {
-        root,
+        root: Rc::new(root),
         links: HashMap::new(),
         unset: Vec::new(),
         verbose: options.has('v'),
         lines: Vec::new(),
         errors: Vec::new(),
         copied: 0,
-        is_root: rustix::process::geteuid().is_root(),
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
+        // What is made belongs to whoever makes it, unless the directory hands its group down.
+        own: (here.st_mode & 0o2000 == 0 && here.st_gid == egid).then(|| (rustix::process::geteuid().as_raw(), egid)),
     };
     for spec in sources {
         let inode = session.inode(spec)?;
@@ -84,7 +86,7 @@ struct Unset {
 }
 
 struct Copy {
-    root: OwnedFd,
+    root: Rc<OwnedFd>,
     /// Where an inode with several names was copied to, from `root`.
     links: HashMap<u64, Vec<u8>>,
     unset: Vec<Unset>,
@@ -92,14 +94,13 @@ struct Copy {
     lines: Vec<String>,
     errors: Vec<String>,
     copied: u64,
-    is_root: bool,
-    uid: u32,
-    gid: u32,
+    /// The owner new files have anyway, where that is certain.
+    own: Option<(u32, u32)>,
 }
 
 /// A directory being filled.
 struct Level {
-    fd: OwnedFd,
+    fd: Rc<OwnedFd>,
     inode: Inode,
     path: Vec<u8>,
 }
@@ -141,8 +142,8 @@ impl Copy {
     /// Makes one file or directory; directories stay open until everything in them is there.
     fn one(&mut self, volume: &Volume, levels: &mut Vec<Level>, path: &[u8], inode: &Inode) -> Result<()> {
         let at = match levels.last() {
-            Some(level) => level.fd.try_clone()?,
-            None => self.root.try_clone()?,
+            Some(level) => Rc::clone(&level.fd),
+            None => Rc::clone(&self.root),
         };
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
         let os = OsStr::from_bytes(name);
@@ -151,12 +152,12 @@ impl Copy {
             let fd = if path.is_empty() {
                 at
             } else {
-                match fs::mkdirat(&at, os, Mode::RWXU) {
+                match fs::mkdirat(&*at, os, Mode::RWXU) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(e) => return Err(io(e).into()),
                 }
                 let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                fs::openat(&at, os, flags, Mode::empty()).map_err(io)?
+                Rc::new(fs::openat(&*at, os, flags, Mode::empty()).map_err(io)?)
             };
             self.copied += 1;
             levels.push(Level { fd, inode: inode.clone(), path: path.to_vec() });
@@ -165,7 +166,7 @@ impl Copy {
         if inode.i_links_count.get() > 1 {
             if let Some(first) = self.links.get(&inode.nr().get()) {
                 let first = OsStr::from_bytes(first);
-                fs::linkat(&self.root, first, &at, os, AtFlags::empty()).map_err(io)?;
+                fs::linkat(&*self.root, first, &*at, os, AtFlags::empty()).map_err(io)?;
                 self.copied += 1;
                 return Ok(());
             }
@@ -175,7 +176,7 @@ impl Copy {
             mode::IFREG => self.file(volume, &at, os, path, inode)?,
             mode::IFLNK => {
                 let target = volume.read_link(inode)?;
-                fs::symlinkat(OsStr::from_bytes(&target), &at, os).map_err(io)?;
+                fs::symlinkat(OsStr::from_bytes(&target), &*at, os).map_err(io)?;
                 self.metadata_by_name(volume, &at, os, path, inode);
             }
             _ => self.special(volume, &at, os, path, inode)?,
@@ -189,6 +190,7 @@ impl Copy {
         let fd = fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR).map_err(std::io::Error::from)?;
         let file = File::from(fd);
         let mut buf = Vec::new();
+        let mut end = 0;
         for range in volume.data_ranges(inode) {
             let range = range?;
             let mut from = range.start;
@@ -202,8 +204,11 @@ impl Copy {
                 file.write_all_at(buf.get(..n).unwrap_or_default(), from)?;
                 from += n as u64;
             }
+            end = from;
         }
-        file.set_len(inode.size())?;
+        if end != inode.size() {
+            file.set_len(inode.size())?;
+        }
         self.metadata(volume, &file, path, inode);
         Ok(())
     }
@@ -230,7 +235,7 @@ impl Copy {
             // The host's directory itself stays as it is.
             && !level.path.is_empty()
         {
-            self.metadata(volume, &level.fd, &level.path, &level.inode);
+            self.metadata(volume, &*level.fd, &level.path, &level.inode);
         }
     }
 
@@ -301,7 +306,7 @@ impl Copy {
 
     /// The owner to set; `None` when it is right already, or when the host has no such owner (-1 means "leave it").
     fn owner(&mut self, inode: &Inode, path: &[u8]) -> Option<(fs::Uid, fs::Gid)> {
-        if !self.is_root && inode.uid() == self.uid && inode.gid() == self.gid {
+        if self.own == Some((inode.uid(), inode.gid())) {
             return None;
         }
         if inode.uid() == u32::MAX || inode.gid() == u32::MAX {
