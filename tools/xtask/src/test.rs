@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::process;
 use crate::setup;
@@ -40,14 +40,15 @@ fn part(workspace: &Workspace, name: Option<&str>) -> Part {
     }
 }
 
-fn select(cargo: &mut Command, part: &Part, quick: bool) {
+/// `libs` and `bins` say whether the part has such targets: cargo refuses to be asked for what a single member lacks.
+fn select(cargo: &mut Command, part: &Part, quick: bool, libs: bool, bins: bool) {
     match part {
         Part::All | Part::Named(_) => cargo.arg("--workspace"),
         Part::Member(member) => cargo.args(["--package", member]),
         Part::Integration { member, test } => cargo.args(["--package", member, "--test", test]),
     };
     if quick && !matches!(part, Part::Integration { .. }) {
-        cargo.args(["--lib", "--bins"]);
+        cargo.args(libs.then_some("--lib")).args(bins.then_some("--bins"));
     }
     if let Part::Named(name) = part {
         cargo.args(["--", name]);
@@ -78,7 +79,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         // One failure does not hide the others.
         cargo.arg("--no-fail-fast");
     }
-    select(&mut cargo, &part, args.quick);
+    let member = if let Part::Member(name) = &part { workspace.package(name) } else { None };
+    let has = |kind| member.is_none_or(|m| m.has(kind));
+    if args.quick && !has("lib") && !has("bin") {
+        bail!("{} has no unit tests", args.name.as_deref().unwrap_or_default());
+    }
+    select(&mut cargo, &part, args.quick, has("lib"), has("bin"));
     process::run(&mut cargo)
 }
 
@@ -88,7 +94,7 @@ mod tests {
 
     fn arguments(part: &Part, quick: bool) -> String {
         let mut command = Command::new("cargo");
-        select(&mut command, part, quick);
+        select(&mut command, part, quick, true, !matches!(part, Part::Member(_)));
         process::shown(&command)
     }
 
@@ -110,5 +116,6 @@ mod tests {
         assert_eq!(arguments(&Part::All, false), "cargo --workspace");
         assert_eq!(arguments(&Part::All, true), "cargo --workspace --lib --bins");
         assert_eq!(arguments(&Part::Named("x".into()), true), "cargo --workspace --lib --bins -- x");
+        assert_eq!(arguments(&Part::Member("daxkit-format".into()), true), "cargo --package daxkit-format --lib");
     }
 }

@@ -29,6 +29,13 @@ pub(crate) struct Target {
     pub(crate) kind: Vec<String>,
 }
 
+impl Package {
+    /// Whether it has a target of this kind.
+    pub(crate) fn has(&self, kind: &str) -> bool {
+        self.targets.iter().any(|target| target.is(kind))
+    }
+}
+
 impl Target {
     fn is(&self, kind: &str) -> bool {
         self.kind.iter().any(|k| k == kind)
