@@ -13,3 +13,4 @@ pub mod progress;
 pub mod question;
 pub mod size;
 pub mod status;
+pub mod usage;

@@ -15,10 +15,9 @@ mod signatures;
 mod target;
 
 use args::Args;
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use daxkit_cli::message::Messages;
-use daxkit_cli::{docs, json, status};
+use daxkit_cli::{docs, json, status, usage};
 use std::process::ExitCode;
 
 const TOOL: &str = "dax-mkfs";
@@ -26,7 +25,7 @@ const TOOL: &str = "dax-mkfs";
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return ExitCode::from(usage(&error)),
+        Err(error) => return ExitCode::from(usage::answer(TOOL, &error)),
     };
     let messages = Messages::new(TOOL, args.quiet);
     let done = match (args.document, args.schema) {
@@ -43,17 +42,4 @@ fn main() -> ExitCode {
             ExitCode::from(status::FAILED)
         }
     }
-}
-
-/// Help and version go to standard output; a mistake is one line, and status 1 like any other failure.
-fn usage(error: &clap::Error) -> u8 {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return if error.print().is_ok() { status::OK } else { status::FAILED };
-    }
-    let text = error.render().to_string();
-    let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
-    let line = first.join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
-    Messages::new(TOOL, false).error(format_args!("{line} (--help shows the options)"));
-    status::FAILED
 }
