@@ -173,7 +173,8 @@ pub fn indirect_blocks(runs: &[Run], block_size: u32) -> Option<u64> {
 /// A number that tells apart the map blocks of one level (1: lowest) of a file.
 fn block_id(path: &indirect::MapPath, level: u8, per_block: u32) -> u64 {
     let above = path.depth - level;
-    let index = path.entries.iter().take(usize::from(above)).fold(0u64, |acc, e| acc * u64::from(per_block) + u64::from(*e));
+    let index =
+        path.entries.iter().take(usize::from(above)).fold(0u64, |acc, e| acc * u64::from(per_block) + u64::from(*e));
     u64::from(path.root) << 56 | index
 }
 

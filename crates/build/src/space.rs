@@ -151,7 +151,9 @@ impl FreeSpace {
         let mut left = blocks;
         while left > 0 {
             // The longest run first keeps the pieces few.
-            let Some((&start, &len)) = self.runs.iter().max_by_key(|(s, l)| (**l, u64::MAX - **s)) else { return false };
+            let Some((&start, &len)) = self.runs.iter().max_by_key(|(s, l)| (**l, u64::MAX - **s)) else {
+                return false;
+            };
             let n = left.min(len);
             self.remove(start);
             let taken = n.next_multiple_of(self.cluster);

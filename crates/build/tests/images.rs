@@ -42,7 +42,11 @@ fn params(words: &str, block_size: u32, bytes: u64) -> Params {
         desc_size: if has("64bit") { 64 } else { 32 },
         reserved_blocks: 0,
         resize_max: None,
-        journal: has("has_journal").then_some(Journal::Internal { blocks: None, fast_commit_blocks: 0, location: None }),
+        journal: has("has_journal").then_some(Journal::Internal {
+            blocks: None,
+            fast_commit_blocks: 0,
+            location: None,
+        }),
         label: b"test".to_vec(),
         identity: Identity::FromContent { uuid: None, hash_seed: None },
         last_mounted: Vec::new(),
@@ -76,7 +80,8 @@ fn params(words: &str, block_size: u32, bytes: u64) -> Params {
 }
 
 fn e2fsck(image: &Path) -> (i32, String) {
-    let out = Command::new("/usr/sbin/e2fsck").arg("-fn").arg(image).output().expect("e2fsck (package e2fsprogs) is needed");
+    let out =
+        Command::new("/usr/sbin/e2fsck").arg("-fn").arg(image).output().expect("e2fsck (package e2fsprogs) is needed");
     let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     (out.status.code().unwrap_or(-1), text)
 }
@@ -114,13 +119,38 @@ fn empty_images_of_every_feature_are_clean() {
     let tree = empty_tree();
     let mut bad = Vec::new();
     for extra in [
-        "", "^has_journal", "^resize_inode", "^resize_inode meta_bg", "^64bit", "^metadata_csum uninit_bg", "^metadata_csum",
-        "^flex_bg", "bigalloc ^resize_inode", "bigalloc", "inline_data", "mmp", "quota", "quota project", "orphan_file",
-        "metadata_csum_seed", "^sparse_super ^resize_inode sparse_super2", "^sparse_super", "casefold", "encrypt", "verity", "ea_inode", "large_dir",
-        "stable_inodes", "fast_commit", "^extent ^64bit ^metadata_csum ^flex_bg ^huge_file ^dir_nlink", "^dir_index", "^filetype",
+        "",
+        "^has_journal",
+        "^resize_inode",
+        "^resize_inode meta_bg",
+        "^64bit",
+        "^metadata_csum uninit_bg",
+        "^metadata_csum",
+        "^flex_bg",
+        "bigalloc ^resize_inode",
+        "bigalloc",
+        "inline_data",
+        "mmp",
+        "quota",
+        "quota project",
+        "orphan_file",
+        "metadata_csum_seed",
+        "^sparse_super ^resize_inode sparse_super2",
+        "^sparse_super",
+        "casefold",
+        "encrypt",
+        "verity",
+        "ea_inode",
+        "large_dir",
+        "stable_inodes",
+        "fast_commit",
+        "^extent ^64bit ^metadata_csum ^flex_bg ^huge_file ^dir_nlink",
+        "^dir_index",
+        "^filetype",
     ] {
         for block_size in [1024, 2048, 4096, 65536] {
-            let p = params(&format!("{DEFAULT} {extra}"), block_size, if block_size > 4096 { 256 << 20 } else { 64 << 20 });
+            let p =
+                params(&format!("{DEFAULT} {extra}"), block_size, if block_size > 4096 { 256 << 20 } else { 64 << 20 });
             clean(dir.path(), &p, &tree, None, &format!("{extra:?} {block_size}"), &mut bad);
         }
     }
@@ -163,13 +193,26 @@ fn populated_images_of_every_feature_are_clean() {
     let tree = scan(source.path(), &ScanOptions::default(), &NoProgress).expect("scanned").0;
     let mut bad = Vec::new();
     for extra in [
-        "", "^has_journal", "^resize_inode meta_bg", "^64bit", "^metadata_csum uninit_bg", "^metadata_csum",
-        "^flex_bg", "bigalloc ^resize_inode", "inline_data", "quota project", "orphan_file",
-        "metadata_csum_seed", "ea_inode large_dir",
-        "^extent ^64bit ^metadata_csum ^flex_bg ^dir_nlink", "^dir_index", "^filetype",
+        "",
+        "^has_journal",
+        "^resize_inode meta_bg",
+        "^64bit",
+        "^metadata_csum uninit_bg",
+        "^metadata_csum",
+        "^flex_bg",
+        "bigalloc ^resize_inode",
+        "inline_data",
+        "quota project",
+        "orphan_file",
+        "metadata_csum_seed",
+        "ea_inode large_dir",
+        "^extent ^64bit ^metadata_csum ^flex_bg ^dir_nlink",
+        "^dir_index",
+        "^filetype",
     ] {
         for block_size in [1024, 2048, 4096, 65536] {
-            let p = params(&format!("{DEFAULT} {extra}"), block_size, if block_size > 4096 { 4 << 30 } else { 256 << 20 });
+            let p =
+                params(&format!("{DEFAULT} {extra}"), block_size, if block_size > 4096 { 4 << 30 } else { 256 << 20 });
             clean(dir.path(), &p, &tree, Some(source.path()), &format!("{extra:?} {block_size}"), &mut bad);
         }
     }

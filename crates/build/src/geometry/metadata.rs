@@ -20,8 +20,7 @@ impl Segments {
     }
 
     fn push(&mut self, group: u32, block: u64) {
-        let continues =
-            self.runs.last().is_some_and(|(g, b)| b + u64::from(group - g) * self.unit == block);
+        let continues = self.runs.last().is_some_and(|(g, b)| b + u64::from(group - g) * self.unit == block);
         if !continues {
             self.runs.push((group, block));
         }

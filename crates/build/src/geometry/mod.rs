@@ -190,7 +190,10 @@ impl Geometry {
             // Fewer then, down to eight in a table block that has room for more.
             ipg = (u32::MAX / self.groups) & !7;
             if matches!(params.inodes, InodeCount::Exact(_)) || ipg == 0 {
-                return Err(GeometryError::Inodes { inodes: total, reason: "more than 2^32 - 1 in all groups together" });
+                return Err(GeometryError::Inodes {
+                    inodes: total,
+                    reason: "more than 2^32 - 1 in all groups together",
+                });
             }
         }
         self.inodes_per_group = ipg;
@@ -207,11 +210,10 @@ impl Geometry {
             self.features.compat.remove(Compat::RESIZE_INODE);
         }
         if self.features.compat.contains(Compat::RESIZE_INODE) {
-            let most = params
-                .resize_max
-                .unwrap_or_else(|| self.blocks_count.saturating_mul(1024))
-                .min(u64::from(u32::MAX));
-            let groups = most.saturating_sub(u64::from(self.first_data_block)).div_ceil(u64::from(self.blocks_per_group));
+            let most =
+                params.resize_max.unwrap_or_else(|| self.blocks_count.saturating_mul(1024)).min(u64::from(u32::MAX));
+            let groups =
+                most.saturating_sub(u64::from(self.first_data_block)).div_ceil(u64::from(self.blocks_per_group));
             let blocks = groups.div_ceil(per_block).saturating_sub(u64::from(self.desc_blocks));
             self.reserved_gdt = blocks.min(u64::from(self.block_size / 4)) as u32;
         }
@@ -236,7 +238,7 @@ impl Geometry {
         let rest = (self.blocks_count - u64::from(self.first_data_block)) % u64::from(self.blocks_per_group);
         let overhead = u64::from(self.base_len(self.groups - 1)) + 2 + u64::from(self.itable_blocks);
         let size = if rest == 0 { u64::from(self.blocks_per_group) } else { rest };
-        if self.groups == 1 && size < overhead || rest == 0 && size < overhead {
+        if size < overhead && (self.groups == 1 || rest == 0) {
             return Err(GeometryError::TooSmall { blocks: self.blocks_count, block_size: self.block_size });
         }
         if self.groups > 1 && rest != 0 && rest < overhead + WORTHWHILE {
@@ -388,9 +390,7 @@ fn requested_inodes(params: &Params, blocks: u64, needed: u64) -> u64 {
     match params.inodes {
         InodeCount::Exact(n) => n,
         InodeCount::Ratio(r) => bytes / u64::from(r.max(1)),
-        InodeCount::Content { ratio } => {
-            (bytes / u64::from(ratio.max(1))).max(for_content(needed))
-        }
+        InodeCount::Content { ratio } => (bytes / u64::from(ratio.max(1))).max(for_content(needed)),
     }
 }
 

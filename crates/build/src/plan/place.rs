@@ -130,7 +130,7 @@ impl Content<'_> {
         }
         bigs.sort_by_key(|b| (std::cmp::Reverse(b.windows), b.id));
         // Tails directly behind their windows only when all windows and everything small surely fit besides.
-        let attach = window.is_some_and(|w| rounded + small.div_ceil(w) + 1 <= space.windows());
+        let attach = window.is_some_and(|w| rounded + small.div_ceil(w) < space.windows());
         let mut partial: Vec<(u32, BlockMap)> = Vec::with_capacity(bigs.len());
         for big in &bigs {
             let map = self.place_windows(NodeId(big.id), window.unwrap_or(1), attach, space);

@@ -28,15 +28,21 @@ impl Writer<'_> {
             self.put_runs(&self.plan.lost_found.runs, &out)?;
         }
         let count = dirs.len().div_ceil(BATCH);
-        pool::run(self.plan.params.threads, count, self.progress, || Ok(Gather::default()), |g, i| {
-            let batch = dirs.get(i * BATCH..dirs.len().min((i + 1) * BATCH)).unwrap_or_default();
-            for id in batch {
-                self.gather(*id, g)?;
-            }
-            self.flush(g)?;
-            self.progress.advance(batch.len() as u64);
-            Ok(())
-        })?;
+        pool::run(
+            self.plan.params.threads,
+            count,
+            self.progress,
+            || Ok(Gather::default()),
+            |g, i| {
+                let batch = dirs.get(i * BATCH..dirs.len().min((i + 1) * BATCH)).unwrap_or_default();
+                for id in batch {
+                    self.gather(*id, g)?;
+                }
+                self.flush(g)?;
+                self.progress.advance(batch.len() as u64);
+                Ok(())
+            },
+        )?;
         Ok(())
     }
 
@@ -95,4 +101,3 @@ impl Writer<'_> {
         Ok(())
     }
 }
-

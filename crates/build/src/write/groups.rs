@@ -25,11 +25,17 @@ impl Writer<'_> {
         let free: Vec<Range<u64>> = self.plan.free.runs().collect();
         let count = g.groups.div_ceil(BATCH);
         self.progress.stage("writing groups", u64::from(g.groups));
-        let states = pool::run(self.plan.params.threads, count as usize, self.progress, || Ok(Vec::new()), |parts, i| {
-            let first = i as u32 * BATCH;
-            parts.push(self.write_batch(first..(first + BATCH).min(g.groups), &free, totals)?);
-            Ok(())
-        })?;
+        let states = pool::run(
+            self.plan.params.threads,
+            count as usize,
+            self.progress,
+            || Ok(Vec::new()),
+            |parts, i| {
+                let first = i as u32 * BATCH;
+                parts.push(self.write_batch(first..(first + BATCH).min(g.groups), &free, totals)?);
+                Ok(())
+            },
+        )?;
         let mut parts: Vec<Part> = states.into_iter().flatten().collect();
         parts.sort_by_key(|p| p.first);
         let mut table = Vec::with_capacity(g.desc_blocks as usize * g.block_size as usize);
@@ -183,21 +189,27 @@ impl Writer<'_> {
                 }
             }
         }
-        pool::run(self.plan.params.threads, supers.len(), self.progress, || Ok(()), |(), i| {
-            let Some(group) = supers.get(i).copied() else { return Ok(()) };
-            let place = g.super_block_nr(group);
-            if !g.meta_bg() {
-                self.device.write_at((place + 1) * self.block_bytes(), table)?;
-                self.device.start_writeback((place + 1) * self.block_bytes(), table.len() as u64);
-            }
-            if group != 0 {
-                let mut block = self.final_super_block(written, group).as_bytes().to_vec();
-                block.resize(bs, 0);
-                self.device.write_at(place * self.block_bytes(), &block)?;
-            }
-            self.progress.advance(1);
-            Ok(())
-        })?;
+        pool::run(
+            self.plan.params.threads,
+            supers.len(),
+            self.progress,
+            || Ok(()),
+            |(), i| {
+                let Some(group) = supers.get(i).copied() else { return Ok(()) };
+                let place = g.super_block_nr(group);
+                if !g.meta_bg() {
+                    self.device.write_at((place + 1) * self.block_bytes(), table)?;
+                    self.device.start_writeback((place + 1) * self.block_bytes(), table.len() as u64);
+                }
+                if group != 0 {
+                    let mut block = self.final_super_block(written, group).as_bytes().to_vec();
+                    block.resize(bs, 0);
+                    self.device.write_at(place * self.block_bytes(), &block)?;
+                }
+                self.progress.advance(1);
+                Ok(())
+            },
+        )?;
         Ok(())
     }
 }

@@ -57,7 +57,11 @@ impl Writer<'_> {
             sb.s_min_extra_isize.set(EXTRA_ISIZE);
             sb.s_want_extra_isize.set(EXTRA_ISIZE);
         }
-        let mut flags = if p.hash_version.on_disk() != p.hash_version as u8 { SuperFlags::UNSIGNED_HASH } else { SuperFlags::SIGNED_HASH };
+        let mut flags = if p.hash_version.on_disk() != p.hash_version as u8 {
+            SuperFlags::UNSIGNED_HASH
+        } else {
+            SuperFlags::SIGNED_HASH
+        };
         flags.set(SuperFlags::TEST_FILESYS, p.test_fs);
         sb.s_flags.set(flags.bits());
         sb.s_raid_stride.set(p.stride);

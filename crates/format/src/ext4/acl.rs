@@ -129,9 +129,7 @@ pub fn to_disk(xattr_value: &[u8]) -> Result<Vec<u8>, AclError> {
     let mut order = Order::default();
     let mut index = 0;
     while !rest.is_empty() {
-        let (entry, after) = AclEntry::peek(rest)
-            .zip(rest.get(8..))
-            .ok_or(AclError::Cut { index })?;
+        let (entry, after) = AclEntry::peek(rest).zip(rest.get(8..)).ok_or(AclError::Cut { index })?;
         let (tag, perm) = (entry.e_tag.get(), entry.e_perm.get());
         order.check(index, tag)?;
         if perm & !7 != 0 {
@@ -143,13 +141,7 @@ pub fn to_disk(xattr_value: &[u8]) -> Result<Vec<u8>, AclError> {
             }
             out.extend_from_slice(entry.as_bytes());
         } else {
-            out.extend_from_slice(
-                AclEntryShort {
-                    e_tag: entry.e_tag,
-                    e_perm: entry.e_perm,
-                }
-                .as_bytes(),
-            );
+            out.extend_from_slice(AclEntryShort { e_tag: entry.e_tag, e_perm: entry.e_perm }.as_bytes());
         }
         rest = after;
         index += 1;
@@ -172,18 +164,12 @@ pub fn from_disk(disk: &[u8]) -> Result<Vec<u8>, AclError> {
         let entry = if has_id(tag) {
             *AclEntry::peek(rest).ok_or(AclError::Cut { index })?
         } else if matches!(tag, tag::USER_OBJ | tag::GROUP_OBJ | tag::MASK | tag::OTHER) {
-            AclEntry {
-                e_tag: short.e_tag,
-                e_perm: short.e_perm,
-                e_id: U32::new(UNDEFINED_ID),
-            }
+            AclEntry { e_tag: short.e_tag, e_perm: short.e_perm, e_id: U32::new(UNDEFINED_ID) }
         } else {
             return Err(AclError::Tag { index, tag });
         };
         out.extend_from_slice(entry.as_bytes());
-        rest = rest
-            .get(if has_id(tag) { 8 } else { 4 }..)
-            .unwrap_or_default();
+        rest = rest.get(if has_id(tag) { 8 } else { 4 }..).unwrap_or_default();
         index += 1;
     }
     Ok(out)
@@ -254,31 +240,18 @@ mod tests {
 
     #[test]
     fn an_acl_with_everything_goes_there_and_back() {
-        let v = value(&[
-            (1, 7, NONE),
-            (2, 6, 1000),
-            (2, 4, 1001),
-            (4, 5, NONE),
-            (8, 0, 5),
-            (16, 7, NONE),
-            (32, 1, NONE),
-        ]);
+        let v =
+            value(&[(1, 7, NONE), (2, 6, 1000), (2, 4, 1001), (4, 5, NONE), (8, 0, 5), (16, 7, NONE), (32, 1, NONE)]);
         let disk = to_disk(&v).unwrap();
         assert_eq!(disk.len(), 4 + 4 * 4 + 3 * 8);
-        assert_eq!(
-            disk[..16],
-            [1, 0, 0, 0, 1, 0, 7, 0, 2, 0, 6, 0, 0xE8, 3, 0, 0]
-        );
+        assert_eq!(disk[..16], [1, 0, 0, 0, 1, 0, 7, 0, 2, 0, 6, 0, 0xE8, 3, 0, 0]);
         assert_eq!(from_disk(&disk).unwrap(), v);
     }
 
     #[test]
     fn the_smallest_acl_has_three_entries() {
         let v = value(&[(1, 6, NONE), (4, 4, NONE), (32, 4, NONE)]);
-        assert_eq!(
-            to_disk(&v).unwrap(),
-            [1, 0, 0, 0, 1, 0, 6, 0, 4, 0, 4, 0, 32, 0, 4, 0]
-        );
+        assert_eq!(to_disk(&v).unwrap(), [1, 0, 0, 0, 1, 0, 6, 0, 4, 0, 4, 0, 32, 0, 4, 0]);
     }
 
     #[test]
@@ -290,35 +263,17 @@ mod tests {
             (&[o, r], AclError::Order { index: 1, tag: 32 }),
             (&[g, o, r], AclError::Order { index: 0, tag: 4 }),
             (&[o, o, g, r], AclError::Order { index: 1, tag: 1 }),
-            (
-                &[o, g, (2, 7, 1), (16, 7, NONE), r],
-                AclError::Order { index: 2, tag: 2 },
-            ),
+            (&[o, g, (2, 7, 1), (16, 7, NONE), r], AclError::Order { index: 2, tag: 2 }),
             (&[o, (2, 7, 1), g, r], AclError::Missing { tag: 16 }),
-            (
-                &[o, g, r, (16, 7, NONE)],
-                AclError::Order { index: 3, tag: 16 },
-            ),
-            (
-                &[o, (2, 7, NONE), g, (16, 7, NONE), r],
-                AclError::Id { index: 1 },
-            ),
-            (
-                &[o, (2, 8, 1), g, (16, 7, NONE), r],
-                AclError::Perm { index: 1, perm: 8 },
-            ),
+            (&[o, g, r, (16, 7, NONE)], AclError::Order { index: 3, tag: 16 }),
+            (&[o, (2, 7, NONE), g, (16, 7, NONE), r], AclError::Id { index: 1 }),
+            (&[o, (2, 8, 1), g, (16, 7, NONE), r], AclError::Perm { index: 1, perm: 8 }),
             (&[o, g, (3, 7, 1), r], AclError::Tag { index: 2, tag: 3 }),
         ] {
             assert_eq!(to_disk(&value(entries)), Err(why), "{entries:?}");
         }
         assert_eq!(to_disk(&[2, 0, 0]), Err(AclError::Short { len: 3 }));
-        assert_eq!(
-            to_disk(&[1, 0, 0, 0]),
-            Err(AclError::Version {
-                found: 1,
-                expected: 2
-            })
-        );
+        assert_eq!(to_disk(&[1, 0, 0, 0]), Err(AclError::Version { found: 1, expected: 2 }));
         let mut cut = value(&[o, g, r]);
         cut.pop();
         assert_eq!(to_disk(&cut), Err(AclError::Cut { index: 2 }));
@@ -327,18 +282,9 @@ mod tests {
     #[test]
     fn any_bytes_from_disk_end_in_a_value_or_an_error() {
         assert_eq!(from_disk(&[1, 0, 0, 0]).unwrap(), [2, 0, 0, 0]);
-        assert_eq!(
-            from_disk(&[1, 0, 0, 0, 2, 0, 7, 0]),
-            Err(AclError::Cut { index: 0 })
-        );
-        assert_eq!(
-            from_disk(&[1, 0, 0, 0, 64, 0, 7, 0]),
-            Err(AclError::Tag { index: 0, tag: 64 })
-        );
-        assert_eq!(
-            from_disk(&[1, 0, 0, 0, 1, 0, 7]),
-            Err(AclError::Cut { index: 0 })
-        );
+        assert_eq!(from_disk(&[1, 0, 0, 0, 2, 0, 7, 0]), Err(AclError::Cut { index: 0 }));
+        assert_eq!(from_disk(&[1, 0, 0, 0, 64, 0, 7, 0]), Err(AclError::Tag { index: 0, tag: 64 }));
+        assert_eq!(from_disk(&[1, 0, 0, 0, 1, 0, 7]), Err(AclError::Cut { index: 0 }));
         assert_eq!(from_disk(&[]), Err(AclError::Short { len: 0 }));
     }
 }

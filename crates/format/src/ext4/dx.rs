@@ -130,16 +130,17 @@ impl<'a> DxBlock<'a> {
             return Err(DxError::Count { stored: count, limit });
         }
         let end = offset + usize::from(count) * 8;
-        let entries = block
-            .get(offset..end)
-            .and_then(|b| zerocopy::FromBytes::ref_from_bytes(b).ok())
-            .ok_or(DxError::Short)?;
+        let entries =
+            block.get(offset..end).and_then(|b| zerocopy::FromBytes::ref_from_bytes(b).ok()).ok_or(DxError::Short)?;
         Ok(Self { root, limit, entries, offset })
     }
 
     /// The entries as (hash, block) with the first hash read as 0 and the block's reserved high bits masked off.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> + 'a {
-        self.entries.iter().enumerate().map(|(i, e)| (if i == 0 { 0 } else { e.hash.get() }, e.block.get() & 0x0fff_ffff))
+        self.entries
+            .iter()
+            .enumerate()
+            .map(|(i, e)| (if i == 0 { 0 } else { e.hash.get() }, e.block.get() & 0x0fff_ffff))
     }
 }
 
@@ -160,7 +161,10 @@ pub fn entries_offset(block: &[u8]) -> Option<usize> {
     }
     let root = DxRoot::peek(block)?;
     let dotdot = dir_entry::rec_len_from_disk(root.dotdot_rec_len.get(), bs);
-    (head.rec_len.get() == 12 && dotdot == bs.checked_sub(12)? && root.reserved_zero.get() == 0 && root.info_length == 8)
+    (head.rec_len.get() == 12
+        && dotdot == bs.checked_sub(12)?
+        && root.reserved_zero.get() == 0
+        && root.info_length == 8)
         .then_some(ROOT_ENTRIES)
 }
 

@@ -42,10 +42,7 @@ impl TryFrom<u8> for HashVersion {
     type Error = UnknownHashVersion;
 
     fn try_from(value: u8) -> Result<Self, Self::Error> {
-        Self::ALL
-            .into_iter()
-            .find(|v| *v as u8 == value)
-            .ok_or(UnknownHashVersion(value))
+        Self::ALL.into_iter().find(|v| *v as u8 == value).ok_or(UnknownHashVersion(value))
     }
 }
 
@@ -64,11 +61,7 @@ impl HashVersion {
     /// The version to compute with: the one stored on disk, and whether `s_flags` has `EXT2_FLAGS_UNSIGNED_HASH`.
     pub fn resolve(version: u8, flags_unsigned: bool) -> Result<Self, UnknownHashVersion> {
         let stored = Self::try_from(version)?;
-        Ok(if flags_unsigned {
-            stored.unsigned()
-        } else {
-            stored
-        })
+        Ok(if flags_unsigned { stored.unsigned() } else { stored })
     }
 
     /// The same family with unsigned bytes. SipHash has only one form.
@@ -150,10 +143,7 @@ pub fn dirhash(name: &[u8], version: HashVersion, seed: &[u32; 4]) -> DirHash {
         }
     };
     let hash = hash & !1;
-    DirHash {
-        hash: if hash == HASH_EOF { HASH_EOF - 2 } else { hash },
-        minor_hash,
-    }
+    DirHash { hash: if hash == HASH_EOF { HASH_EOF - 2 } else { hash }, minor_hash }
 }
 
 fn state(seed: &[u32; 4]) -> [u32; 4] {
@@ -162,11 +152,7 @@ fn state(seed: &[u32; 4]) -> [u32; 4] {
 
 #[inline(always)]
 fn widen<const SIGNED: bool>(byte: u8) -> u32 {
-    if SIGNED {
-        byte as i8 as u32
-    } else {
-        u32::from(byte)
-    }
+    if SIGNED { byte as i8 as u32 } else { u32::from(byte) }
 }
 
 fn legacy<const SIGNED: bool>(name: &[u8]) -> u32 {
@@ -195,9 +181,7 @@ fn message<const N: usize, const SIGNED: bool>(rest: &[u8]) -> [u32; N] {
             u32::from_be_bytes([a, b, c, d])
         } else {
             // A negative byte borrows from the one before it, so this is a sum and not a concatenation.
-            bytes.iter().fold(pad, |value, &byte| {
-                (value << 8).wrapping_add(widen::<SIGNED>(byte))
-            })
+            bytes.iter().fold(pad, |value, &byte| (value << 8).wrapping_add(widen::<SIGNED>(byte)))
         };
     }
     words
@@ -221,34 +205,20 @@ fn half_md4_block(state: &mut [u32; 4], x: &[u32; 8]) {
                 let words: [usize; 4] = quad;
                 let shifts: [u32; 4] = $shifts;
                 for (word, shift) in words.into_iter().zip(shifts) {
-                    let next = a
-                        .wrapping_add($f(b, c, d))
-                        .wrapping_add(x[word])
-                        .wrapping_add($k)
-                        .rotate_left(shift);
+                    let next = a.wrapping_add($f(b, c, d)).wrapping_add(x[word]).wrapping_add($k).rotate_left(shift);
                     (a, d, c, b) = (d, c, b, next);
                 }
             }
         };
     }
-    round!(
-        |x: u32, y: u32, z: u32| z ^ (x & (y ^ z)),
-        0,
-        [3, 7, 11, 19],
-        [[0, 1, 2, 3], [4, 5, 6, 7]]
-    );
+    round!(|x: u32, y: u32, z: u32| z ^ (x & (y ^ z)), 0, [3, 7, 11, 19], [[0, 1, 2, 3], [4, 5, 6, 7]]);
     round!(
         |x: u32, y: u32, z: u32| (x & y).wrapping_add((x ^ y) & z),
         0x5a82_7999_u32,
         [3, 5, 9, 13],
         [[1, 3, 5, 7], [0, 2, 4, 6]]
     );
-    round!(
-        |x: u32, y: u32, z: u32| x ^ y ^ z,
-        0x6ed9_eba1_u32,
-        [3, 9, 11, 15],
-        [[3, 7, 2, 6], [1, 5, 0, 4]]
-    );
+    round!(|x: u32, y: u32, z: u32| x ^ y ^ z, 0x6ed9_eba1_u32, [3, 9, 11, 15], [[3, 7, 2, 6], [1, 5, 0, 4]]);
     for (word, add) in state.iter_mut().zip([a, b, c, d]) {
         *word = word.wrapping_add(add);
     }
@@ -340,31 +310,19 @@ mod tests {
             };
             assert_eq!(pair(b"hello", version, &[0; 4]), expected, "{version}");
         }
-        assert_eq!(
-            pair(b"a b", HashVersion::HalfMd4, &[0; 4]),
-            (0x4573_5802, 0x2a2a_ba85)
-        );
+        assert_eq!(pair(b"a b", HashVersion::HalfMd4, &[0; 4]), (0x4573_5802, 0x2a2a_ba85));
     }
 
     #[test]
     fn known_values_of_bytes_above_127() {
-        assert_eq!(
-            pair(b"\xe9t\xff", HashVersion::HalfMd4, &[0; 4]),
-            (0x101b_c956, 0x772e_2dd7)
-        );
+        assert_eq!(pair(b"\xe9t\xff", HashVersion::HalfMd4, &[0; 4]), (0x101b_c956, 0x772e_2dd7));
         for (signed, unsigned) in [
             (HashVersion::Legacy, HashVersion::LegacyUnsigned),
             (HashVersion::HalfMd4, HashVersion::HalfMd4Unsigned),
             (HashVersion::Tea, HashVersion::TeaUnsigned),
         ] {
-            assert_ne!(
-                dirhash(b"\xe9t\xff", signed, &[0; 4]),
-                dirhash(b"\xe9t\xff", unsigned, &[0; 4])
-            );
-            assert_eq!(
-                dirhash(b"plain", signed, &[7; 4]),
-                dirhash(b"plain", unsigned, &[7; 4])
-            );
+            assert_ne!(dirhash(b"\xe9t\xff", signed, &[0; 4]), dirhash(b"\xe9t\xff", unsigned, &[0; 4]));
+            assert_eq!(dirhash(b"plain", signed, &[7; 4]), dirhash(b"plain", unsigned, &[7; 4]));
         }
     }
 
@@ -375,10 +333,7 @@ mod tests {
         let message: Vec<u8> = (0..15).collect();
         assert_eq!(siphash(&message, &key), 0xa129_ca61_49be_45e5);
         assert_eq!(siphash(b"", &key), 0x726f_db47_dd0e_0e31);
-        assert_eq!(
-            pair(&message, HashVersion::SipHash, &key),
-            (0xa129_ca60, 0x49be_45e5)
-        );
+        assert_eq!(pair(&message, HashVersion::SipHash, &key), (0xa129_ca60, 0x49be_45e5));
     }
 
     #[test]
@@ -386,10 +341,7 @@ mod tests {
         let zero = dirhash(b"x", HashVersion::HalfMd4, &[0; 4]);
         assert_eq!(zero, dirhash(b"x", HashVersion::HalfMd4, &DEFAULT_SEED));
         assert_ne!(zero, dirhash(b"x", HashVersion::HalfMd4, &[0, 0, 0, 1]));
-        assert_eq!(
-            dirhash(b"x", HashVersion::Legacy, &[0; 4]),
-            dirhash(b"x", HashVersion::Legacy, &[9; 4])
-        );
+        assert_eq!(dirhash(b"x", HashVersion::Legacy, &[0; 4]), dirhash(b"x", HashVersion::Legacy, &[9; 4]));
     }
 
     #[test]
@@ -397,10 +349,7 @@ mod tests {
         // An empty name leaves the state as it is, so the seed decides the hash.
         let seed = [0, u32::MAX, 5, 0];
         assert_eq!(pair(b"", HashVersion::HalfMd4, &seed), (0xffff_fffc, 5));
-        assert_eq!(
-            pair(b"", HashVersion::HalfMd4, &[0, 0xffff_fffc, 5, 0]),
-            (0xffff_fffc, 5)
-        );
+        assert_eq!(pair(b"", HashVersion::HalfMd4, &[0, 0xffff_fffc, 5, 0]), (0xffff_fffc, 5));
     }
 
     #[test]
@@ -423,14 +372,8 @@ mod tests {
         }
         assert_eq!(HashVersion::try_from(7), Err(UnknownHashVersion(7)));
         assert_eq!(HashVersion::resolve(1, false), Ok(HashVersion::HalfMd4));
-        assert_eq!(
-            HashVersion::resolve(1, true),
-            Ok(HashVersion::HalfMd4Unsigned)
-        );
-        assert_eq!(
-            HashVersion::resolve(200, true),
-            Err(UnknownHashVersion(200))
-        );
+        assert_eq!(HashVersion::resolve(1, true), Ok(HashVersion::HalfMd4Unsigned));
+        assert_eq!(HashVersion::resolve(200, true), Err(UnknownHashVersion(200)));
         assert_eq!(HashVersion::from_name("md5"), None);
     }
 }

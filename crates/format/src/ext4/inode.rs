@@ -256,14 +256,14 @@ impl Inode {
     /// Creation time; `None` where the inode has no room for one.
     #[must_use]
     pub fn crtime(&self) -> Option<Timestamp> {
-        self.has_until(0x98)
-            .then(|| Timestamp::decode(self.i_crtime.get(), Some(self.i_crtime_extra.get())))
+        self.has_until(0x98).then(|| Timestamp::decode(self.i_crtime.get(), Some(self.i_crtime_extra.get())))
     }
 
     /// The device number of a device node: the old form when the first word holds something, else the new (`new_decode_dev`).
     #[must_use]
     pub fn device(&self) -> (u32, u32) {
-        let word = |at: usize| self.i_block.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let word =
+            |at: usize| self.i_block.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
         let (old, new) = (word(0), word(4));
         if old != 0 {
             ((old >> 8) & 0xff, old & 0xff)
@@ -345,7 +345,16 @@ mod tests {
 
     #[test]
     fn times_from_1901_to_2446_survive() {
-        for seconds in [Timestamp::MIN_SECONDS, -1, 0, 1, i64::from(i32::MAX), i64::from(i32::MAX) + 1, 1 << 32, Timestamp::MAX_SECONDS] {
+        for seconds in [
+            Timestamp::MIN_SECONDS,
+            -1,
+            0,
+            1,
+            i64::from(i32::MAX),
+            i64::from(i32::MAX) + 1,
+            1 << 32,
+            Timestamp::MAX_SECONDS,
+        ] {
             let t = Timestamp { seconds, nanos: 999_999_999 };
             let (lo, extra) = t.encode(true);
             assert_eq!(Timestamp::decode(lo, Some(extra)), t);

@@ -40,8 +40,9 @@ pub fn tail(block: &[u8]) -> Option<&OrphanBlockTail> {
 /// True when magic and checksum fit.
 #[must_use]
 pub fn verify_block(inode_seed: u32, block_nr: u64, block: &[u8]) -> bool {
-    tail(block)
-        .is_some_and(|t| t.ob_magic.get() == MAGIC && t.ob_checksum.get() == block_checksum(inode_seed, block_nr, block))
+    tail(block).is_some_and(|t| {
+        t.ob_magic.get() == MAGIC && t.ob_checksum.get() == block_checksum(inode_seed, block_nr, block)
+    })
 }
 
 /// Writes the tail; the checksum only where `inode_seed` is given (`metadata_csum`).

@@ -126,7 +126,7 @@ pub fn entry_hash_signed(name: &[u8], value_words: impl Iterator<Item = u32>) ->
 
 /// The little-endian words of a value, the last one padded with zeroes.
 pub fn value_words(value: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    value.chunks(4).map(|c| c.iter().rev().fold(0u32, |w, b| w << 8 | u32::from(*b)) )
+    value.chunks(4).map(|c| c.iter().rev().fold(0u32, |w, b| w << 8 | u32::from(*b)))
 }
 
 /// The hash of a block over the hashes of its entries (`ext4_xattr_rehash`); 0 when one of them is 0.

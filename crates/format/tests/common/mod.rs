@@ -9,16 +9,11 @@ use std::process::{Command, Stdio};
 ///
 /// Panics, naming it, when debugfs is missing: an oracle that is silently skipped proves nothing.
 pub fn dx_hash(questions: &[(String, Vec<u8>)]) -> Vec<Option<(u32, u32)>> {
-    let program = ["/usr/sbin/debugfs", "/sbin/debugfs"]
-        .into_iter()
-        .find(|p| Path::new(p).exists())
-        .unwrap_or("debugfs");
+    let program =
+        ["/usr/sbin/debugfs", "/sbin/debugfs"].into_iter().find(|p| Path::new(p).exists()).unwrap_or("debugfs");
     let mut script = Vec::new();
     for (args, name) in questions {
-        assert!(
-            !name.iter().any(|b| [0, b'\n', b'\r'].contains(b)),
-            "debugfs cannot be given {name:?}"
-        );
+        assert!(!name.iter().any(|b| [0, b'\n', b'\r'].contains(b)), "debugfs cannot be given {name:?}");
         script.extend_from_slice(b"dx_hash ");
         script.extend_from_slice(args.as_bytes());
         script.extend_from_slice(b" -- \"");
@@ -38,10 +33,7 @@ pub fn dx_hash(questions: &[(String, Vec<u8>)]) -> Vec<Option<(u32, u32)>> {
     let mut stdin = child.stdin.take().expect("stdin is piped");
     let feeder = std::thread::spawn(move || stdin.write_all(&script));
     let output = child.wait_with_output().expect("debugfs runs to its end");
-    feeder
-        .join()
-        .expect("the feeder does not panic")
-        .expect("debugfs reads the script");
+    feeder.join().expect("the feeder does not panic").expect("debugfs reads the script");
 
     // The echoed command starts each answer; what follows up to the next echo is the answer.
     let mut answers: Vec<Option<(u32, u32)>> = Vec::new();
@@ -50,22 +42,14 @@ pub fn dx_hash(questions: &[(String, Vec<u8>)]) -> Vec<Option<(u32, u32)>> {
             answers.push(None);
         } else if line.starts_with(b"Hash of ") {
             let text = String::from_utf8_lossy(line);
-            let (_, tail) = text
-                .rsplit_once(" is 0x")
-                .expect("debugfs's answer has a hash");
-            let (hash, minor) = tail
-                .split_once(" (minor 0x")
-                .expect("debugfs's answer has a minor hash");
+            let (_, tail) = text.rsplit_once(" is 0x").expect("debugfs's answer has a hash");
+            let (hash, minor) = tail.split_once(" (minor 0x").expect("debugfs's answer has a minor hash");
             let hex = |s: &str| u32::from_str_radix(s, 16).expect("hexadecimal");
             *answers.last_mut().expect("an answer follows its question") =
                 Some((hex(hash), hex(minor.trim_end_matches(')'))));
         }
     }
-    assert_eq!(
-        answers.len(),
-        questions.len(),
-        "debugfs answers every question"
-    );
+    assert_eq!(answers.len(), questions.len(), "debugfs answers every question");
     answers
 }
 

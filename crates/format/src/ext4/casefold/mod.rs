@@ -49,9 +49,7 @@ fn lookup(c: char) -> Folded {
     }
     let value = BLOCK_OF
         .get((cp >> BLOCK_BITS) as usize)
-        .and_then(|&block| {
-            VALUES.get((usize::from(block) << BLOCK_BITS) | (cp as usize & ((1 << BLOCK_BITS) - 1)))
-        })
+        .and_then(|&block| VALUES.get((usize::from(block) << BLOCK_BITS) | (cp as usize & ((1 << BLOCK_BITS) - 1))))
         .copied()
         .unwrap_or(0);
     match (u8::try_from(value), value.checked_sub(FIRST_MAPPING)) {
@@ -81,18 +79,12 @@ fn hangul(cp: u32) -> Option<[Option<char>; 3]> {
     const TRAILING: u32 = 0x11a7;
     const VOWEL_COUNT: u32 = 21;
     const TRAILING_COUNT: u32 = 28;
-    let index = cp
-        .checked_sub(SYLLABLES)
-        .filter(|i| *i < 19 * VOWEL_COUNT * TRAILING_COUNT)?;
+    let index = cp.checked_sub(SYLLABLES).filter(|i| *i < 19 * VOWEL_COUNT * TRAILING_COUNT)?;
     let trailing = index % TRAILING_COUNT;
     Some([
         char::from_u32(LEADING + index / (VOWEL_COUNT * TRAILING_COUNT)),
         char::from_u32(VOWELS + index / TRAILING_COUNT % VOWEL_COUNT),
-        if trailing == 0 {
-            None
-        } else {
-            char::from_u32(TRAILING + trailing)
-        },
+        if trailing == 0 { None } else { char::from_u32(TRAILING + trailing) },
     ])
 }
 
@@ -160,19 +152,14 @@ fn emit(out: &mut Vec<u8>, c: char) {
 
 /// A name as the kernel's functions see it: they stop at a zero byte.
 fn until_nul(name: &[u8]) -> &[u8] {
-    name.iter()
-        .position(|&b| b == 0)
-        .and_then(|end| name.get(..end))
-        .unwrap_or(name)
+    name.iter().position(|&b| b == 0).and_then(|end| name.get(..end)).unwrap_or(name)
 }
 
 /// Whether strict mode (`EXT4_ENC_STRICT_MODE_FL`) allows this name: `utf8_validate`.
 pub fn validate(name: &[u8]) -> Result<(), InvalidUtf8> {
     match std::str::from_utf8(until_nul(name)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(InvalidUtf8 {
-            valid_up_to: error.valid_up_to(),
-        }),
+        Err(error) => Err(InvalidUtf8 { valid_up_to: error.valid_up_to() }),
     }
 }
 
@@ -181,13 +168,7 @@ pub fn validate(name: &[u8]) -> Result<(), InvalidUtf8> {
 /// On an error the content of `out` means nothing.
 pub fn casefold(name: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidUtf8> {
     fold_any_length(name, out)?;
-    if out.len() > MAX_FOLDED {
-        Err(InvalidUtf8 {
-            valid_up_to: name.len(),
-        })
-    } else {
-        Ok(())
-    }
+    if out.len() > MAX_FOLDED { Err(InvalidUtf8 { valid_up_to: name.len() }) } else { Ok(()) }
 }
 
 fn fold_any_length(name: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidUtf8> {
@@ -198,10 +179,7 @@ fn fold_any_length(name: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidUtf8> {
         return Ok(());
     }
     out.reserve(name.len());
-    let mut folder = Folder {
-        out,
-        run: Vec::new(),
-    };
+    let mut folder = Folder { out, run: Vec::new() };
     let mut done = 0;
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -262,11 +240,7 @@ pub fn dirhash_casefold(
         validate(name)?;
     }
     let mut folded = Vec::new();
-    let hashed = if casefold(name, &mut folded).is_ok() {
-        &folded
-    } else {
-        name
-    };
+    let hashed = if casefold(name, &mut folded).is_ok() { &folded } else { name };
     Ok(dirhash(hashed, version, seed))
 }
 
@@ -304,10 +278,7 @@ mod tests {
     #[test]
     fn hangul_decomposes() {
         assert_eq!(fold("\u{ac00}"), "\u{1100}\u{1161}");
-        assert_eq!(
-            fold("\u{d55c}\u{d7a3}"),
-            "\u{1112}\u{1161}\u{11ab}\u{1112}\u{1175}\u{11c2}"
-        );
+        assert_eq!(fold("\u{d55c}\u{d7a3}"), "\u{1112}\u{1161}\u{11ab}\u{1112}\u{1175}\u{11c2}");
         assert_eq!(fold("\u{d7a4}"), "\u{d7a4}");
     }
 
@@ -315,10 +286,7 @@ mod tests {
     fn marks_are_ordered_within_their_run() {
         assert_eq!(fold("a\u{301}\u{323}\u{300}"), "a\u{323}\u{301}\u{300}");
         assert_eq!(fold("\u{1e0b}\u{323}"), "d\u{323}\u{307}");
-        assert_eq!(
-            fold("\u{301}\u{323}b\u{301}\u{323}"),
-            "\u{323}\u{301}b\u{323}\u{301}"
-        );
+        assert_eq!(fold("\u{301}\u{323}b\u{301}\u{323}"), "\u{323}\u{301}b\u{323}\u{301}");
     }
 
     #[test]
@@ -381,19 +349,13 @@ mod tests {
     fn a_folding_too_long_for_the_kernel_is_refused() {
         let mut out = Vec::new();
         assert_eq!(casefold(&[b'A'; 4095], &mut out), Ok(()));
-        assert_eq!(
-            casefold(&[b'A'; 4096], &mut out),
-            Err(InvalidUtf8 { valid_up_to: 4096 })
-        );
+        assert_eq!(casefold(&[b'A'; 4096], &mut out), Err(InvalidUtf8 { valid_up_to: 4096 }));
     }
 
     #[test]
     fn equality() {
         assert!(eq_folded(b"ABC", b"abc"));
-        assert!(eq_folded(
-            "\u{c5}ngstro\u{308}m".as_bytes(),
-            "a\u{30a}NGSTR\u{d6}M".as_bytes()
-        ));
+        assert!(eq_folded("\u{c5}ngstro\u{308}m".as_bytes(), "a\u{30a}NGSTR\u{d6}M".as_bytes()));
         assert!(eq_folded("\u{212a}".as_bytes(), b"K"));
         assert!(!eq_folded(b"abc", b"abd"));
         assert!(eq_folded(b"\xff", b"\xff"));
@@ -404,14 +366,10 @@ mod tests {
     #[test]
     fn the_hash_is_of_the_folded_name() {
         let seed = [1, 2, 3, 4];
-        let hash =
-            |name: &[u8], strict| dirhash_casefold(name, HashVersion::HalfMd4, &seed, strict);
+        let hash = |name: &[u8], strict| dirhash_casefold(name, HashVersion::HalfMd4, &seed, strict);
         let plain = |name: &[u8]| Ok(dirhash(name, HashVersion::HalfMd4, &seed));
         assert_eq!(hash(b"HELLO", true), plain(b"hello"));
-        assert_eq!(
-            hash("GRÜN".as_bytes(), true),
-            plain("gru\u{308}n".as_bytes())
-        );
+        assert_eq!(hash("GRÜN".as_bytes(), true), plain("gru\u{308}n".as_bytes()));
         assert_eq!(hash(b"A\xff", false), plain(b"A\xff"));
         assert_eq!(hash(b"A\xff", true), Err(InvalidUtf8 { valid_up_to: 1 }));
         assert_eq!(hash(&[b'Q'; 300], true), plain(&[b'q'; 300]));
