@@ -230,7 +230,7 @@ macro_rules! on_disk {
         #[derive(Debug, Clone, Copy, PartialEq, Eq,
             zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable, zerocopy::Unaligned)]
         #[repr(C)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, unreachable_pub)]
         $vis struct $name {
             $($(#[$fmeta])* pub $field: $ty,)*
         }
