@@ -230,7 +230,7 @@ macro_rules! on_disk {
         #[derive(Debug, Clone, Copy, PartialEq, Eq,
             zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable, zerocopy::Unaligned)]
         #[repr(C)]
-        #[allow(missing_docs, unreachable_pub)]
+        #[allow(missing_docs)]
         $vis struct $name {
             $($(#[$fmeta])* pub $field: $ty,)*
         }
@@ -253,7 +253,9 @@ macro_rules! on_disk {
     };
 }
 
+// The fields of a structure are public whatever the structure is.
 #[cfg(test)]
+#[allow(unreachable_pub)]
 mod tests {
     use super::*;
     use zerocopy::{big_endian, little_endian};
