@@ -12,7 +12,6 @@ mod pairwise;
 mod promises;
 mod readers;
 mod reproducible;
-mod scale;
 mod snapshot;
 mod tools;
 mod tree_compare;
