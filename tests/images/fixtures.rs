@@ -26,25 +26,46 @@ struct Sources {
     _places: [tempfile::TempDir; 2],
 }
 
-static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
-    let place = tempfile::tempdir().expect("a temporary directory");
-    // Large attributes fit on tmpfs, not on most disks.
-    let memory = tempfile::tempdir_in("/dev/shm").expect("a directory on the tmpfs at /dev/shm");
-    let makers: [fn(&Path); 7] = [small, names, xattrs, sparse, many, large, large_xattrs];
-    let all = NAMES.into_iter().zip(makers).map(|(name, make)| {
-        let path = if name == "large_xattrs" { memory.path() } else { place.path() }.join(name);
-        fs::create_dir(&path).expect("mkdir");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("chmod");
-        make(&path);
-        let tree = snapshot::settled(&path).expect("a readable source");
-        Source { name, path, tree }
-    });
-    Sources { all: all.collect(), _places: [place, memory] }
-});
+static SOURCES: LazyLock<Sources> = LazyLock::new(Sources::make);
+/// mke2fs changes the access times of what it reads.
+static SOURCES_OF_MKE2FS: LazyLock<Sources> = LazyLock::new(Sources::make);
 
-/// One of the trees of [`NAMES`].
+impl Sources {
+    fn make() -> Self {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        // Large attributes fit on tmpfs, not on most disks.
+        let memory = tempfile::tempdir_in("/dev/shm").expect("a directory on the tmpfs at /dev/shm");
+        let all = NAMES.into_iter().map(|name| {
+            let path = if name == "large_xattrs" { memory.path() } else { place.path() }.join(name);
+            make(name, &path);
+            let tree = snapshot::settled(&path).expect("a readable source");
+            Source { name, path, tree }
+        });
+        Self { all: all.collect(), _places: [place, memory] }
+    }
+
+    fn get(&self, name: &str) -> &Source {
+        self.all.iter().find(|s| s.name == name).expect("a source of this name")
+    }
+}
+
+/// Makes one of the trees of [`NAMES`] anew, for tests that change theirs, or copy it and so its access times.
+pub(crate) fn make(name: &str, at: &Path) {
+    let makers: [fn(&Path); 7] = [small, names, xattrs, sparse, many, large, large_xattrs];
+    let (_, make) = NAMES.into_iter().zip(makers).find(|(n, _)| *n == name).expect("a source of this name");
+    fs::create_dir(at).expect("mkdir");
+    fs::set_permissions(at, Permissions::from_mode(0o755)).expect("chmod");
+    make(at);
+}
+
+/// One of the trees of [`NAMES`]; nobody changes it.
 pub(crate) fn source(name: &str) -> &'static Source {
-    SOURCES.all.iter().find(|s| s.name == name).expect("a source of this name")
+    SOURCES.get(name)
+}
+
+/// The same for mke2fs.
+pub(crate) fn source_of_mke2fs(name: &str) -> &'static Source {
+    SOURCES_OF_MKE2FS.get(name)
 }
 
 /// Bytes that do not repeat soon, the same in every run.
@@ -73,7 +94,7 @@ pub(crate) fn set_times(path: &Path, seconds: i64, nanos: i64) {
 }
 
 /// What most trees have: files of sizes around every limit, directories, both sorts of symlinks, hard links.
-pub(crate) fn small(at: &Path) {
+fn small(at: &Path) {
     for len in [0, 1, 59, 60, 61, 127, 160, 1023, 1024, 1025, 4095, 4096, 4097, 12_288, 12_289, 65_536, 70_000] {
         write(at.join(format!("f{len}")), &bytes(len as u64, len));
     }

@@ -9,6 +9,7 @@ mod harness;
 mod matrix;
 mod oracle;
 mod pairwise;
+mod pmem;
 mod promises;
 mod readers;
 mod reproducible;

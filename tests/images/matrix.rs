@@ -94,7 +94,7 @@ struct Plan {
     block_size: u32,
 }
 
-fn plan(row: &Row) -> Plan {
+fn plan(maker: Maker, row: &Row) -> Plan {
     let (block, inode) = (row.number("block"), row.number("inode"));
     let mut words: Vec<&str> = Vec::new();
     let mut args: Vec<String> =
@@ -200,7 +200,11 @@ fn plan(row: &Row) -> Plan {
     if !extended.is_empty() {
         args.extend(["-E".into(), extended.join(",")]);
     }
-    let source = (row.get("source") != "none").then(|| fixtures::source(row.get("source")));
+    let source = match (row.get("source"), maker) {
+        ("none", _) => None,
+        (name, Maker::DaxMkfs) => Some(fixtures::source(name)),
+        (name, Maker::Mke2fs) => Some(fixtures::source_of_mke2fs(name)),
+    };
     Plan {
         args,
         blocks,
@@ -258,7 +262,7 @@ fn make(maker: Maker, plan: &Plan, image: &Path) -> Command {
 }
 
 fn check(maker: Maker, row: &Row, scratch: &Path) -> Result<Skipped, Failure> {
-    let mut plan = plan(row);
+    let mut plan = plan(maker, row);
     let image = scratch.join("image");
     let _ = std::fs::remove_file(&image);
     let mut command = make(maker, &plan, &image);
@@ -362,13 +366,13 @@ fn images_of_mke2fs_pass_the_same_checks() {
         "small",
         "default",
     ]);
-    let mut wrong = plan(&row);
+    let mut wrong = plan(Maker::Mke2fs, &row);
     let image = scratch.path().join("image");
     let out = output(&mut make(Maker::Mke2fs, &wrong, &image));
     assert!(out.status.success());
     wrong.allow = Allow { mke2fs: true, any_holes: true, ..wrong.allow };
     let mut expect = Expect {
-        source: Some(fixtures::source("names")),
+        source: Some(fixtures::source_of_mke2fs("large")),
         allow: wrong.allow,
         block_size: wrong.block_size,
         inode_size: 256,

@@ -39,16 +39,24 @@ fn copy(from: &Path, to: &Path) {
     succeed(command.args(["-a", "--sparse=auto", "-T"]).arg(from).arg(to)).expect("a copy");
 }
 
-/// One tree of all the fixtures that fit on any host, with its directories made in another order each time.
-fn all_in_one(at: &Path, backwards: bool) {
-    fs::create_dir_all(at).expect("mkdir");
-    let mut names = ["small", "names", "xattrs", "sparse", "many", "large"];
-    if backwards {
-        names.reverse();
-    }
-    for name in names {
-        copy(&fixtures::source(name).path, &at.join(name));
-    }
+/// Trees that fit on any host.
+const NAMES: [&str; 6] = ["small", "names", "xattrs", "sparse", "many", "large"];
+
+/// One tree of several.
+fn all_in_one(at: &Path) {
+    fs::create_dir(at).expect("mkdir");
+    NAMES.into_iter().for_each(|name| fixtures::make(name, &at.join(name)));
+    finish(at);
+}
+
+/// The same tree, its directories made in another order.
+fn all_in_one_backwards(from: &Path, at: &Path) {
+    fs::create_dir(at).expect("mkdir");
+    NAMES.into_iter().rev().for_each(|name| copy(&from.join(name), &at.join(name)));
+    finish(at);
+}
+
+fn finish(at: &Path) {
     fs::set_permissions(at, Permissions::from_mode(0o755)).expect("chmod");
     set_times(at, 1_400_000_000, 55);
 }
@@ -59,7 +67,7 @@ fn neither_clock_nor_host_nor_threads_matter() {
     let memory = tempfile::tempdir_in("/dev/shm").expect("a directory on the tmpfs at /dev/shm");
     let image = scratch.path().join("image");
     let one = scratch.path().join("one");
-    all_in_one(&one, false);
+    all_in_one(&one);
     let first = digest(&mut with_epoch(), &[], &one, &image);
     oracle::e2fsck(&image).expect("clean");
     let told = oracle::dumpe2fs(&image).expect("a superblock");
@@ -78,7 +86,7 @@ fn neither_clock_nor_host_nor_threads_matter() {
         same("threads", &mut with_epoch(), &["--threads", threads], &one, &image);
     }
     let other = memory.path().join("other-name-of-the-source");
-    all_in_one(&other, true);
+    all_in_one_backwards(&one, &other);
     let in_memory = memory.path().join("other-image");
     same("another file system, order, and path", &mut with_epoch(), &[], &other, &in_memory);
     let mut odd = with_epoch();
@@ -116,9 +124,8 @@ fn the_user_does_not_matter() {
     fs::copy(dax("dax-mkfs"), &tool).expect("a copy of the tool");
     open(&tool, 0o755);
     let source = scratch.path().join("source");
-    copy(&fixtures::source("small").path, &source);
-    let many = fixtures::source("many");
-    copy(&many.path, &source.join("many"));
+    fixtures::make("small", &source);
+    fixtures::make("many", &source.join("many"));
 
     let args = ["--owner", "1000:1000"];
     let by_root = digest(&mut with_epoch(), &args, &source, &scratch.path().join("by-root"));

@@ -10,6 +10,7 @@ pub(crate) type Failure = String;
 const PACKAGES: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
     ("dumpe2fs", "e2fsprogs"),
+    ("lsattr", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("mke2fs", "e2fsprogs"),
     ("mount", "mount"),
