@@ -129,6 +129,19 @@ impl FreeSpace {
         self.take_exact(at..at + n * w.blocks).then_some((at, n))
     }
 
+    /// Takes so many whole windows and `tail` blocks directly behind them, in the run with the fewest windows that holds all of
+    /// it. Where it begins; `None`, and nothing taken, when no run does.
+    pub fn take_windows_and_tail(&mut self, windows: u64, tail: u64) -> Option<u64> {
+        let w = self.window?;
+        let len = windows * w.blocks + tail;
+        let at = self.by_windows.range((windows, 0)..).find_map(|(_, start)| {
+            let at = aligned(w, *start);
+            let end = start + self.runs.get(start)?;
+            (at + len.next_multiple_of(self.cluster) <= end).then_some(at)
+        })?;
+        self.take_exact(at..at + len).then_some(at)
+    }
+
     /// Takes `blocks` in one run where one is long enough at or behind the last small allocation, else in one run anywhere,
     /// else in pieces; appends the runs to `out`. `false` when there is not enough left, nothing taken then.
     pub fn take_small(&mut self, blocks: u64, out: &mut Vec<Range<u64>>) -> bool {

@@ -151,18 +151,19 @@ impl Content<'_> {
         for range in (self.data)(id).ranges() {
             let (first, count) = spans(&range, w);
             let (mut at, mut left) = (first, count);
+            let tail = range.end - (first + count * w).min(range.end);
+            if attach
+                && count > 0
+                && let Some(physical) = space.take_windows_and_tail(count, tail)
+            {
+                map.push(Run { logical: first, physical, len: count * w + tail });
+                continue;
+            }
             while left > 0 {
                 let Some((start, n)) = space.take_windows(left) else { break };
                 map.push(Run { logical: at, physical: start, len: n * w });
                 at += n * w;
                 left -= n;
-                if left == 0
-                    && attach
-                    && at < range.end
-                    && space.take_exact(start + n * w..start + n * w + range.end - at)
-                {
-                    map.push(Run { logical: at, physical: start + n * w, len: range.end - at });
-                }
             }
         }
         map
