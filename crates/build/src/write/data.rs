@@ -33,7 +33,10 @@ enum Task {
 /// What a thread has at hand.
 struct Hand<'t> {
     reader: Option<Reader<'t>>,
+    /// As long as it will ever be: nothing is cleared that is overwritten anyway.
     buffer: Vec<u8>,
+    /// Bytes of the buffer that are filled.
+    used: usize,
     /// Offset on the device where the buffer goes.
     at: u64,
     sum: ContentSum,
@@ -65,7 +68,8 @@ pub(super) fn write_content(
             Some(root) => Some(Reader::new(tree, root)?),
             None => None,
         };
-        Ok(Hand { reader, buffer: Vec::with_capacity(BUFFER + SMALL as usize), at: 0, sum: ContentSum::default() })
+        let buffer = vec![0; BUFFER + SMALL as usize + copier.bs as usize];
+        Ok(Hand { reader, buffer, used: 0, at: 0, sum: ContentSum::default() })
     };
     let hands = pool::run(plan.params.threads, tasks.len(), progress, init, |hand, i| match tasks.get(i) {
         Some(Task::Small(from, to)) => copier.small(hand, *from, *to),
@@ -127,54 +131,44 @@ impl<'t> Copier<'t> {
                 continue;
             }
             let kind = self.tree.kind(id);
+            let size = self.tree.size(id) as usize;
             if kind == Kind::File && self.hashing && self.plan.inodes.is_inline(id) {
-                let mut bytes = Vec::new();
-                self.read_small(hand, id, &mut bytes)?;
+                let mut bytes = vec![0; size];
+                hand.reader.as_mut().ok_or(WriteError::NoSource)?.read_whole(id, &mut bytes)?;
                 hand.sum.add(id, 0, &bytes);
             }
             let NodeMap::Simple(block) = self.plan.maps.get(id.0) else { continue };
             let at = block * self.bs;
-            if hand.at + hand.buffer.len() as u64 != at || hand.buffer.len() >= BUFFER {
+            if hand.at + hand.used as u64 != at || hand.used >= BUFFER {
                 self.flush(hand)?;
                 hand.at = at;
             }
-            let mut buffer = std::mem::take(&mut hand.buffer);
-            let start = buffer.len();
-            match kind {
-                Kind::Symlink => buffer.extend_from_slice(self.tree.symlink_target(id)),
-                Kind::File => {
-                    self.read_small(hand, id, &mut buffer)?;
-                    if self.hashing {
-                        hand.sum.add(id, 0, buffer.get(start..).unwrap_or_default());
-                    }
+            let end = hand.used + size.next_multiple_of(self.bs as usize);
+            let room = hand.buffer.get_mut(hand.used..end).unwrap_or_default();
+            let (bytes, rest) = room.split_at_mut_checked(size).unwrap_or_default();
+            if kind == Kind::File {
+                hand.reader.as_mut().ok_or(WriteError::NoSource)?.read_whole(id, bytes)?;
+                if self.hashing {
+                    hand.sum.add(id, 0, bytes);
                 }
-                _ => {}
+            } else {
+                bytes.iter_mut().zip(self.tree.symlink_target(id)).for_each(|(to, from)| *to = *from);
             }
-            done += (buffer.len() - start) as u64;
-            buffer.resize(start + (buffer.len() - start).next_multiple_of(self.bs as usize), 0);
-            hand.buffer = buffer;
+            rest.fill(0);
+            hand.used = end;
+            done += size as u64;
         }
         self.flush(hand)?;
         self.progress.advance(done);
         Ok(())
     }
 
-    /// Appends the whole file to `buffer`.
-    fn read_small(&self, hand: &mut Hand<'t>, id: NodeId, buffer: &mut Vec<u8>) -> Result<(), WriteError> {
-        let reader = hand.reader.as_mut().ok_or(WriteError::NoSource)?;
-        let file = reader.open(id)?;
-        let start = buffer.len();
-        buffer.resize(start + self.tree.size(id) as usize, 0);
-        file.read_exact_at(buffer.get_mut(start..).unwrap_or_default(), 0)?;
-        file.finish()?;
-        Ok(())
-    }
-
     fn flush(&self, hand: &mut Hand<'t>) -> Result<(), WriteError> {
-        if !hand.buffer.is_empty() {
-            self.device.write_at(hand.at, &hand.buffer)?;
-            self.device.start_writeback(hand.at, hand.buffer.len() as u64);
-            hand.buffer.clear();
+        let filled = hand.buffer.get(..hand.used).unwrap_or_default();
+        if !filled.is_empty() {
+            self.device.write_at(hand.at, filled)?;
+            self.device.start_writeback(hand.at, hand.used as u64);
+            hand.used = 0;
         }
         Ok(())
     }
