@@ -20,7 +20,6 @@ const PACKAGES: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("blkid", "util-linux"),
     ("cp", "coreutils"),
-    ("du", "coreutils"),
 ];
 
 /// A command for a program of the system, the same in every environment.

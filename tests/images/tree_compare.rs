@@ -13,8 +13,6 @@ pub(crate) struct Allow {
     /// The maker is mke2fs 1.47.0: it keeps 32 bits of seconds of mtime only, and not of the root, and makes
     /// two inodes of a symlink with two names.
     pub(crate) mke2fs: bool,
-    /// Somebody else reads the source too.
-    pub(crate) other_access_times: bool,
     /// Holes are kept in units of this many bytes.
     pub(crate) hole_unit: u64,
     /// Holes may have been filled or made.
@@ -26,14 +24,7 @@ pub(crate) struct Allow {
 impl Allow {
     /// Nothing but what block size and inode size force.
     pub(crate) const fn nothing(inode_size: u32, hole_unit: u64) -> Self {
-        Self {
-            old_times: inode_size < 256,
-            mke2fs: false,
-            other_access_times: false,
-            hole_unit,
-            any_holes: false,
-            own_root: false,
-        }
+        Self { old_times: inode_size < 256, mke2fs: false, hole_unit, any_holes: false, own_root: false }
     }
 
     fn time(&self, t: Time) -> Time {
@@ -126,10 +117,8 @@ fn entry(expected: &Entry, found: &Entry, allow: Allow, say: &mut dyn FnMut(&str
     }
     let mut times = vec![("mtime", Some(expected.mtime), Some(found.mtime))];
     if !allow.mke2fs {
+        times.push(("atime", expected.atime, found.atime));
         times.push(("ctime", expected.ctime, found.ctime));
-        if !allow.other_access_times {
-            times.push(("atime", expected.atime, found.atime));
-        }
     }
     for (name, e, f) in times {
         if let (Some(e), Some(f)) = (e.map(|t| allow.time(t)), f.map(|t| if allow.mke2fs { allow.time(t) } else { t }))
