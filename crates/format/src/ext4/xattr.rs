@@ -55,7 +55,7 @@ pub const PREFIXES: &[(u8, &str)] = &[
     (7, "system."),
     (8, "system.richacl"),
     (9, "encryption."),
-    (10, "hurd."),
+    (10, "gnu."),
 ];
 
 /// `e_name_index` of POSIX access ACLs.
