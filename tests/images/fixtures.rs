@@ -8,7 +8,6 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 /// A source tree and what the host's system calls say of it.
 pub(crate) struct Source {
@@ -20,18 +19,16 @@ pub(crate) struct Source {
 /// Names of all source trees, in the order the matrix counts them.
 pub(crate) const NAMES: [&str; 7] = ["small", "names", "xattrs", "sparse", "many", "large", "large_xattrs"];
 
-struct Sources {
+/// All of them. Each maker has its own: mke2fs changes the access times of what it reads.
+pub(crate) struct Sources {
     all: Vec<Source>,
     /// Kept for their directories.
     _places: [tempfile::TempDir; 2],
 }
 
-static SOURCES: LazyLock<Sources> = LazyLock::new(Sources::make);
-/// mke2fs changes the access times of what it reads.
-static SOURCES_OF_MKE2FS: LazyLock<Sources> = LazyLock::new(Sources::make);
-
 impl Sources {
-    fn make() -> Self {
+    /// Makes them.
+    pub(crate) fn make() -> Self {
         let place = tempfile::tempdir().expect("a temporary directory");
         // Large attributes fit on tmpfs, not on most disks.
         let memory = tempfile::tempdir_in("/dev/shm").expect("a directory on the tmpfs at /dev/shm");
@@ -44,7 +41,8 @@ impl Sources {
         Self { all: all.collect(), _places: [place, memory] }
     }
 
-    fn get(&self, name: &str) -> &Source {
+    /// The one of this name.
+    pub(crate) fn get(&self, name: &str) -> &Source {
         self.all.iter().find(|s| s.name == name).expect("a source of this name")
     }
 }
@@ -56,16 +54,6 @@ pub(crate) fn make(name: &str, at: &Path) {
     fs::create_dir(at).expect("mkdir");
     fs::set_permissions(at, Permissions::from_mode(0o755)).expect("chmod");
     make(at);
-}
-
-/// One of the trees of [`NAMES`]; nobody changes it.
-pub(crate) fn source(name: &str) -> &'static Source {
-    SOURCES.get(name)
-}
-
-/// The same for mke2fs.
-pub(crate) fn source_of_mke2fs(name: &str) -> &'static Source {
-    SOURCES_OF_MKE2FS.get(name)
 }
 
 /// Bytes that do not repeat soon, the same in every run.

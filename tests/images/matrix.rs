@@ -1,6 +1,6 @@
 //! The matrix: every pair of choices of features, block sizes, inode sizes, sizes and sources, in at least 150 images.
 
-use super::fixtures::{self, Source};
+use super::fixtures::{Source, Sources};
 use super::harness::{self, Expect, Skipped};
 use super::pairwise::{self, Partial};
 use super::tools::{Failure, dax_mkfs, note, output, system, told};
@@ -83,18 +83,18 @@ const UUID: &str = "7f1d2c3b-4a59-4876-9504-a3b2c1d0e9f8";
 const LABEL: &str = "matrix";
 
 /// The command line of a row, the same for mke2fs and dax-mkfs, and what must come of it.
-struct Plan {
+struct Plan<'s> {
     args: Vec<String>,
     /// Blocks asked for.
     blocks: u64,
     features: BTreeSet<String>,
     fields: Vec<(&'static str, String)>,
-    source: Option<&'static Source>,
+    source: Option<&'s Source>,
     allow: Allow,
     block_size: u32,
 }
 
-fn plan(maker: Maker, row: &Row) -> Plan {
+fn plan<'s>(row: &Row, sources: &'s Sources) -> Plan<'s> {
     let (block, inode) = (row.number("block"), row.number("inode"));
     let mut words: Vec<&str> = Vec::new();
     let mut args: Vec<String> =
@@ -200,11 +200,7 @@ fn plan(maker: Maker, row: &Row) -> Plan {
     if !extended.is_empty() {
         args.extend(["-E".into(), extended.join(",")]);
     }
-    let source = match (row.get("source"), maker) {
-        ("none", _) => None,
-        (name, Maker::DaxMkfs) => Some(fixtures::source(name)),
-        (name, Maker::Mke2fs) => Some(fixtures::source_of_mke2fs(name)),
-    };
+    let source = (row.get("source") != "none").then(|| sources.get(row.get("source")));
     Plan {
         args,
         blocks,
@@ -245,7 +241,7 @@ enum Maker {
     Mke2fs,
 }
 
-fn make(maker: Maker, plan: &Plan, image: &Path) -> Command {
+fn make(maker: Maker, plan: &Plan<'_>, image: &Path) -> Command {
     let mut command = match maker {
         Maker::DaxMkfs => dax_mkfs(),
         Maker::Mke2fs => system("mke2fs"),
@@ -261,8 +257,8 @@ fn make(maker: Maker, plan: &Plan, image: &Path) -> Command {
     command
 }
 
-fn check(maker: Maker, row: &Row, scratch: &Path) -> Result<Skipped, Failure> {
-    let mut plan = plan(maker, row);
+fn check(maker: Maker, row: &Row, sources: &Sources, scratch: &Path) -> Result<Skipped, Failure> {
+    let mut plan = plan(row, sources);
     let image = scratch.join("image");
     let _ = std::fs::remove_file(&image);
     let mut command = make(maker, &plan, &image);
@@ -286,7 +282,7 @@ fn check(maker: Maker, row: &Row, scratch: &Path) -> Result<Skipped, Failure> {
 }
 
 /// Checks rows on two threads; what failed, and what was skipped by whom.
-fn check_all(maker: Maker, rows: &[Row]) {
+fn check_all(maker: Maker, rows: &[Row], sources: &Sources) {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let skipped: Mutex<BTreeMap<(&str, String), usize>> = Mutex::new(BTreeMap::new());
@@ -295,7 +291,7 @@ fn check_all(maker: Maker, rows: &[Row]) {
             scope.spawn(|| {
                 let scratch = tempfile::tempdir().expect("a temporary directory");
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match check(maker, row, scratch.path()) {
+                    match check(maker, row, sources, scratch.path()) {
                         Ok(reasons) => {
                             let mut all = skipped.lock().expect("no panic");
                             for (reader, why) in reasons {
@@ -334,7 +330,7 @@ fn the_matrix_is_large_enough_and_holds_every_pair() {
 
 #[test]
 fn images_of_dax_mkfs_are_what_was_asked_for() {
-    check_all(Maker::DaxMkfs, &rows());
+    check_all(Maker::DaxMkfs, &rows(), &Sources::make());
 }
 
 /// The harness itself, on images nobody doubts.
@@ -348,7 +344,8 @@ fn images_of_mke2fs_pass_the_same_checks() {
             || row.get("source") == "large_xattrs"
     };
     let chosen: Vec<Row> = rows().into_iter().filter(|r| !broken(r)).step_by(7).collect();
-    check_all(Maker::Mke2fs, &chosen);
+    let sources = Sources::make();
+    check_all(Maker::Mke2fs, &chosen, &sources);
     // And it notices when the image is not what the source is.
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let row = Row([
@@ -366,13 +363,13 @@ fn images_of_mke2fs_pass_the_same_checks() {
         "small",
         "default",
     ]);
-    let mut wrong = plan(Maker::Mke2fs, &row);
+    let mut wrong = plan(&row, &sources);
     let image = scratch.path().join("image");
     let out = output(&mut make(Maker::Mke2fs, &wrong, &image));
     assert!(out.status.success());
     wrong.allow = Allow { mke2fs: true, any_holes: true, ..wrong.allow };
     let mut expect = Expect {
-        source: Some(fixtures::source_of_mke2fs("large")),
+        source: Some(sources.get("large")),
         allow: wrong.allow,
         block_size: wrong.block_size,
         inode_size: 256,
