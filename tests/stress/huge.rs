@@ -58,7 +58,7 @@ fn plan(args: &[&str]) -> Result<(u64, u64), String> {
 #[test]
 fn plans_reach_the_limit_of_the_format() {
     const T: u64 = 1 << 40;
-    // 2^32 - 1 inodes, of which every group wants at least a block's worth.
+    // 2^32 - 1 inodes, of which every group wants at least eight.
     for (args, bytes) in [
         (&["16T"][..], 16 * T),
         (&["1000T"], 1000 * T),
@@ -75,7 +75,7 @@ fn plans_reach_the_limit_of_the_format() {
         assert!(begin.elapsed().as_secs() < 30, "a plan takes no time");
     }
     for (args, why) in [
-        (&["-i", "16777216", "32768T"][..], "inodes"),
+        (&["-i", "16777216", "65536T"][..], "inodes"),
         (&["1048576T"], "limit"),
         (&["-O", "^64bit", "16T"], "64bit"),
         (&["-t", "ext3", "16T"], "64bit"),
