@@ -3,9 +3,11 @@
 //! Paths are bytes, begin at the root (or at a directory that is given) and use slashes. A name of the form `<12>` is not
 //! special here; dax-debugfs reads it before it asks.
 
+use std::collections::HashSet;
+
 use daxkit_format::InodeNr;
 
-use super::error::VolumeError;
+use super::error::{Corruption, VolumeError};
 use super::inode::Inode;
 use super::open::Volume;
 
@@ -90,8 +92,12 @@ impl Volume {
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut here = dir.clone();
         let mut len = 0;
+        let mut seen = HashSet::new();
         while here.nr() != InodeNr::ROOT {
             let parent = self.inode(self.parent(&here)?)?;
+            if !seen.insert(here.nr().get()) {
+                return Err(VolumeError::bad_inode(here.nr(), Corruption::DirTwice { parent: parent.nr().get() }));
+            }
             let mut name = None;
             for entry in self.read_dir(&parent)? {
                 let entry = entry?;
