@@ -12,6 +12,7 @@ pub mod params;
 pub mod plan;
 pub mod progress;
 pub mod quota_file;
+pub mod recipe;
 pub mod report;
 pub mod source;
 pub mod space;

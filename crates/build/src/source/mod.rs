@@ -8,6 +8,7 @@
 mod entry;
 mod error;
 mod exclude;
+mod extra;
 mod host;
 mod reader;
 mod scan;
@@ -16,6 +17,7 @@ mod xattr;
 
 pub use error::{ScanError, SkipReason, Skipped, SourceError};
 pub use exclude::exclude_set;
+pub use extra::{Extra, Mapping, PlacedExtent, Placement};
 pub use reader::{OpenFile, Reader};
 pub use scan::{OwnerPolicy, ScanOptions, scan};
 pub use tree::{Attributes, Kind, NodeId, Time, Tree, XattrSet};
