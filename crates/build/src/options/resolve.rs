@@ -423,8 +423,10 @@ pub fn resolve(request: &Request, facts: &Facts) -> Result<Resolved, OptionError
         time: identity::time(request, facts),
         reproducible: request.is_reproducible(),
         page_size: units.page,
-        holes: request.holes,
+        holes: request.holes.unwrap_or_default(),
         dax_paths: request.dax_paths.clone(),
+        order: request.order.clone(),
+        sized_by_content: request.blocks.is_some(),
         threads: request.threads.unwrap_or(facts.processors).max(1),
     };
     if !is_journal_device {
