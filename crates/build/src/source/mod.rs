@@ -12,9 +12,14 @@ mod extra;
 mod host;
 mod reader;
 mod scan;
+mod tar;
 mod tree;
 mod xattr;
 
+pub use self::tar::{
+    AclIds, AclTextError, Archive, ContentFile, FileData, Member, MemberKind, Notice, NumericIds, PaxError,
+    SparseError, TarError, TarInput, TarOptions,
+};
 pub use error::{ScanError, SkipReason, Skipped, SourceError};
 pub use exclude::exclude_set;
 pub use extra::{Extra, Mapping, PlacedExtent, Placement};
