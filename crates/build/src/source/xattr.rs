@@ -26,7 +26,7 @@ pub(super) struct Found {
 
 /// True for the namespaces Linux's ext4 serves. Of `system.` it has the ACLs only: `system.data` is its own, and what
 /// other file systems show below `system.` (NFS, CIFS ACLs) would be dead weight nobody could read.
-fn storable(name: &[u8]) -> bool {
+pub(super) fn storable(name: &[u8]) -> bool {
     matches!(split_name(name), Some((1..=4 | 6, _))) && name.len() <= 255
 }
 
