@@ -4,6 +4,7 @@
 //! a screen, a clock, a random number, the host's configuration. All of those enter as arguments.
 #![forbid(unsafe_code)]
 
+pub mod defect;
 pub mod dump;
 pub mod extent_tree;
 pub mod geometry;
