@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auto_size;
+pub mod defect;
 pub mod dump;
 pub mod extent_tree;
 pub mod geometry;

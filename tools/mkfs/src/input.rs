@@ -6,11 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use daxkit_build::options::{self, Content, Request};
 use daxkit_build::params::Holes;
 use daxkit_build::recipe::{self, Recipe};
-use daxkit_build::source::tar::{Archive, TarInput, TarOptions};
 use daxkit_build::source::{
-    Attributes, Kind, Layers, OwnerPolicy, ScanOptions, Source, Tree, exclude_set, scan,
+    Archive, Attributes, Kind, Layers, OwnerPolicy, ScanOptions, Source, TarInput, TarOptions, Tree, exclude_set, scan,
 };
 use daxkit_cli::progress::Watcher;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// What the image is made from.
@@ -22,7 +22,6 @@ pub(crate) struct Input {
 
 /// What sources have in common.
 struct Common<'a> {
-    args: &'a Args,
     scan: ScanOptions,
     tar: TarOptions,
     watcher: &'a Watcher,
@@ -53,7 +52,6 @@ pub(crate) fn read(
     let owner = owner.map_or(OwnerPolicy::AsIs, |(uid, gid)| OwnerPolicy::Fixed(uid, gid));
     let read_xattrs = options::copies_xattrs(request)?;
     let common = Common {
-        args,
         scan: ScanOptions {
             exclude: exclude.clone(),
             owner,
@@ -80,13 +78,13 @@ pub(crate) fn read(
         common.add(path, &mut layers, &mut left_out)?;
     }
     if let (Some(recipe), Some(surroundings)) = (recipe, surroundings) {
-        recipe::apply(recipe, &mut layers, surroundings).map_err(|e| named(args, &e))?;
+        recipe::apply(recipe, &mut layers, surroundings).map_err(|e| in_recipe(args, &e))?;
     }
     Ok(Some(Input { source: layers.finish()?, left_out }))
 }
 
-/// An error of the recipe with the name of its file in front.
-pub(crate) fn named(args: &Args, error: &recipe::RecipeError) -> anyhow::Error {
+/// An error of the recipe, which begins with line and column, with the name of its file in front.
+pub(crate) fn in_recipe(args: &Args, error: &dyn Display) -> anyhow::Error {
     let file = args.recipe.as_deref().unwrap_or(Path::new("recipe"));
     anyhow!("{}:{error}", file.display())
 }
@@ -109,7 +107,6 @@ impl Common<'_> {
         left_out.extend(archive.take_notices().iter().map(|n| format!("{}: {n}", name.display())));
         added.with_context(named)?;
         layers.end_archive(archive.finish().with_context(named)?, name);
-        let _ = self.args;
         Ok(())
     }
 }

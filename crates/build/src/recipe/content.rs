@@ -3,8 +3,9 @@
 use super::placement::{mapping, placement};
 use super::reader::{Field, Table};
 use super::schema::{PATTERN, PIECE};
-use super::types::{Content, FileItem, Pattern, Piece};
+use super::types::{Content, FileItem};
 use super::values::{hex, host_path, ranges, size};
+use crate::source::{Pattern, Piece};
 use std::ops::Range;
 
 const CONTENT: &[&str] = &["text", "hex", "source", "pattern", "data"];

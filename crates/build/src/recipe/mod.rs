@@ -10,12 +10,14 @@
 //! is told; a recipe that is taken has nothing in it that was not understood.
 
 mod acl;
+mod apply;
 mod attrs;
 mod content;
 mod defects;
 mod error;
 mod expect;
 mod filesystem;
+mod fill;
 mod items;
 mod placement;
 mod position;
@@ -29,11 +31,13 @@ mod times;
 mod types;
 mod values;
 
+pub use crate::source::{Pattern, Piece};
+pub use apply::{Surroundings, apply};
 pub use error::RecipeError;
 pub use schema::{TableInfo, tables};
 pub use types::{
     At, Attrs, Checksum, Content, Defect, DefectChange, DirEntries, DirItem, E2fsckVerdict, Expect, FileItem,
-    FileSystemOptions, Item, ItemKind, Pattern, Piece, Recipe, Rule,
+    FileSystemOptions, Item, ItemKind, Recipe, Rule,
 };
 
 use position::Lines;

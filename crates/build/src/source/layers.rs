@@ -10,7 +10,9 @@ use super::error::ScanError;
 use super::extra::Extra;
 use super::roots::{Made, Origin, Root, Source};
 use super::scan::OwnerPolicy;
+use super::tar::{Archive, ContentFile, Member, MemberKind, TarError};
 use super::tree::{Attributes, Kind, Node, Tree, XattrSet};
+use crate::progress::Progress;
 use globset::GlobSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +21,9 @@ use std::path::Path;
 /// Why layers do not make a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
+    /// An archive that cannot be read.
+    #[error(transparent)]
+    Archive(#[from] TarError),
     /// A name, link or layer.
     #[error(transparent)]
     Draft(#[from] DraftError),
@@ -117,6 +122,64 @@ impl Layers {
         Ok(())
     }
 
+    /// Puts an archive's members on top; [`Layers::end_archive`] must follow.
+    ///
+    /// Whiteouts (`.wh.NAME`, `.wh..wh..opq`, OCI image specification, "layer") count where something lies beneath; the files below
+    /// `.wh..wh.` that AUFS keeps for itself are left out there.
+    ///
+    /// # Errors
+    /// See [`LayerError`].
+    pub fn add_archive(&mut self, archive: &mut Archive, progress: &dyn Progress) -> Result<(), LayerError> {
+        self.begin()?;
+        progress.stage("read the archive", 0);
+        while let Some(member) = archive.next_member(&|| progress.cancelled())? {
+            self.add_member(member)?;
+            progress.advance(1);
+        }
+        Ok(self.draft.end_layer()?)
+    }
+
+    /// Ends the layer of an archive: its members' content lies in `content`. `name` is what it is called in messages.
+    pub fn end_archive(&mut self, content: ContentFile, name: &Path) {
+        self.roots.push(Root::Stored(content, name.to_path_buf()));
+    }
+
+    fn add_member(&mut self, member: Member) -> Result<(), DraftError> {
+        let Member { path, kind, attributes, created, xattrs, flags } = member;
+        let attributes = self.owned(attributes);
+        let mtime = attributes.mtime.into();
+        if self.layers > 1
+            && let Some((dir, hidden)) = whiteout(&path)
+        {
+            match hidden {
+                Whiteout::Name(name) => self.draft.whiteout(&[dir, b"/", name].concat()),
+                Whiteout::Opaque => self.draft.opaque(dir, mtime)?,
+                Whiteout::Internal => {}
+            }
+            return Ok(());
+        }
+        let root = self.roots.len();
+        let place = |at| Origin::new(root, at).ok_or(DraftError::TooMany { what: "sources" });
+        let kind = match kind {
+            MemberKind::File(data) => NewKind::File { size: data.size, origin: place(data.at)?, ranges: data.ranges },
+            MemberKind::Dir => NewKind::Dir,
+            MemberKind::Symlink(target) => NewKind::Symlink(target),
+            MemberKind::HardLink(target, data) => {
+                let name = self.draft.link(&path, &target, mtime)?;
+                if let Some(data) = data {
+                    self.draft.set_content(name, data.size, place(data.at)?, data.ranges);
+                }
+                return Ok(());
+            }
+            MemberKind::Char(major, minor) => NewKind::Device(Kind::Char, (major, minor)),
+            MemberKind::Block(major, minor) => NewKind::Device(Kind::Block, (major, minor)),
+            MemberKind::Fifo => NewKind::Fifo,
+        };
+        let extra = Extra { flags, created, ..Extra::default() };
+        self.draft.put(&path, NewInode { kind, attributes, xattrs, extra })?;
+        Ok(())
+    }
+
     /// Ends a layer of made files.
     pub(crate) fn end(&mut self) -> Result<(), DraftError> {
         self.draft.end_layer()
@@ -190,6 +253,35 @@ impl Layers {
         origins.shrink_to_fit();
         Ok(Source::merged(builder.finish(), roots, origins))
     }
+}
+
+/// What a whiteout hides.
+#[derive(Debug, PartialEq, Eq)]
+enum Whiteout<'a> {
+    /// What lower layers have under this name.
+    Name(&'a [u8]),
+    /// All that lower layers have in the directory.
+    Opaque,
+    /// Nothing: a file that AUFS keeps for itself.
+    Internal,
+}
+
+/// The directory and the meaning of a name that is a whiteout's.
+fn whiteout(path: &[u8]) -> Option<(&[u8], Whiteout<'_>)> {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (path.get(..at)?, path.get(at + 1..)?),
+        None => (&b""[..], path),
+    };
+    let hidden = name.strip_prefix(b".wh.")?;
+    Some((
+        dir,
+        match hidden {
+            b".wh..opq" => Whiteout::Opaque,
+            h if h.is_empty() || h.starts_with(b".wh.") => Whiteout::Internal,
+            name => Whiteout::Name(name),
+        },
+    ))
 }
 
 /// The children of a directory as the builder takes them.

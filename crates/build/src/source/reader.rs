@@ -6,7 +6,8 @@
 use super::error::SourceError;
 use super::host::{self, Stat};
 use super::pattern::fill_pieces;
-use super::roots::{Made, Origin, Root, Source, Stamp, Stored, same_times};
+use super::roots::{Made, Origin, Root, Source, Stamp, same_times};
+use super::tar::ContentFile;
 use super::tree::{Kind, NodeId, Tree};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -43,9 +44,9 @@ enum Body<'s> {
     /// A file of the host by itself.
     Single { file: File, path: &'s Path, stamp: Stamp },
     /// Part of a file that holds the content of others.
-    Stored { stored: &'s Stored, at: u64 },
+    Stored { file: &'s File, name: &'s Path, at: u64 },
     /// The same of a sparse file.
-    Sparse { stored: &'s Stored, ranges: StoredRanges<'s> },
+    Sparse { file: &'s File, name: &'s Path, ranges: StoredRanges<'s> },
     /// Made by rule.
     Made(&'s Made),
 }
@@ -61,7 +62,7 @@ impl<'s> Reader<'s> {
             Root::Directory(path, _) => rustix::fs::open(path, flags, Mode::empty())
                 .map(Some)
                 .map_err(|e| SourceError::Unreadable { path: path.clone(), source: e.into() }),
-            Root::Stored(_) | Root::Made(_) => Ok(None),
+            Root::Stored(..) | Root::Made(_) => Ok(None),
         };
         let roots = source.roots().iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self { source, roots, dir: None, noatime: true })
@@ -105,9 +106,9 @@ impl<'s> Reader<'s> {
                 let tree = own.as_ref().unwrap_or(source.tree());
                 self.open_scanned(origin.root(), path, tree, NodeId(origin.at() as u32))?
             }
-            Root::Stored(stored) => match source.tree().data_ranges(id) {
-                None => Body::Stored { stored, at: origin.at() },
-                Some(ranges) => Body::Sparse { stored, ranges: StoredRanges::new(ranges, origin.at()) },
+            Root::Stored(ContentFile { file, .. }, name) => match source.tree().data_ranges(id) {
+                None => Body::Stored { file, name, at: origin.at() },
+                Some(ranges) => Body::Sparse { file, name, ranges: StoredRanges::new(ranges, origin.at()) },
             },
             Root::Made(list) => match list.get(origin.at() as usize).ok_or_else(nowhere)? {
                 Made::Host(path, stamp) => Body::Single { file: open_single(path)?, path, stamp: *stamp },
@@ -171,7 +172,7 @@ impl OpenFile<'_> {
         match &self.body {
             Body::Scanned { root, tree, id, .. } => host_path(root, tree, *id),
             Body::Single { path, .. } => path.to_path_buf(),
-            Body::Stored { stored, .. } | Body::Sparse { stored, .. } => stored.name.clone(),
+            Body::Stored { name, .. } | Body::Sparse { name, .. } => name.to_path_buf(),
             Body::Made(_) => PathBuf::new(),
         }
     }
@@ -185,15 +186,15 @@ impl OpenFile<'_> {
             Body::Scanned { file, .. } | Body::Single { file, .. } => {
                 file.read_exact_at(buffer, offset).map_err(|e| self.read_error(e))
             }
-            Body::Stored { stored, at } => {
-                stored.file.read_exact_at(buffer, at.saturating_add(offset)).map_err(|e| self.read_error(e))
+            Body::Stored { file, at, .. } => {
+                file.read_exact_at(buffer, at.saturating_add(offset)).map_err(|e| self.read_error(e))
             }
-            Body::Sparse { stored, ranges } => {
+            Body::Sparse { file, ranges, .. } => {
                 buffer.fill(0);
                 let end = offset.saturating_add(buffer.len() as u64);
                 for (part, stored_at) in ranges.parts(offset..end) {
                     let to = buffer.get_mut((part.start - offset) as usize..(part.end - offset) as usize);
-                    stored.file.read_exact_at(to.unwrap_or_default(), stored_at).map_err(|e| self.read_error(e))?;
+                    file.read_exact_at(to.unwrap_or_default(), stored_at).map_err(|e| self.read_error(e))?;
                 }
                 Ok(())
             }
@@ -221,10 +222,10 @@ impl OpenFile<'_> {
         let len = range.end.checked_sub(range.start)?;
         match &self.body {
             Body::Scanned { file, .. } | Body::Single { file, .. } => Some((file, range.start, len)),
-            Body::Stored { stored, at } => Some((&stored.file, at.checked_add(range.start)?, len)),
-            Body::Sparse { stored, ranges } => {
+            Body::Stored { file, at, .. } => Some((file, at.checked_add(range.start)?, len)),
+            Body::Sparse { file, ranges, .. } => {
                 let (part, stored_at) = ranges.parts(range.clone()).next()?;
-                (part.start == range.start).then_some((&stored.file, stored_at, part.end - part.start))
+                (part.start == range.start).then_some((*file, stored_at, part.end - part.start))
             }
             Body::Made(_) => None,
         }

@@ -2,8 +2,8 @@
 
 use super::error::SourceError;
 use super::pattern::Piece;
+use super::tar::ContentFile;
 use super::tree::{NodeId, Time, Tree};
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -19,19 +19,11 @@ pub struct Source {
 pub(crate) enum Root {
     /// A directory of the host and the tree that was scanned from it; `None` where that is the source's own tree.
     Directory(PathBuf, Option<Tree>),
-    /// A file that holds the content of many; see [`super::reader`] for how sparse files lie in it.
-    Stored(Stored),
+    /// A file that holds the content of many, and what it is called in messages; see [`super::reader`] for how sparse files lie in
+    /// it.
+    Stored(ContentFile, PathBuf),
     /// Content made by rule, or taken from single files of the host.
     Made(Vec<Made>),
-}
-
-/// A file that holds the content of others.
-pub(crate) struct Stored {
-    pub(crate) file: File,
-    /// What it is called in messages.
-    pub(crate) name: PathBuf,
-    /// Length, mtime and ctime when it was read, where somebody else might change it.
-    pub(crate) stamp: Option<Stamp>,
 }
 
 /// What tells that a file has changed.
@@ -127,14 +119,11 @@ impl Source {
     /// # Errors
     /// One has changed.
     pub fn check_unchanged(&self) -> Result<(), SourceError> {
-        for root in &self.roots {
-            let Root::Stored(Stored { file, name, stamp: Some(stamp) }) = root else { continue };
-            let meta = file.metadata().map_err(|source| SourceError::Unreadable { path: name.clone(), source })?;
-            if Stamp::of(&meta) != *stamp {
-                return Err(SourceError::Changed { path: name.clone() });
-            }
-        }
-        Ok(())
+        let stored = self.roots.iter().filter_map(|root| match root {
+            Root::Stored(file, _) => Some(file),
+            Root::Directory(..) | Root::Made(_) => None,
+        });
+        stored.map(ContentFile::check).collect()
     }
 
     /// Bytes of memory that tree and origins take.
