@@ -137,6 +137,10 @@ impl From<&Notice> for NoticeReport {
 }
 
 impl Document {
+    pub(crate) fn with_maps(self, block_maps: Vec<BlockMap>) -> Self {
+        Self { block_maps, ..self }
+    }
+
     pub(crate) fn new(path: &Path, action: Action, resolved: &Resolved, left_out: &[String]) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,

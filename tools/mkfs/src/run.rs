@@ -118,7 +118,7 @@ impl Job<'_> {
         let report = plan.report(tree);
         let maps = outputs::block_maps(&plan, tree, self.args.block_maps())?;
         if self.args.dry_run {
-            let document = Document { block_maps: maps, ..document(Action::Planned) };
+            let document = document(Action::Planned).with_maps(maps);
             return self.print(&plan.params, report, None, &[], document);
         }
         let manifest = self.args.manifest.as_deref().map(ManifestFile::begin).transpose()?;
@@ -135,7 +135,7 @@ impl Job<'_> {
         if let Some(manifest) = manifest {
             manifest.publish()?;
         }
-        let document = Document { block_maps: maps, ..document(action) };
+        let document = document(action).with_maps(maps);
         self.print(&plan.params, report, Some(&made.written), &made.defects, document)
     }
 
@@ -215,7 +215,7 @@ impl Job<'_> {
             }
         };
         let overrides = |params: &Params| self.overrides(params, source, watcher);
-        let Sized { request: _, resolved, needs } = size::find(self.request, facts, source.tree(), overrides)
+        let Sized { resolved, needs } = size::find(self.request, facts, source.tree(), overrides)
             .map_err(|e| self.located(e))
             .with_context(named)?;
         Ok(Decided { resolved, needs: Some(needs).filter(|_| input.is_some()) })

@@ -18,8 +18,6 @@ pub(crate) fn is_auto(request: &Request, facts: &Facts) -> bool {
 
 /// The size that was found.
 pub(crate) struct Sized {
-    /// The request with the number of blocks in it.
-    pub(crate) request: Request,
     pub(crate) resolved: Resolved,
     /// What the content needs, worked out once.
     pub(crate) needs: Needs,
@@ -53,7 +51,7 @@ pub(crate) fn find(
     let blocks = search.smallest(&needs)?;
     let request = Request { blocks: Some(blocks), ..request.clone() };
     let resolved = options::resolve(&request, facts).context("SIZE auto")?;
-    Ok(Sized { request, resolved, needs })
+    Ok(Sized { resolved, needs })
 }
 
 /// `--reserve` says nothing where the size is given.

@@ -119,11 +119,11 @@ impl Source {
     /// # Errors
     /// One has changed.
     pub fn check_unchanged(&self) -> Result<(), SourceError> {
-        let stored = self.roots.iter().filter_map(|root| match root {
+        let mut stored = self.roots.iter().filter_map(|root| match root {
             Root::Stored(file, _) => Some(file),
             Root::Directory(..) | Root::Made(_) => None,
         });
-        stored.map(ContentFile::check).collect()
+        stored.try_for_each(ContentFile::check)
     }
 
     /// Bytes of memory that tree and origins take.
