@@ -4,7 +4,7 @@ use crate::common::{DEFAULT, params};
 use crate::tools::{assert_clean, debugfs_write, run};
 use daxkit_build::plan::Plan;
 use daxkit_build::progress::NoProgress;
-use daxkit_build::source::{ScanOptions, scan};
+use daxkit_build::source::{ScanOptions, Source, scan};
 use daxkit_build::write::write_image;
 use daxkit_device::FileDevice;
 use std::fmt::Write as _;
@@ -102,7 +102,7 @@ pub fn build(kind: &Kind, dir: &Path) -> PathBuf {
     let image = dir.join(kind.name);
     let plan = Plan::new(&p, &tree, Default::default()).unwrap_or_else(|e| panic!("{}: {e}", kind.name));
     let device = FileDevice::create(&image, kind.mib << 20).unwrap();
-    write_image(&plan, &tree, Some(source.path()), &device, &NoProgress).unwrap();
+    write_image(&plan, &Source::directory(tree, source.path()), &device, &NoProgress).unwrap();
     drop(device);
     if !kind.after.is_empty() {
         let file = |name: &str, len: usize| {
