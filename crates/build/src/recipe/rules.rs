@@ -39,7 +39,7 @@ fn rule(t: &Table<'_>) -> Option<Rule> {
         return place.refuse("is empty: the rule would match nothing");
     }
     if RULE.all_keys().all(|key| matches!(key, "match" | "kind") || t.get(key).is_none()) {
-        t.reader.note(t.offset, || format!("{} changes nothing", RULE.name));
+        t.lacks(|| "changes nothing".to_owned());
     }
     match exclude_set(patterns) {
         Ok(matches) => Some(Rule { at: t.reader.at(t.offset), matches, kinds, attrs }),
