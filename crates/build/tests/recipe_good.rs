@@ -8,6 +8,7 @@ use daxkit_build::source::{Kind, Mapping, PlacedExtent, Placement};
 use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn recipe(text: &str) -> Recipe {
     parse(text, Path::new("/r")).unwrap_or_else(|error| panic!("{text}\n{error}"))
@@ -182,6 +183,36 @@ fn extended_attributes_are_in_the_form_of_the_system_call() {
     let found = attrs("default_acl = 'd:u::rwx,d:g::r-x,d:o::---'\n[dir.xattrs]\n\"trusted.b\" = { base64 = 'AP8=' }");
     let expected = vec![pair("system.posix_acl_default", acl), pair("trusted.b", b"\0\xff")];
     assert_eq!(found, Attrs { xattrs: expected, ..Attrs::default() });
+}
+
+/// setfacl and the kernel make the same of an ACL, and what getfacl prints of it is read as the same.
+#[test]
+fn acls_are_those_of_setfacl() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let oracle = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).current_dir(&dir).output();
+        let output = output.unwrap_or_else(|e| panic!("oracle missing: cannot run {program} (package acl): {e}"));
+        assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("numbers are printed in ASCII")
+    };
+    for (key, options, text) in [
+        ("acl", "-n", "u::rwx,g::r-x,o::r-x,u:1000:rw-,m::rwx,u:7:--x,g:5:r--"),
+        ("acl", "-n", "user::---,user:0:rwx,group::rwx,mask::r--,other::--x"),
+        ("acl", "-n", "m::r-x,g:4294967294:rwx,o::---,g::---,u::rw-"),
+        ("default_acl", "-nd", "u::rwx,g::r-x,o::---"),
+        ("default_acl", "-nd", "u::rwx,u:1:r--,g:1:-w-,g::r-x,m::rwx,o::---"),
+    ] {
+        std::fs::remove_dir(dir.path().join("d")).ok();
+        std::fs::create_dir(dir.path().join("d")).expect("a directory");
+        oracle("setfacl", &[options, "--set", text, "d"]);
+        let name = format!("system.posix_acl_{}", if key == "acl" { "access" } else { "default" });
+        let mut value = [0; 1024];
+        let len = rustix::fs::getxattr(dir.path().join("d"), &name, &mut value[..]).expect("the kernel has the ACL");
+        let expected = vec![(name.into_bytes(), value[..len].to_vec())];
+        assert_eq!(attrs(&format!("{key} = '{text}'")).xattrs, expected, "{text}");
+        let printed = oracle("getfacl", &[if key == "acl" { "-na" } else { "-nd" }, "d"]);
+        assert_eq!(attrs(&format!("{key} = \"\"\"{printed}\"\"\"")).xattrs, expected, "{printed}");
+    }
 }
 
 #[test]

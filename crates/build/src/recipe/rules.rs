@@ -1,7 +1,7 @@
 //! `[[rule]]`: what is done to everything that a pattern matches.
 
 use super::attrs::{attrs, remove_xattrs};
-use super::filesystem::glob;
+use super::filesystem::{glob, reason};
 use super::items::several;
 use super::reader::Table;
 use super::schema::RULE;
@@ -43,6 +43,6 @@ fn rule(t: &Table<'_>) -> Option<Rule> {
     }
     match exclude_set(patterns) {
         Ok(matches) => Some(Rule { at: t.reader.at(t.offset), matches, kinds, attrs }),
-        Err(error) => place.refuse(format_args!("has patterns that are too much together: {}", error.kind())),
+        Err(error) => place.refuse(format_args!("has patterns that are none together: {}", reason(&error))),
     }
 }
