@@ -55,7 +55,7 @@ fn check_one(params: &Params, tree: &Tree, needs: &Needs, id: NodeId, extra: &Ex
     if !extra.unwritten.is_empty() && indirect {
         return Err("a map of indirect blocks has no unwritten ranges".to_owned());
     }
-    if let Some(r) = extra.unwritten.iter().find(|r| r.start % bs != 0 || r.end % bs != 0) {
+    if let Some(r) = extra.unwritten.iter().find(|r| r.start % bs != 0 || (r.end % bs != 0 && r.end != tree.size(id))) {
         return Err(format!(
             "the unwritten range {}..{} does not begin and end with a block of {bs} bytes",
             r.start, r.end
@@ -209,7 +209,7 @@ pub(super) fn data(needs: &Needs, tree: &Tree, id: NodeId) -> Option<Data> {
             None => std::iter::once(0..size.div_ceil(bs)).collect(),
         }
     };
-    all.extend(extra.unwritten.iter().map(|r| r.start / bs..r.end / bs));
+    all.extend(extra.unwritten.iter().map(|r| r.start / bs..r.end.div_ceil(bs)));
     all.extend(verity);
     Some(Data::sparse(joined(all)))
 }
@@ -231,7 +231,7 @@ fn joined(mut all: Vec<Range<u64>>) -> Vec<Range<u64>> {
 fn unwritten(needs: &Needs, tree: &Tree, id: NodeId) -> Vec<Range<u64>> {
     let Some(extra) = tree.extra(id) else { return Vec::new() };
     let bs = u64::from(needs.block_size());
-    let mut all: Vec<Range<u64>> = extra.unwritten.iter().map(|r| r.start / bs..r.end / bs).collect();
+    let mut all: Vec<Range<u64>> = extra.unwritten.iter().map(|r| r.start / bs..r.end.div_ceil(bs)).collect();
     if let Placement::Extents(list) = &extra.placement {
         all.extend(list.iter().filter(|e| e.unwritten).map(|e| e.logical..e.logical.saturating_add(e.len)));
     }

@@ -65,10 +65,15 @@ fn put(item: &Item, layers: &mut Layers, s: Surroundings) -> Result<(), String> 
     let mtime = attributes.mtime.into();
     let kind = match &item.kind {
         ItemKind::File(f) => {
-            extra.unwritten = f.unwritten.clone().into_boxed_slice();
+            let kind = file(f, layers)?;
+            if let NewKind::File { size, .. } = &kind {
+                // An open range ends where the file does.
+                let end = |end: u64| if end == u64::MAX { *size } else { end };
+                extra.unwritten = f.unwritten.iter().map(|r| r.start..end(r.end)).filter(|r| !r.is_empty()).collect();
+            }
             extra.placement = f.placement.clone();
             extra.mapping = f.mapping;
-            file(f, layers)?
+            kind
         }
         ItemKind::Dir(d) => {
             extra.htree_levels = d.htree_levels;
