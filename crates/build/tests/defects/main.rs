@@ -7,5 +7,9 @@
 mod common;
 
 mod images;
+mod judge;
 mod places;
+mod property;
+mod structures;
+mod sums;
 mod tools;

@@ -48,7 +48,9 @@ pub fn printed(dump: &str) -> Vec<Printed> {
             Some(_) => continue,
         };
         // Headings that are no places.
-        if ["", "groups", "blocks", "free", "end", "block", "unreadable"].contains(&text.as_str()) || text.contains("..") {
+        if ["", "groups", "blocks", "free", "end", "block", "unreadable"].contains(&text.as_str())
+            || text.contains("..")
+        {
             continue;
         }
         let place = text.parse().unwrap_or_else(|e| panic!("{e} in {line:?}"));
