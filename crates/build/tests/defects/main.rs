@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod applying;
 mod images;
 mod judge;
 mod places;

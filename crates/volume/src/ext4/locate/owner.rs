@@ -126,8 +126,7 @@ impl Finder<'_> {
         let g = self.volume.geometry();
         for (which, nr) in [(WhichBitmap::Blocks, desc.block_bitmap()), (WhichBitmap::Inodes, desc.inode_bitmap())] {
             if nr == block.nr {
-                let seals = [self.bitmap_seal(which, group, desc_at), self.group_seal(group, None, desc_at)];
-                return Some(seals.into_iter().flatten().collect());
+                return Some(self.bitmap_seals(which, group, desc_at));
             }
         }
         let inside = block.nr.checked_sub(desc.inode_table()).filter(|_| desc.inode_table() != 0)?;
