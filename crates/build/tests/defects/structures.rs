@@ -25,6 +25,8 @@ plain   | super.s_free_inodes_count | + 1 | Free inodes count wrong | - | stats 
 seed    | group.1.bg_free_inodes_count | + 1 | Free inodes count wrong for group #1 | ! | stats | {after} free inodes
 seed    | super.s_uuid | = 01234567-89ab-cdef-0123-456789abcdef | | ! | stats | {after}
 csum32  | group.0/block_bitmap | bit 12000 1 | Block bitmap differences:  -12000 | ! | testb 12000 | marked in use
+bigalloc | group.0/block_bitmap | bit 7000 1 | Block bitmap differences:  -112000 | ! | testb 112000 | marked in use
+bigalloc | group.1.bg_free_blocks_count | + 2 | Free blocks count wrong for group #1 | ! | stats | {after} free clusters
 meta_bg | group.40.bg_free_blocks_count | + 2 | Free blocks count wrong for group #40 | ! | stats | {after} free blocks
 meta_bg | group.79/block_bitmap | bit 400 1 | Block bitmap differences:  -40849 | ! | testb 40849 | marked in use
 "#,
