@@ -6,6 +6,7 @@ mod dump;
 mod extents;
 mod flags;
 mod list;
+mod search;
 mod shell;
 mod stat;
 
@@ -38,6 +39,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Navigate and read", commands: list::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
     Group { title: "Blocks of files", commands: extents::COMMANDS },
+    Group { title: "From numbers to names", commands: search::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Copy out", commands: copy::COMMANDS },
@@ -67,8 +69,16 @@ impl Command {
         format!("usage: {}{gap}{}", self.name(), self.args)
     }
 
-    /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), and long options of
-    /// `long` with a value (`--data-offset 2M`, `--data-offset=2M`). `--` ends them. Between `least` and `most` words must
+    /// Whether it can be run when no image is open.
+    pub(crate) fn works_without_image(&self) -> bool {
+        let names =
+            ["help", "quit", "open_filesys", "close_filesys", "show_debugfs_params", "lcd", "supported_features"];
+        names.iter().any(|name| self.names.contains(name))
+    }
+
+    /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), a letter behind which
+    /// `letters` has a colon with a value (`-b 12`, `-b12`), and long options of `long` with a value (`--data-offset 2M`,
+    /// `--data-offset=2M`). `--` ends them. Between `least` and `most` words must
     /// be left.
     pub(crate) fn options<'w>(
         &self,
@@ -99,13 +109,29 @@ impl Command {
                 continue;
             }
             let Some(flags) = word.strip_prefix(b"-").filter(|f| !f.is_empty()) else { break };
-            for flag in flags.iter().map(|b| char::from(*b)) {
-                if !letters.contains(flag) {
+            found.rest = rest;
+            let mut flags = flags;
+            while let Some((flag, behind)) = flags.split_first() {
+                flags = behind;
+                let flag = char::from(*flag);
+                let mut known = letters.chars().skip_while(|l| *l != flag);
+                if flag == ':' || known.next().is_none() {
                     bail!("no option -{}; {}", flag.escape_default(), self.usage());
                 }
                 found.letters.push(flag);
+                if known.next() == Some(':') {
+                    let value = match (behind, rest.split_first()) {
+                        ([], Some((value, rest))) => {
+                            found.rest = rest;
+                            value.as_slice()
+                        }
+                        ([], None) => bail!("-{flag} wants a value; {}", self.usage()),
+                        (behind, _) => behind,
+                    };
+                    found.long.push((flag.to_string(), value));
+                    break;
+                }
             }
-            found.rest = rest;
         }
         if found.rest.len() < least || found.rest.len() > most {
             bail!("{}", self.usage());
@@ -128,7 +154,7 @@ impl Options<'_> {
         self.letters.contains(letter)
     }
 
-    /// The value of a long option, the last one if given again.
+    /// The value of an option, the last one if given again.
     pub(crate) fn value(&self, name: &str) -> Option<&[u8]> {
         self.long.iter().rev().find(|(n, _)| n == name).map(|(_, v)| *v)
     }
