@@ -1,14 +1,25 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
+mod attributes;
 mod copy;
 mod dax;
 mod dump;
 mod extents;
+mod extract;
 mod flags;
+mod free;
+mod hash;
+mod hex;
+mod image;
+mod journal;
 mod list;
+mod map;
+mod navigate;
 mod search;
 mod shell;
 mod stat;
+mod stats;
+mod usage;
 
 use crate::output::shown;
 use crate::session::Session;
@@ -36,13 +47,24 @@ pub(crate) struct Group {
 
 /// All commands.
 pub(crate) static GROUPS: &[Group] = &[
-    Group { title: "Navigate and read", commands: list::COMMANDS },
+    Group { title: "The file system", commands: image::COMMANDS },
+    Group { title: "Its numbers", commands: stats::COMMANDS },
+    Group { title: "Find one's way", commands: navigate::COMMANDS },
+    Group { title: "Directories and content", commands: list::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
-    Group { title: "Blocks of files", commands: extents::COMMANDS },
-    Group { title: "From numbers to names", commands: search::COMMANDS },
+    Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
+    Group { title: "Extents", commands: extents::COMMANDS },
+    Group { title: "Places of blocks and inodes", commands: map::COMMANDS },
+    Group { title: "From numbers to names", commands: search::COMMANDS },
+    Group { title: "Names and their hashes", commands: hash::COMMANDS },
+    Group { title: "In use and free", commands: free::COMMANDS },
+    Group { title: "Quota, deleted inodes", commands: usage::COMMANDS },
+    Group { title: "The journal", commands: journal::COMMANDS },
+    Group { title: "Bytes", commands: hex::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
-    Group { title: "Copy out", commands: copy::COMMANDS },
+    Group { title: "Copy a file out", commands: extract::COMMANDS },
+    Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
