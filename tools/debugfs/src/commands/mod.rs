@@ -1,8 +1,10 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
 mod attributes;
+mod convert;
 mod copy;
 mod dax;
+mod decide;
 mod dump;
 mod extents;
 mod extract;
@@ -15,10 +17,12 @@ mod journal;
 mod list;
 mod map;
 mod navigate;
+mod place;
 mod search;
 mod shell;
 mod stat;
 mod stats;
+mod sums;
 mod usage;
 
 use crate::output::shown;
@@ -63,6 +67,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "The journal", commands: journal::COMMANDS },
     Group { title: "Bytes", commands: hex::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
+    Group { title: "Is it really DAX?", commands: decide::COMMANDS },
+    Group { title: "Places", commands: place::COMMANDS },
+    Group { title: "Checksums", commands: sums::COMMANDS },
+    Group { title: "Units", commands: convert::COMMANDS },
     Group { title: "Copy a file out", commands: extract::COMMANDS },
     Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
