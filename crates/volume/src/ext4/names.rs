@@ -7,16 +7,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use daxkit_format::ext4::inode::{Inode as DiskInode, mode};
+use daxkit_format::ext4::inode::{self, mode};
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::{BlockNr, InodeNr};
 
-use super::error::{Corruption, VolumeError};
+use super::dir::dir_checksum_ok;
+use super::error::{Corruption, Place, VolumeError};
 use super::inode::Inode;
 use super::open::Volume;
-use super::tables::{InodeTable, ScanErrors};
+use super::tables::{InodeTable, ScanErrors, mode_and_links};
 
 /// Most names kept for one inode; `i_links_count` ends at 65,000.
 const MAX_NAMES: usize = 65_536;
+
+/// Bytes of a directory read at once.
+const READ: u32 = 64 << 10;
 
 /// Deepest directory a path is made for.
 const MAX_DEPTH: usize = 2048;
@@ -93,28 +98,31 @@ impl Volume {
     pub fn names_of(&self, table: &InodeTable, wanted: &HashSet<InodeNr>) -> NameScan {
         let mut scan = NameScan::default();
         let mut counts: HashMap<InodeNr, usize> = HashMap::new();
-        let (mut dirs, mut read) = (Vec::new(), HashSet::new());
+        let filter = Filter::new(wanted);
+        let (mut dirs, mut read, mut damaged) = (Vec::new(), HashSet::new(), ScanErrors::default());
         let done = self.scan_table(table, &mut |nr, raw| {
-            let head = DiskInode::from_disk(raw);
-            if head.is_some_and(|i| i.i_links_count.get() != 0 && i.i_mode.get() & mode::IFMT == mode::IFDIR) {
-                dirs.push(nr);
+            if mode_and_links(raw).is_some_and(|(mode, links)| links != 0 && mode & mode::IFMT == mode::IFDIR) {
+                if let (Some(seed), Ok(ino)) = (self.verify_seed(), u32::try_from(nr.get()))
+                    && !inode::verify(seed, ino, raw)
+                {
+                    damaged.push(VolumeError::bad_inode(nr, Corruption::Checksum));
+                }
+                dirs.push(self.decode_inode(nr, raw.to_vec()));
             }
         });
+        scan.errors = damaged;
         if let Err(e) = done {
             scan.errors.push(e);
         }
-        for nr in dirs {
-            let dir = match self.readable(nr, &mut scan.errors) {
-                Some(dir) => dir,
-                None => continue,
-            };
+        for dir in dirs {
+            let nr = dir.nr();
             let NameScan { names, parents, errors } = &mut scan;
             self.scan_dir(&dir, &mut read, errors, &mut |inode, file_type, name| match name {
                 b"." => {}
                 b".." => {
                     parents.entry(nr).or_insert(inode);
                 }
-                name if wanted.contains(&inode) => {
+                name if filter.may_have(inode) && wanted.contains(&inode) => {
                     let count = counts.entry(inode).or_default();
                     *count += 1;
                     if *count <= MAX_NAMES {
@@ -205,43 +213,82 @@ impl Volume {
                     return;
                 }
             };
-            for logical in run.logical..run.end().min(blocks) {
-                let block = BlockNr(run.physical.get() + (logical - run.logical));
-                if !read.insert(block) {
-                    errors.push(VolumeError::bad_inode(dir.nr(), Corruption::DirTwice { parent: dir.nr().get() }));
-                    return;
+            let end = run.end().min(blocks);
+            let mut from = run.logical;
+            while from < end {
+                let count = (end - from).min(self.blocks_at_once());
+                let first = run.physical.get() + (from - run.logical);
+                // A directory with a block of another one is read no further.
+                if let Some(block) = (first..first + count).map(BlockNr).find(|block| !read.insert(*block)) {
+                    let why = Corruption::DirTwice { parent: dir.nr().get() };
+                    let place = Place::InodeBlock { inode: dir.nr(), block, offset: 0 };
+                    return errors.push(VolumeError::corrupt(place, why));
                 }
-                self.scan_dir_block(dir, logical, errors, each);
+                if run.written {
+                    self.scan_dir_blocks(dir, BlockNr(first), count, errors, each);
+                }
+                from += count;
             }
         }
     }
 
-    fn scan_dir_block(
+    /// Blocks of a directory read at once.
+    fn blocks_at_once(&self) -> u64 {
+        u64::from(READ / self.block_size()).max(1)
+    }
+
+    fn scan_dir_blocks(
         &self,
         dir: &Inode,
-        logical: u64,
+        first: BlockNr,
+        count: u64,
         errors: &mut ScanErrors,
         each: &mut dyn FnMut(InodeNr, u8, &[u8]),
     ) {
-        let bytes = match self.dir_block(dir, logical) {
-            Ok(Some((_, bytes))) => bytes.to_vec(),
-            Ok(None) => return,
-            Err(e) => {
-                errors.push(e);
-                // A wrong checksum is no reason not to read what is there.
-                match self.read_file_block(dir, logical) {
-                    Ok(Some((_, bytes))) => bytes,
-                    Ok(None) => return,
-                    Err(e) => return errors.push(e),
+        let size = self.block_size() as usize;
+        let mut bytes = vec![0; size.saturating_mul(usize::try_from(count).unwrap_or(1))];
+        let place = |block| Place::InodeBlock { inode: dir.nr(), block, offset: 0 };
+        if let Err(e) = self.read_blocks_into(place(first), first, &mut bytes) {
+            return errors.push(e);
+        }
+        let (seed, indexed) = (self.inode_verify_seed(dir), dir.flags().contains(InodeFlags::INDEX));
+        for (block, bytes) in (first.get()..).map(BlockNr).zip(bytes.chunks_exact(size)) {
+            // A wrong checksum is no reason not to read what is there.
+            if seed.is_some_and(|seed| !dir_checksum_ok(seed, bytes, indexed)) {
+                errors.push(VolumeError::corrupt(place(block), Corruption::Checksum));
+            }
+            for entry in self.entries_of(bytes) {
+                match entry {
+                    Ok(e) if e.inode != 0 => each(InodeNr(e.inode.into()), e.file_type, e.name),
+                    Ok(_) => {}
+                    Err(e) => {
+                        errors.push(VolumeError::corrupt(place(block), e));
+                        break;
+                    }
                 }
             }
-        };
-        for entry in self.entries_of(&bytes) {
-            match entry {
-                Ok(e) if e.inode != 0 => each(InodeNr(e.inode.into()), e.file_type, e.name),
-                Ok(_) => {}
-                Err(e) => return errors.push(VolumeError::bad_inode(dir.nr(), e)),
+        }
+    }
+}
+
+/// A quick look whether a number may be among those wanted: one bit for all numbers that end alike.
+struct Filter(Vec<u64>);
+
+impl Filter {
+    /// Bits.
+    const SIZE: u64 = 1 << 16;
+
+    fn new(wanted: &HashSet<InodeNr>) -> Self {
+        let mut words = vec![0; (Self::SIZE / 64) as usize];
+        for nr in wanted {
+            if let Some(word) = words.get_mut((nr.get() % Self::SIZE / 64) as usize) {
+                *word |= 1 << (nr.get() % 64);
             }
         }
+        Self(words)
+    }
+
+    fn may_have(&self, nr: InodeNr) -> bool {
+        self.0.get((nr.get() % Self::SIZE / 64) as usize).is_some_and(|word| word >> (nr.get() % 64) & 1 == 1)
     }
 }

@@ -30,6 +30,8 @@ pub struct InodeTable {
     pub block: BlockNr,
     /// How many inodes from its beginning may be in use.
     pub inodes: u32,
+    /// How many of them are directories, by the descriptor (`bg_used_dirs_count`), where it has a checksum: a hint.
+    pub directories: Option<u32>,
 }
 
 /// What was in the way of a scan: the first errors, and how many there were.
@@ -100,7 +102,8 @@ impl Volume {
         let unused = if counts { desc.itable_unused() } else { 0 };
         let left = g.inodes_count.saturating_sub(group.get().saturating_mul(g.inodes_per_group));
         let inodes = g.inodes_per_group.saturating_sub(unused).min(left);
-        Ok((inodes > 0).then_some(InodeTable { group, block, inodes }))
+        let directories = counts.then(|| desc.used_dirs_count());
+        Ok((inodes > 0).then_some(InodeTable { group, block, inodes, directories }))
     }
 
     /// Calls `each` with the number and the bytes of every inode of a table that is not a hole of the device.
@@ -131,4 +134,10 @@ impl Volume {
         }
         Ok(())
     }
+}
+
+/// Mode and number of links of an inode, straight from its bytes: what most inodes are passed over by.
+pub(crate) fn mode_and_links(raw: &[u8]) -> Option<(u16, u16)> {
+    let word = |at: usize| raw.get(at..)?.first_chunk::<2>().map(|b| u16::from_le_bytes(*b));
+    Some((word(0)?, word(0x1A)?))
 }

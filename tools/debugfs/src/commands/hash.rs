@@ -19,7 +19,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         names: &["dx_hash", "hash"],
         args: "[-h ALGORITHM] [-s SEED] [-c] NAME",
-        summary: "Compute the hash of a name; -h: legacy, half_md4 or tea, -s: a UUID, -c: casefolded",
+        summary: "Compute the hash of a name; -h: legacy (the default), half_md4 or tea, -s: a UUID, -c: casefolded",
         example: "dx_hash -h half_md4 hello",
         run: dx_hash,
     },
@@ -42,7 +42,7 @@ pub(super) static COMMANDS: &[Command] = &[
 fn dx_hash(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let options = command.options(words, "h:s:c", &[], (1, 1))?;
     let version = match options.value("h") {
-        None => HashVersion::HalfMd4,
+        None => HashVersion::Legacy,
         Some(name) => {
             let name = shown(name);
             let known = HashVersion::from_name(&name).filter(|v| *v != HashVersion::SipHash);

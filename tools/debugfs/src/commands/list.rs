@@ -6,8 +6,7 @@ use crate::output::{self, shown, text};
 use crate::session::Session;
 use anyhow::{Result, bail};
 use daxkit_format::ext4::dir_entry;
-use daxkit_format::ext4::dx::{self, DxTail};
-use daxkit_format::{InodeNr, OnDisk};
+use daxkit_format::{BlockNr, InodeNr};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -79,22 +78,22 @@ fn ls(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -
         writeln!(session.out)?;
     }
     if options.has('c') {
-        checksums(session, &dir)?;
+        checksums(session, &dir, long)?;
     }
     Ok(())
 }
 
-/// The checksum of each block of a directory: that of a leaf, or of a block of the index.
-fn checksums(session: &mut Session<'_>, dir: &daxkit_volume::Inode) -> Result<()> {
+/// The checksum of each leaf block of a directory, as a last row of its own.
+fn checksums(session: &mut Session<'_>, dir: &daxkit_volume::Inode, long: bool) -> Result<()> {
     let runs: Vec<_> = session.volume.extents(dir).collect();
     for run in runs {
         let run = run?;
         for step in 0..run.len {
-            let bytes = session.volume.read_block(daxkit_format::BlockNr(run.physical.get() + step))?;
-            let index = dx::entries_offset(&bytes).and_then(|at| dx::tail_offset(&bytes, at));
-            let index = index.and_then(|at| DxTail::peek(bytes.get(at..)?)).map(|t| t.dt_checksum.get());
-            let Some(sum) = dir_entry::tail(&bytes).map(|t| t.det_checksum.get()).or(index) else { continue };
-            writeln!(session.out, "block {}: dirblock checksum: 0x{sum:08x}", run.logical + step)?;
+            let bytes = session.volume.read_block(BlockNr(run.physical.get() + step))?;
+            if let Some(tail) = dir_entry::tail(&bytes) {
+                let head = if long { "     0       0" } else { " 0 " };
+                writeln!(session.out, "{head} (dirblock checksum: 0x{:08x})", tail.det_checksum)?;
+            }
         }
     }
     Ok(())

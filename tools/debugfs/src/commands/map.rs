@@ -220,12 +220,14 @@ impl Report {
                 let blocks = inode.space() / u64::from(session.volume.block_size());
                 writeln!(session.out, "\n{name} has {blocks} block(s), i_size is {}", inode.size())?;
                 writeln!(session.out, " ext logical physical expected  length")?;
-                let mut expected: Option<u64> = None;
+                let mut last: Option<&Mapping> = None;
                 for (i, p) in pieces.iter().enumerate() {
                     let (logical, physical) = (p.logical, p.physical.get());
-                    let was = expected.filter(|e| *e != physical).map(|e| e.to_string()).unwrap_or_default();
+                    // Behind a hole no place is to be expected.
+                    let expected = last.filter(|l| l.end() == logical).map(|l| l.physical.get() + l.len);
+                    let was = expected.map(|e| e.to_string()).unwrap_or_default();
                     writeln!(session.out, "{i:4} {logical:7} {physical:8} {was:>8} {:7}", p.len)?;
-                    expected = Some(physical + p.len);
+                    last = Some(p);
                 }
             }
             let kind = if inode.is_dir() { " (dir)" } else { "" };

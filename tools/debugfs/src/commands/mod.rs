@@ -195,6 +195,129 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    /// The requests of debugfs 1.47 (`list_requests`), each with its aliases.
+    const DEBUGFS: &[&str] = &[
+        "show_debugfs_params params",
+        "open_filesys open",
+        "close_filesys close",
+        "freefrag e2freefrag",
+        "feature features",
+        "dirty_filesys dirty",
+        "init_filesys",
+        "show_super_stats stats",
+        "ncheck",
+        "icheck",
+        "change_root_directory chroot",
+        "change_working_directory cd",
+        "list_directory ls",
+        "show_inode_info stat",
+        "dump_extents extents ex",
+        "blocks",
+        "filefrag",
+        "link ln",
+        "unlink",
+        "mkdir",
+        "rmdir",
+        "rm",
+        "kill_file",
+        "copy_inode",
+        "clri",
+        "freei",
+        "seti",
+        "testi",
+        "freeb",
+        "setb",
+        "testb",
+        "modify_inode mi",
+        "find_free_block ffb",
+        "find_free_inode ffi",
+        "print_working_directory pwd",
+        "expand_dir expand",
+        "mknod",
+        "list_deleted_inodes lsdel",
+        "undelete undel",
+        "write",
+        "dump_inode dump",
+        "cat",
+        "lcd",
+        "rdump",
+        "set_super_value ssv",
+        "set_inode_field sif",
+        "set_block_group set_bg",
+        "logdump",
+        "htree_dump htree",
+        "dx_hash hash",
+        "dirsearch",
+        "bmap",
+        "fallocate",
+        "punch truncate",
+        "symlink",
+        "imap",
+        "dump_unused",
+        "set_current_time",
+        "supported_features",
+        "dump_mmp",
+        "set_mmp_value smmp",
+        "extent_open eo",
+        "zap_block zap",
+        "block_dump bdump bd",
+        "ea_list",
+        "ea_get",
+        "ea_set",
+        "ea_rm",
+        "list_quota lq",
+        "get_quota gq",
+        "inode_dump idump id",
+        "journal_open jo",
+        "journal_close jc",
+        "journal_write jw",
+        "journal_run jr",
+        "help",
+        "list_requests lr ?",
+        "quit q",
+    ];
+
+    /// What debugfs has no request for.
+    const OWN: &[&str] = &[
+        "convert",
+        "dax",
+        "dump_image",
+        "freesp",
+        "history",
+        "inherit",
+        "locate",
+        "lsattr",
+        "orphan_inodes",
+        "pmd",
+        "pop",
+        "print",
+        "push",
+        "back",
+        "forward",
+        "sums",
+    ];
+
+    #[test]
+    fn names_mean_what_they_mean_in_debugfs() {
+        for command in all() {
+            if let Some(own) = OWN.iter().find(|own| command.names.contains(own)) {
+                assert_eq!(command.names, [*own], "an own command has one name");
+                let taken = DEBUGFS.iter().any(|request| request.split(' ').any(|name| name == *own));
+                assert!(!taken, "{own} is a request of debugfs");
+                continue;
+            }
+            // Every other name belongs to one request, and the request has all its names.
+            for request in DEBUGFS {
+                let names: Vec<&str> = request.split(' ').collect();
+                if names.iter().any(|name| command.names.contains(name)) {
+                    assert!(names.iter().all(|name| command.names.contains(name)), "{request}: {:?}", command.names);
+                }
+            }
+            let known = |name: &&str| DEBUGFS.iter().any(|request| request.split(' ').any(|n| n == *name));
+            assert!(command.names.iter().all(known), "{:?}", command.names);
+        }
+    }
+
     #[test]
     fn every_name_belongs_to_one_command_and_every_command_is_explained() {
         let mut seen = BTreeSet::new();

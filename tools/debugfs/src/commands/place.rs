@@ -1,7 +1,7 @@
 //! Places: where something lies, what its fields say, and whether the checksums over it are right.
 //!
-//! There is a present place, to which a place that begins with `.`, `/` or `+` is added (`.i_flags`, `/node:0`, `+0x40`), a
-//! stack, and a history.
+//! There is a present place, a stack and a history. What begins with `.` or `/` is looked for in the object one stands at
+//! (`.i_flags`, `/node:0`), what begins with `+` counts bytes from the present place.
 
 use super::Command;
 use crate::output::{self, shown};
@@ -51,7 +51,8 @@ pub(super) static COMMANDS: &[Command] = &[
 pub(super) fn parse(session: &mut Session<'_>, word: &[u8]) -> Result<Place> {
     let text = shown(word);
     let whole = match (word.first(), session.position.here()) {
-        (Some(b'.' | b'/' | b'+'), Some(here)) => format!("{here}{text}"),
+        (Some(b'.' | b'/'), Some(here)) => format!("{}{text}", here.object),
+        (Some(b'+'), Some(here)) => format!("{here}{text}"),
         _ => text.clone(),
     };
     let first = match whole.parse::<Place>() {

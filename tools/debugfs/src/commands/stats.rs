@@ -39,10 +39,7 @@ fn stats(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
     lines.inodes(&mut text)?;
     lines.extras(&mut text)?;
     session.out.write_all(&text)?;
-    if with_groups {
-        groups(session)?;
-    }
-    Ok(())
+    groups(session, with_groups)
 }
 
 /// Writes the superblock, one `Label: value` a line, the values in one column.
@@ -405,7 +402,8 @@ fn desc_of(session: &mut Session<'_>, group: GroupNr) -> Option<GroupDesc> {
     }
 }
 
-fn groups(session: &mut Session<'_>) -> Result<()> {
+/// How many directories there are, and the groups one by one where `rows` are wanted.
+fn groups(session: &mut Session<'_>, rows: bool) -> Result<()> {
     let count = session.volume.geometry().groups_count;
     let bigalloc = session.volume.has_ro_compat(RoCompat::BIGALLOC);
     let sums = session.volume.has_ro_compat(RoCompat::GDT_CSUM) || session.volume.super_block().has_metadata_csum();
@@ -415,6 +413,9 @@ fn groups(session: &mut Session<'_>) -> Result<()> {
     for group in 0..count {
         let Some(desc) = desc_of(session, GroupNr(group)) else { continue };
         directories += u64::from(desc.used_dirs_count());
+        if !rows {
+            continue;
+        }
         writeln!(
             text,
             " Group {group:2}: block bitmap at {}, inode bitmap at {}, inode table at {}",
