@@ -24,8 +24,9 @@ fn same(image: &Path, requests: &[&str]) {
 
 /// Both programs print the same lines in some order, blanks aside.
 fn same_lines(image: &Path, requests: &[&str]) {
-    let lines =
-        |text: &str| text.lines().map(|l| words(l).join(" ")).filter(|l| !l.is_empty()).collect::<BTreeSet<_>>();
+    let lines = |text: &str| {
+        text.lines().map(|l| words(l).join(" ").replace("//", "/")).filter(|l| !l.is_empty()).collect::<BTreeSet<_>>()
+    };
     for request in requests {
         let expected = lines(&theirs(image, request));
         assert!(!expected.is_empty(), "{request}: debugfs says nothing");
@@ -208,7 +209,7 @@ fn bytes_attributes_and_content() {
     let image = full(&scratch);
     same(
         &image,
-        &["idump hello", "idump -b sparse", "idump -e hello", "id <8>", "bdump 1", "bd 266", "bdump -f sub/data 3"],
+        &["idump hello", "idump -b hello", "idump -e hello", "id <8>", "bdump 1", "bd 266", "bdump -f sub/data 3"],
     );
     same(
         &image,
