@@ -24,7 +24,7 @@ const LONGEST_PATH: usize = 65_535;
 const LONGEST_TARGET: usize = 4095;
 
 /// A name of the draft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct NameId(pub(crate) u32);
 
 /// An inode of the draft.
@@ -40,6 +40,8 @@ pub(crate) struct Name {
     at: u32,
     /// The last layer that spoke of it.
     layer: u16,
+    /// The last layer that said what it is; what lies beneath a directory may be spoken of later without it.
+    described: u16,
     /// For a directory: what layers below this one brought beneath it is hidden.
     pub(crate) opaque: u16,
     len: u8,
@@ -119,6 +121,8 @@ pub(crate) struct Draft {
     pub(crate) extras: HashMap<InodeId, Extra>,
     /// Names without an inode yet, with the paths they are links to.
     pending: Vec<(NameId, Box<[u8]>)>,
+    /// Directories of lower layers that this layer put something into, with the time of what came first.
+    entered: HashMap<NameId, Time>,
     layer: u16,
 }
 
@@ -134,7 +138,16 @@ impl Draft {
 
     /// A root directory that nothing has described yet, and the first layer.
     pub(crate) fn new() -> Self {
-        let root = Name { parent: Self::ROOT, inode: InodeId(0), at: 0, layer: 0, opaque: 0, len: 0, dead: false };
+        let root = Name {
+            parent: Self::ROOT,
+            inode: InodeId(0),
+            at: 0,
+            layer: 0,
+            described: 0,
+            opaque: 0,
+            len: 0,
+            dead: false,
+        };
         let mut draft = Self {
             names: vec![root],
             inodes: Vec::new(),
@@ -147,6 +160,7 @@ impl Draft {
             ranges: HashMap::new(),
             extras: HashMap::new(),
             pending: Vec::new(),
+            entered: HashMap::new(),
             layer: 0,
         };
         draft.inodes.push(implied_dir(Time::from(Timestamp::default())));
@@ -159,14 +173,25 @@ impl Draft {
         Ok(())
     }
 
-    /// Ends a layer: hard links find their targets.
+    /// Ends a layer: hard links find their targets, and what it hides is no longer known.
     pub(crate) fn end_layer(&mut self) -> Result<(), DraftError> {
+        self.find_targets()?;
+        for (name, mtime) in std::mem::take(&mut self.entered) {
+            let parent = self.name(name).map(|n| n.parent);
+            if parent.is_some_and(|parent| self.opaque_at(parent) == self.layer) {
+                self.forget(name, mtime);
+            }
+        }
+        Ok(())
+    }
+
+    fn find_targets(&mut self) -> Result<(), DraftError> {
         // A link may lead to a link that is itself waiting, so as long as any finds its target the others are asked again.
         loop {
             let waiting = std::mem::take(&mut self.pending);
             let before = waiting.len();
             for (name, target) in waiting {
-                if self.name(name).is_none_or(|n| n.dead || n.inode != PENDING) {
+                if self.inode_of(name) != PENDING || self.is_gone(name) {
                     continue;
                 }
                 match self.lookup(&target) {
@@ -258,6 +283,18 @@ impl Draft {
         }
     }
 
+    /// Whether a name or a directory above it was taken away.
+    fn is_gone(&self, id: NameId) -> bool {
+        let mut at = id;
+        loop {
+            match self.name(at) {
+                Some(n) if !n.dead && at == Self::ROOT => return false,
+                Some(n) if !n.dead => at = n.parent,
+                _ => return true,
+            }
+        }
+    }
+
     fn add_name(&mut self, parent: NameId, name: &[u8], inode: InodeId) -> Result<NameId, DraftError> {
         let too_many = || DraftError::TooMany { what: "names" };
         let id = u32::try_from(self.names.len()).ok().filter(|n| *n < u32::MAX - 1).ok_or_else(too_many)?;
@@ -269,7 +306,8 @@ impl Draft {
             DraftError::NameTooLong { path, len: name.len() }
         })?;
         self.arena.extend_from_slice(name);
-        self.names.push(Name { parent, inode, at, layer: self.layer, opaque: 0, len, dead: false });
+        let layer = self.layer;
+        self.names.push(Name { parent, inode, at, layer, described: layer, opaque: 0, len, dead: false });
         let hash = self.hash(parent, name);
         let Self { index, names, arena, hasher, .. } = self;
         index.insert_unique(hash, id, |i| {
@@ -345,9 +383,13 @@ impl Draft {
         match self.kind(child) {
             Some(Kind::Dir) => {
                 let layer = self.layer;
-                let opaque = self.names.get_mut(child.0 as usize).map_or(0, |n| {
-                    if make.is_some() {
+                let Self { names, entered, .. } = self;
+                let opaque = names.get_mut(child.0 as usize).map_or(0, |n| {
+                    if let Some(mtime) = make
+                        && n.layer < layer
+                    {
                         n.layer = layer;
+                        entered.insert(child, mtime);
                     }
                     n.opaque
                 });
@@ -467,7 +509,7 @@ impl Draft {
     fn describe(&mut self, dir: NameId, new: NewInode) {
         let layer = self.layer;
         if let Some(n) = self.names.get_mut(dir.0 as usize) {
-            n.layer = layer;
+            (n.layer, n.described) = (layer, layer);
         }
         let id = self.inode_of(dir);
         if let Some(i) = self.inodes.get_mut(id.0 as usize) {
@@ -521,14 +563,17 @@ impl Draft {
         components(target)?;
         let found = self.lookup(target);
         let Some((dir, last)) = self.parent_of(path, mtime)? else { return Err(DraftError::RootNotDir) };
-        let existing = self.child(dir.name, last);
-        if let Some(found) = found {
+        if let (Some(found), Some(here)) = (found, self.visible_child(dir.name, last, dir.opaque))
+            && (here == found || self.inode_of(here) != PENDING && self.inode_of(here) == self.inode_of(found))
+        {
             // An archive that names a file twice links it to itself.
-            if existing == Some(found) || existing.is_some_and(|e| self.inode_of(e) == self.inode_of(found)) {
-                return Ok(found);
+            let layer = self.layer;
+            if let Some(n) = self.names.get_mut(here.0 as usize) {
+                n.layer = layer;
             }
+            return Ok(here);
         }
-        if let Some(old) = existing {
+        if let Some(old) = self.child(dir.name, last) {
             self.kill(old);
         }
         let name = self.add_name(dir.name, last, PENDING)?;
@@ -570,10 +615,26 @@ impl Draft {
         let Some(name) = self.lookup(path).filter(|n| *n != Self::ROOT) else { return };
         let layer = self.layer;
         match self.names.get_mut(name.0 as usize) {
-            Some(n) if n.layer < layer => self.kill(name),
-            // This layer has brought it again: of a directory only what lies beneath goes.
+            Some(n) if n.layer < layer => return self.kill(name),
+            // This layer has brought it again: of a directory what lies beneath goes, and what lower layers said of it.
             Some(n) => n.opaque = layer,
             None => {}
+        }
+        if let Some(mtime) = self.entered.get(&name) {
+            self.forget(name, *mtime);
+        }
+    }
+
+    /// What lower layers said of a directory is hidden: unless this layer has described it, nothing has.
+    fn forget(&mut self, dir: NameId, mtime: Time) {
+        let layer = self.layer;
+        if self.name(dir).is_none_or(|n| n.dead || n.described == layer) || !self.is_dir(dir) {
+            return;
+        }
+        let id = self.inode_of(dir);
+        self.extras.remove(&id);
+        if let Some(i) = self.inodes.get_mut(id.0 as usize) {
+            *i = implied_dir(mtime);
         }
     }
 
