@@ -53,8 +53,11 @@ fn device_nodes_have_their_numbers() {
     }
 }
 
-/// Owners beyond octal, times before 1970 and with fractions.
+/// Owners beyond octal, times before 1970 and with fractions, the largest device number.
 fn add_extremes(root: &Path) {
+    let device = rustix::fs::makedev(4095, 0xf_ffff);
+    let kind = rustix::fs::FileType::BlockDevice;
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("largest"), kind, 0o600.into(), device).expect("a device");
     for (nr, (uid, seconds, nanos)) in [
         (2_097_152, -1, 0),
         (3_000_000_000, -1_000_000_000, 1),
@@ -101,6 +104,7 @@ fn extensions_hold_long_names_and_large_numbers() {
 fn incremental_archives_have_times_and_lists() {
     let scratch = tempfile::tempdir().expect("a directory");
     let root = tree(scratch.path(), &[plain_tree]);
+    check("tar --format=posix --incremental -cf {out} .", scratch.path(), &root, Times::All);
     let tree = snapshot(&root);
     let out = scratch.path().join("archive");
     run_words(&format!("tar --format=gnu --incremental -cf {} .", out.display()), &root);

@@ -4,7 +4,6 @@ mod tar_common;
 
 use daxkit_build::source::{MemberKind, SparseError, TarError, TarInput};
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -13,14 +12,12 @@ use tar_common::*;
 /// Where the host says there is data.
 fn data_ranges(file: &File) -> Vec<Range<u64>> {
     let size = file.metadata().expect("metadata").len();
-    let mut file = file;
     let mut ranges = Vec::new();
     let mut at = 0;
-    while let Ok(start) = rustix::fs::seek(&mut file, rustix::fs::SeekFrom::Data(at)) {
-        at = rustix::fs::seek(&mut file, rustix::fs::SeekFrom::Hole(start)).expect("there is a hole at the end");
+    while let Ok(start) = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+        at = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(start)).expect("there is a hole at the end");
         ranges.push(start..at.min(size));
     }
-    let _ = file.seek(SeekFrom::Start(0));
     ranges
 }
 

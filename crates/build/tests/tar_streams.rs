@@ -191,6 +191,29 @@ fn waiting_can_be_cancelled() {
 }
 
 #[test]
+fn what_never_ends_can_be_cancelled() {
+    // Zeroes: the end of an archive, and what follows it.
+    let mut archive = Archive::open(TarInput::Stream(Box::new(std::io::repeat(0))), options()).expect("an archive");
+    let asked = std::cell::Cell::new(0);
+    let cancelled = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 100
+    };
+    assert!(matches!(archive.next_member(&cancelled), Err(TarError::Cancelled)));
+    // A file of eight gigabytes of them.
+    let mut header = vec![0; 512];
+    header[124..135].copy_from_slice(b"77777777777");
+    header[156] = b'0';
+    let sum = header.iter().map(|b: &u8| u32::from(*b)).sum::<u32>() + 8 * 32;
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    header[155] = b' ';
+    let endless = std::io::Cursor::new(header).chain(std::io::repeat(0));
+    let mut archive = Archive::open(TarInput::Stream(Box::new(endless)), options()).expect("an archive");
+    asked.set(0);
+    assert!(matches!(archive.next_member(&cancelled), Err(TarError::Cancelled)));
+}
+
+#[test]
 fn an_archive_that_changes_is_noticed() {
     let scratch = tempfile::tempdir().expect("a directory");
     archive(scratch.path());
