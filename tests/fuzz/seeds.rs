@@ -299,6 +299,17 @@ fn spelled(seeds: &mut Seeds) {
         add(seeds, "casefold", &arguments, format!("{name}{}", name.to_lowercase()).as_bytes());
         add(seeds, "dir_hash", &[7; 16], name.repeat(9).as_bytes());
     }
+    // The recipes that are refused stand one behind the other, with a line of `=>` behind each.
+    add(seeds, "recipe", &[], include_bytes!("../../crates/build/tests/recipe_full.toml"));
+    let mut text = String::new();
+    for line in include_str!("../../crates/build/tests/recipe_bad.txt").lines() {
+        if line.starts_with("=> ") {
+            add(seeds, "recipe", &[], std::mem::take(&mut text).as_bytes());
+        } else if !line.starts_with("=====") {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
     // Owner, a user, group, mask, others: as stored, and as system calls hold it.
     add(seeds, "acl", &[], &[1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xe8, 3, 0, 0, 4, 0, 4, 0, 16, 0, 6, 0, 32, 0, 4, 0]);
     let mut value = vec![2, 0, 0, 0];

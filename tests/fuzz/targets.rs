@@ -11,6 +11,7 @@ mod input;
 mod journal;
 mod metadata;
 mod names;
+mod recipe;
 mod rules;
 mod volume;
 
@@ -38,6 +39,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("jbd2_super_block", journal::jbd2_super_block),
     ("place", names::place),
     ("pmd_windows", rules::pmd_windows),
+    ("recipe", recipe::recipe),
     ("super_block", metadata::super_block),
     ("tails", metadata::tails),
     ("tar", archive::tar),

@@ -11,7 +11,7 @@ const CUT: u64 = 2048;
 
 /// Cuts a run into pieces that one extent can hold.
 pub fn pieces(run: Run) -> impl Iterator<Item = Run> {
-    let max = u64::from(extent::MAX_WRITTEN_LEN);
+    let max = u64::from(if run.written { extent::MAX_WRITTEN_LEN } else { extent::MAX_UNWRITTEN_LEN });
     let mut rest = run;
     std::iter::from_fn(move || {
         if rest.len == 0 {
@@ -19,14 +19,14 @@ pub fn pieces(run: Run) -> impl Iterator<Item = Run> {
         }
         let len = if rest.len <= max { rest.len } else { max - (rest.logical + max) % CUT };
         let piece = Run { len, ..rest };
-        rest = Run { logical: rest.logical + len, physical: rest.physical + len, len: rest.len - len };
+        rest = Run { logical: rest.logical + len, physical: rest.physical + len, len: rest.len - len, ..rest };
         Some(piece)
     })
 }
 
 /// Extents that `runs` become.
 fn extents(runs: impl Iterator<Item = Run>) -> impl Iterator<Item = Extent> {
-    runs.flat_map(pieces).map(|p| Extent::new(p.logical as u32, p.physical, p.len as u16, true))
+    runs.flat_map(pieces).map(|p| Extent::new(p.logical as u32, p.physical, p.len as u16, p.written))
 }
 
 /// Blocks the extent tree over `runs` needs besides the inode.
@@ -252,7 +252,7 @@ mod tests {
     use std::convert::Infallible;
 
     fn run(logical: u64, physical: u64, len: u64) -> Run {
-        Run { logical, physical, len }
+        Run { logical, physical, len, written: true }
     }
 
     fn read_tree(bytes: &[u8], blocks: &BTreeMap<u64, Vec<u8>>, out: &mut Vec<(u32, u64, u16)>) {

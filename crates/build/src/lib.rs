@@ -4,12 +4,16 @@
 //! a screen, a clock, a random number, the host's configuration. All of those enter as arguments.
 #![forbid(unsafe_code)]
 
+pub mod auto_size;
+pub mod defect;
 pub mod dump;
 pub mod extent_tree;
 pub mod geometry;
+pub mod manifest;
 pub mod options;
 pub mod params;
 pub mod plan;
+mod pool;
 pub mod progress;
 pub mod quota_file;
 pub mod recipe;

@@ -180,6 +180,10 @@ pub struct Params {
     pub holes: Holes,
     /// Paths (absolute inside the image) that get the DAX flag before their children are created.
     pub dax_paths: Vec<Vec<u8>>,
+    /// Paths in the order in which their inodes and blocks are to lie, before all others.
+    pub order: Vec<Vec<u8>>,
+    /// The size follows from the content, and so is no part of what tells images apart.
+    pub sized_by_content: bool,
     /// Worker threads.
     pub threads: usize,
 }

@@ -188,7 +188,7 @@ impl Plan {
         let mut total = PmdSummary::default();
         let mut pmd_files = Vec::new();
         for id in tree.ids().filter(|id| tree.primary(*id) == *id) {
-            dax_inodes += u64::from(self.inodes.is_dax(id));
+            dax_inodes += u64::from(self.needs.inodes.is_dax(id));
             match tree.kind(id) {
                 Kind::File => {
                     files += 1;
@@ -197,9 +197,9 @@ impl Plan {
                         total.add(&sum);
                         pmd_files.push(PmdFile {
                             path: String::from_utf8_lossy(&tree.path(id)).into_owned(),
-                            inode: self.inodes.ino(id),
+                            inode: self.needs.inodes.ino(id),
                             size: tree.size(id),
-                            dax: self.inodes.is_dax(id),
+                            dax: self.needs.inodes.is_dax(id),
                             windows: sum.windows,
                             mappable: sum.mappable,
                             runs,
@@ -213,10 +213,10 @@ impl Plan {
         }
         ContentReport {
             files,
-            directories: directories + u64::from(self.inodes.lost_found.is_none()),
+            directories: directories + u64::from(self.needs.inodes.lost_found.is_none()),
             symlinks,
             specials,
-            used_inodes: self.inodes.last,
+            used_inodes: self.needs.inodes.last,
             bytes,
             free_blocks: self.free.free(),
             dax_inodes,
@@ -236,7 +236,7 @@ impl Plan {
             logical: r.logical,
             physical: r.physical,
             len: r.len,
-            written: true,
+            written: r.written,
         });
         let runs = self.maps.runs(id.0, blocks).count() as u64;
         Some((summary(geometry, size, extents), runs))

@@ -16,6 +16,8 @@ pub struct FreeSpace {
     /// (windows that fit, start of the run)
     by_windows: BTreeSet<(u64, u64)>,
     window: Option<Window>,
+    /// Blocks between the start of the pmem device and block 0, rounded down.
+    phase: u64,
     cluster: u64,
     cursor: u64,
     free: u64,
@@ -40,6 +42,7 @@ impl FreeSpace {
             runs: BTreeMap::new(),
             by_windows: BTreeSet::new(),
             window,
+            phase: data_offset / bs,
             cluster: u64::from(cluster_ratio),
             cursor: 0,
             free: 0,
@@ -63,13 +66,24 @@ impl FreeSpace {
         self.runs.iter().map(|(s, l)| *s..s + l)
     }
 
-    /// Makes a run free; used once, to begin with. Clusters that are only partly inside stay used.
+    /// Makes a run free. Clusters that are only partly inside stay used.
     pub fn release(&mut self, range: Range<u64>) {
-        let start = range.start.next_multiple_of(self.cluster);
-        let end = range.end / self.cluster * self.cluster;
-        if start < end {
-            self.insert(start, end - start);
+        let mut start = range.start.next_multiple_of(self.cluster);
+        let mut end = range.end / self.cluster * self.cluster;
+        if start >= end {
+            return;
         }
+        if let Some((&before, &len)) = self.runs.range(..start).next_back()
+            && before + len == start
+        {
+            start = before;
+            self.remove(before);
+        }
+        if let Some(&len) = self.runs.get(&end) {
+            self.remove(end);
+            end += len;
+        }
+        self.insert(start, end - start);
     }
 
     fn windows_in(&self, start: u64, len: u64) -> u64 {
@@ -106,6 +120,17 @@ impl FreeSpace {
         self.insert(start, from - start);
         self.insert(to, end - to);
         true
+    }
+
+    /// The first place of `len` free blocks in one run that lies `residue` blocks behind a multiple of `align` blocks on the pmem
+    /// device; not taken yet.
+    #[must_use]
+    pub fn find_aligned(&self, len: u64, align: u64, residue: u64) -> Option<u64> {
+        let phase = self.phase.checked_rem(align)?;
+        self.runs.iter().find_map(|(start, have)| {
+            let ahead = (residue + 2 * align - phase - start % align) % align;
+            (ahead.checked_add(len)? <= *have).then_some(start + ahead)
+        })
     }
 
     /// Windows that fit in all free runs together.

@@ -6,7 +6,7 @@ use common::{DEFAULT, params};
 use daxkit_build::params::Params;
 use daxkit_build::plan::Plan;
 use daxkit_build::progress::NoProgress;
-use daxkit_build::source::{ScanOptions, Tree, scan};
+use daxkit_build::source::{ScanOptions, Source, Tree, scan};
 use daxkit_build::write::write_image;
 use daxkit_device::{BlockDevice, FileDevice};
 use std::path::Path;
@@ -24,7 +24,11 @@ fn build(dir: &Path, p: &Params, tree: &Tree, root: Option<&Path>) -> Result<std
     let _ = std::fs::remove_file(&image);
     let plan = Plan::new(p, tree, Default::default()).map_err(|e| e.to_string())?;
     let device = FileDevice::create(&image, p.blocks_count * u64::from(p.block_size)).expect("an image file");
-    write_image(&plan, tree, root, &device, &NoProgress).map_err(|e| e.to_string())?;
+    let source = match root {
+        Some(root) => Source::directory(tree.clone(), root),
+        None => Source::empty(tree.clone()),
+    };
+    write_image(&plan, &source, &device, &NoProgress).map_err(|e| e.to_string())?;
     device.flush().expect("durable");
     Ok(image)
 }

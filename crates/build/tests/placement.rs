@@ -98,5 +98,5 @@ fn a_file_longer_than_any_free_run_is_cut_between_windows() {
     let (windows, mappable, most) = judge(&plan, &tree);
     assert_eq!((windows, mappable), (400, 400));
     assert!(most > 1 && most < 8, "{most} runs");
-    assert_eq!(plan.inodes.ino(NodeId(1)), 12);
+    assert_eq!(plan.needs.inodes.ino(NodeId(1)), 12);
 }

@@ -12,6 +12,6 @@ pub mod ext4;
 
 pub use daxkit_format::{BlockNr, GroupNr, InodeNr, LogicalBlock};
 pub use ext4::{
-    Corruption, DirEntry, Extents, Geometry, Inode, Mapping, OpenOptions, Place, Segment, Unsupported, Volume,
-    VolumeError, Xattr,
+    Corruption, DirEntry, Edit, Extents, Field, Geometry, Inode, LocateError, Located, Mapping, OpenOptions, Place,
+    Seal, SealError, Segment, Unsupported, Verdict, Volume, VolumeError, Xattr, seal,
 };

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// Make an ext4 image for persistent memory, empty or from a directory.
+/// Make an ext4 image for persistent memory: empty, from directories and tar archives, from a recipe.
 #[derive(Debug, Parser)]
 #[command(
     name = "dax-mkfs",
@@ -19,13 +19,14 @@ use std::path::PathBuf;
     disable_help_flag = true,
     max_term_width = 100,
     after_help = "SIZE counts KiB, or blocks when -b is given; K, M, G, T (powers of 1024) and s (sectors of 512 bytes) may follow. \
+                  auto is the least that holds the content and --reserve; a new IMAGE with content gets it unless SIZE is given. \
                   Without SIZE, an existing IMAGE is used as it is.\n\nExit status: 0 when the image was made (or planned), 1 otherwise."
 )]
 pub(crate) struct Args {
     /// The file or block device to make the file system in.
-    #[arg(value_name = "IMAGE", required_unless_present_any = ["document", "schema"])]
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["document", "schema", "manifest_schema"])]
     pub(crate) image: Option<PathBuf>,
-    /// Size of the file system.
+    /// Size of the file system, or auto.
     #[arg(value_name = "SIZE")]
     size: Option<String>,
 
@@ -76,9 +77,10 @@ pub(crate) struct Args {
     /// Groups whose metadata lies together, a power of two [default: 16].
     #[arg(short = 'G', value_name = "GROUPS", allow_hyphen_values = true)]
     flex_bg_size: Option<String>,
-    /// Blocks in a group; clusters with bigalloc [default: what one bitmap block counts].
-    #[arg(short = 'g', value_name = "BLOCKS", allow_hyphen_values = true)]
-    blocks_per_group: Option<String>,
+    /// Blocks in a group; clusters with bigalloc [default: what one bitmap block counts]. With a path (/FILE): print where the file's
+    /// blocks lie, as --block-map. May be repeated.
+    #[arg(short = 'g', value_name = "BLOCKS|/PATH", allow_hyphen_values = true, action = ArgAction::Append)]
+    groups_or_maps: Vec<OsString>,
     /// Revision of the format: 0 or 1 [default: 1].
     #[arg(short = 'r', value_name = "REVISION", allow_hyphen_values = true)]
     revision: Option<String>,
@@ -91,9 +93,25 @@ pub(crate) struct Args {
     /// What the kernel does on errors: continue, remount-ro or panic [default: continue].
     #[arg(short = 'e', value_name = "BEHAVIOUR")]
     errors: Option<String>,
-    /// Copy the content of a directory into the image.
-    #[arg(short = 'd', value_name = "DIRECTORY")]
-    pub(crate) source: Option<PathBuf>,
+    /// Copy the content of a directory or of a tar archive (plain, gzip, zstd) into the image; - is an archive on standard input.
+    /// May be repeated: a later one lies on top, and its whiteouts (.wh.NAME) take away what lies beneath.
+    #[arg(short = 'd', value_name = "DIRECTORY|ARCHIVE", action = ArgAction::Append)]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Make what a recipe says, on top of all sources; options given here win over the recipe's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Write what the image holds, inode by inode, as JSON: flags, extents, whether DAX will be effective, hashes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Free space beside the content, for SIZE auto: bytes (K, M, G) or a percentage of the image [default: 0].
+    #[arg(long, value_name = "SIZE|PERCENT%")]
+    reserve: Option<String>,
+    /// Place inodes and blocks in the order of the paths in a file, one on a line; what it does not name follows.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) order: Option<PathBuf>,
+    /// Print where the blocks of a file lie. May be repeated.
+    #[arg(long = "block-map", value_name = "PATH", action = ArgAction::Append)]
+    block_maps: Vec<OsString>,
     /// Print what would be made and write nothing.
     #[arg(short = 'n')]
     pub(crate) dry_run: bool,
@@ -137,15 +155,15 @@ pub(crate) struct Args {
     /// Leave out what cannot be read, with a warning.
     #[arg(long)]
     pub(crate) skip_unreadable: bool,
-    /// Which holes files have: those of the source, blocks of zeroes as well, or none.
-    #[arg(long, value_enum, default_value_t = HolesArg::Host)]
-    holes: HolesArg,
-    /// Page size of the machine that will map the files.
-    #[arg(long, value_name = "BYTES", default_value = "4096")]
-    page_size: String,
-    /// Round the length of a new file up to a multiple of this.
-    #[arg(long, value_enum, ignore_case = true, default_value_t = AlignArg::Mib2)]
-    pmem_align: AlignArg,
+    /// Which holes files have: those of the source, blocks of zeroes as well, or none [default: host].
+    #[arg(long, value_enum)]
+    holes: Option<HolesArg>,
+    /// Page size of the machine that will map the files [default: 4096].
+    #[arg(long, value_name = "BYTES")]
+    page_size: Option<String>,
+    /// Round the length of a new file up to a multiple of this [default: 2M].
+    #[arg(long, value_enum, ignore_case = true)]
+    pmem_align: Option<AlignArg>,
     /// Depend on nothing but source and arguments; SOURCE_DATE_EPOCH does the same and gives the time.
     #[arg(long)]
     reproducible: bool,
@@ -168,6 +186,9 @@ pub(crate) struct Args {
     /// Print the JSON schema of what --json prints.
     #[arg(long, hide = true)]
     pub(crate) schema: bool,
+    /// Print the JSON schema of what --manifest writes.
+    #[arg(long, hide = true)]
+    pub(crate) manifest_schema: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -175,6 +196,16 @@ enum HolesArg {
     Host,
     ZeroBlocks,
     None,
+}
+
+impl From<HolesArg> for Holes {
+    fn from(arg: HolesArg) -> Self {
+        match arg {
+            HolesArg::Host => Self::Host,
+            HolesArg::ZeroBlocks => Self::ZeroBlocks,
+            HolesArg::None => Self::None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -187,6 +218,27 @@ enum AlignArg {
     Mib16,
     #[value(name = "128M")]
     Mib128,
+}
+
+impl From<AlignArg> for PmemAlign {
+    fn from(arg: AlignArg) -> Self {
+        match arg {
+            AlignArg::None => Self::None,
+            AlignArg::Mib2 => Self::Mib2,
+            AlignArg::Mib16 => Self::Mib16,
+            AlignArg::Mib128 => Self::Mib128,
+        }
+    }
+}
+
+/// The words that an option of the command line takes, in a recipe.
+pub(crate) fn parse_holes(text: &str) -> Option<Holes> {
+    HolesArg::from_str(text, true).ok().map(Holes::from)
+}
+
+/// See [`parse_holes`].
+pub(crate) fn parse_pmem_align(text: &str) -> Option<PmemAlign> {
+    AlignArg::from_str(text, true).ok().map(PmemAlign::from)
 }
 
 fn parse_owner(text: &str) -> Result<(u32, u32), String> {
@@ -204,9 +256,23 @@ impl Args {
             Some("-S: writing superblocks over a damaged file system is a repair, not a way to make one")
         } else if self.undo.is_some() && self.dry_run {
             Some("-z: a dry run writes nothing, and so has nothing to undo")
+        } else if self.manifest.is_some() && self.dry_run {
+            Some("--manifest: a dry run writes no image to read it from")
+        } else if self.numbers_of_groups().nth(1).is_some() {
+            Some("-g: the number of blocks in a group is given twice")
         } else {
             None
         }
+    }
+
+    fn numbers_of_groups(&self) -> impl Iterator<Item = &OsString> {
+        self.groups_or_maps.iter().filter(|v| !v.as_bytes().starts_with(b"/"))
+    }
+
+    /// Paths in the image whose block maps are wanted.
+    pub(crate) fn block_maps(&self) -> impl Iterator<Item = &[u8]> {
+        let short = self.groups_or_maps.iter().filter(|v| v.as_bytes().starts_with(b"/"));
+        short.chain(&self.block_maps).map(|v| v.as_bytes())
     }
 
     /// What was typed, for resolution. `epoch` is `SOURCE_DATE_EPOCH`.
@@ -218,6 +284,8 @@ impl Args {
         }
         Request {
             size: self.size.clone(),
+            blocks: None,
+            reserve: self.reserve.clone(),
             block_size: self.block_size.clone(),
             cluster_size: self.cluster_size.clone(),
             fs_type: self.fs_type.clone(),
@@ -233,24 +301,17 @@ impl Args {
             journal: self.journal.clone(),
             with_journal: self.with_journal,
             flex_bg_size: self.flex_bg_size.clone(),
-            blocks_per_group: self.blocks_per_group.clone(),
+            blocks_per_group: self.numbers_of_groups().next().map(|v| v.to_string_lossy().into_owned()),
             revision: self.revision.clone(),
             last_mounted: bytes(&self.last_mounted),
             creator_os: self.creator_os.clone(),
             errors: self.errors.clone(),
             dax_paths: self.dax_paths.iter().map(|p| p.clone().into_vec()).collect(),
-            holes: match self.holes {
-                HolesArg::Host => Holes::Host,
-                HolesArg::ZeroBlocks => Holes::ZeroBlocks,
-                HolesArg::None => Holes::None,
-            },
-            page_size: Some(self.page_size.clone()),
-            pmem_align: match self.pmem_align {
-                AlignArg::None => PmemAlign::None,
-                AlignArg::Mib2 => PmemAlign::Mib2,
-                AlignArg::Mib16 => PmemAlign::Mib16,
-                AlignArg::Mib128 => PmemAlign::Mib128,
-            },
+            holes: self.holes.map(Holes::from),
+            page_size: self.page_size.clone(),
+            pmem_align: self.pmem_align.map(PmemAlign::from),
+            time: None,
+            order: Vec::new(),
             reproducible: self.reproducible,
             source_date_epoch: epoch,
             threads: self.threads.map(usize::from),
@@ -299,7 +360,7 @@ mod tests {
         assert_eq!(r.features, ["^has_journal", "quota"]);
         assert_eq!(r.extended, ["stride=4", "nodiscard"]);
         assert_eq!(r.dax_paths, [b"/a".to_vec(), b"/b".to_vec()]);
-        assert_eq!((r.pmem_align, r.source_date_epoch, args.owner), (PmemAlign::Mib128, Some(7), Some((1, 2))));
+        assert_eq!((r.pmem_align, r.source_date_epoch, args.owner), (Some(PmemAlign::Mib128), Some(7), Some((1, 2))));
         assert_eq!(r.size.as_deref(), Some("64M"));
     }
 }

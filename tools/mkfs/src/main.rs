@@ -1,4 +1,4 @@
-//! `dax-mkfs`: makes ext4 images for persistent memory, empty or from a directory.
+//! `dax-mkfs`: makes ext4 images for persistent memory: empty, from directories and archives, from a recipe.
 //!
 //! The binary parses options, asks the host for what a library must not ask (clock, chance, target, terminal), calls
 //! `daxkit-build`, and prints. Exit status 0 when the image was made or planned, 1 otherwise with one line on standard error.
@@ -7,15 +7,22 @@
 
 mod args;
 mod host;
+mod input;
 mod journal_device;
+mod order;
+mod outputs;
 mod print;
+mod put;
+mod recipe;
 mod report;
 mod run;
 mod signatures;
+mod size;
 mod target;
 
 use args::Args;
 use clap::{CommandFactory, Parser};
+use daxkit_build::manifest::Manifest;
 use daxkit_cli::message::Messages;
 use daxkit_cli::{docs, json, status, usage};
 use std::process::ExitCode;
@@ -33,6 +40,9 @@ fn main() -> ExitCode {
             docs::write(document, Args::command(), &mut std::io::stdout().lock()).map_err(anyhow::Error::from)
         }
         (None, true) => json::print(&report::schema()).map_err(anyhow::Error::from),
+        (None, false) if args.manifest_schema => {
+            json::print(&schemars::schema_for!(Manifest)).map_err(anyhow::Error::from)
+        }
         (None, false) => run::run(&args, &messages),
     };
     match done {

@@ -1,5 +1,6 @@
 //! Reports as text.
 
+use daxkit_build::defect::Applied;
 use daxkit_build::params::Identity;
 use daxkit_build::params::Params;
 use daxkit_build::report::{PlanReport, ResultReport, uuid_text};
@@ -66,6 +67,15 @@ pub(crate) fn files(out: &mut dyn Write, plan: &PlanReport) -> io::Result<()> {
             if f.dax { "x" } else { "-" },
             one_line(&f.path)
         )?;
+    }
+    Ok(())
+}
+
+/// What is wrong on purpose, a line each.
+pub(crate) fn defects(out: &mut dyn Write, defects: &[Applied]) -> io::Result<()> {
+    for d in defects {
+        let (before, after) = (one_line(&d.before), one_line(&d.after));
+        writeln!(out, "defect {}: {before} -> {after} (byte {:#x})", one_line(&d.place), d.offset)?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The document that `--json` prints. Its schema is committed beside the tool; fields are added, never renamed or removed,
 //! as long as the version stays.
 
+use crate::outputs::BlockMap;
+use daxkit_build::defect::Applied;
 use daxkit_build::options::{Level, Notice, Resolved};
 use daxkit_build::report::{PlanReport, ResultReport};
-use daxkit_build::source::Skipped;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 use std::path::Path;
@@ -30,6 +31,12 @@ pub(crate) struct Document {
     /// An external journal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) journal_device: Option<JournalDeviceReport>,
+    /// Where the blocks of the files lie that -g names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) block_maps: Vec<BlockMap>,
+    /// What is wrong with the image on purpose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) defects: Vec<DefectReport>,
     /// What was decided or doubtful.
     notices: Vec<NoticeReport>,
     /// What of the source is not in the image, one line each.
@@ -73,6 +80,34 @@ pub(crate) struct JournalDeviceReport {
     pub(crate) uuid: Option<String>,
 }
 
+/// Something that is wrong on purpose.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DefectReport {
+    /// What the recipe calls it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    /// Where, as a place that dax-debugfs knows.
+    place: String,
+    /// Byte of the file system.
+    offset: u64,
+    /// What stood there.
+    before: String,
+    /// What stands there now.
+    after: String,
+}
+
+impl From<&Applied> for DefectReport {
+    fn from(a: &Applied) -> Self {
+        Self {
+            name: a.name.clone(),
+            place: a.place.clone(),
+            offset: a.offset,
+            before: a.before.clone(),
+            after: a.after.clone(),
+        }
+    }
+}
+
 /// One line for the user.
 #[derive(Debug, Serialize, JsonSchema)]
 struct NoticeReport {
@@ -102,7 +137,11 @@ impl From<&Notice> for NoticeReport {
 }
 
 impl Document {
-    pub(crate) fn new(path: &Path, action: Action, resolved: &Resolved, skipped: &[Skipped]) -> Self {
+    pub(crate) fn with_maps(self, block_maps: Vec<BlockMap>) -> Self {
+        Self { block_maps, ..self }
+    }
+
+    pub(crate) fn new(path: &Path, action: Action, resolved: &Resolved, left_out: &[String]) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             tool_version: env!("CARGO_PKG_VERSION"),
@@ -115,8 +154,10 @@ impl Document {
             plan: None,
             result: None,
             journal_device: None,
+            block_maps: Vec::new(),
+            defects: Vec::new(),
             notices: resolved.notices.iter().map(NoticeReport::from).collect(),
-            left_out: skipped.iter().map(ToString::to_string).collect(),
+            left_out: left_out.to_vec(),
         }
     }
 }

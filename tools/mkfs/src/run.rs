@@ -1,29 +1,37 @@
-//! One run: look at the target, read the source, decide, write, print.
+//! One run: look at the target, read what the image is made from, decide, write, print.
 
 use crate::args::Args;
+use crate::input::{self, Input};
 use crate::journal_device::External;
+use crate::outputs::{self, ManifestFile};
+use crate::put::Put;
 use crate::report::{Action, Document, JournalDeviceReport};
+use crate::size::{self, Sized};
 use crate::target::{self, Target};
-use crate::{host, print};
+use crate::{host, order, print, recipe};
 use anyhow::{Context, Result, anyhow};
+use daxkit_build::auto_size::SizeError;
+use daxkit_build::defect::{self, Applied};
 use daxkit_build::geometry::Geometry;
-use daxkit_build::options::{self, Content, Facts, Level, Request, Resolved};
+use daxkit_build::options::{self, Facts, Level, Request, Resolved};
 use daxkit_build::params::{Holes, Params};
 use daxkit_build::plan::identity::{self, ContentSum};
-use daxkit_build::plan::{Plan, RangeOverrides};
+use daxkit_build::plan::{Needs, Plan, PlanError, RangeOverrides};
 use daxkit_build::progress::Progress;
+use daxkit_build::recipe::{Recipe, Surroundings};
 use daxkit_build::report::{PlanReport, uuid_text};
-use daxkit_build::source::{Attributes, Kind, OwnerPolicy, ScanOptions, Skipped, Tree, exclude_set, scan};
+use daxkit_build::source::{Source, Tree};
 use daxkit_build::write::{JournalDeviceParams, Written, find_zero_blocks, write_image, write_journal_device};
 use daxkit_cli::interrupt::Interrupt;
 use daxkit_cli::json;
 use daxkit_cli::message::Messages;
 use daxkit_cli::progress::Watcher;
-use daxkit_device::new_file::Existing;
-use daxkit_device::{BlockDevice, FileDevice, FileOptions, NewFile, UndoDevice, UndoOptions};
+use daxkit_device::BlockDevice;
 use daxkit_format::ext4::features::Incompat;
+use daxkit_format::ext4::inode::Timestamp;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// More groups than this are not laid out just to be looked at.
 const MOST_GROUPS_TO_LAY_OUT: u32 = 1 << 22;
@@ -34,8 +42,15 @@ pub(crate) fn run(args: &Args, messages: &Messages) -> Result<()> {
         return Err(anyhow!(reason));
     }
     let path = args.image.as_deref().ok_or_else(|| anyhow!("IMAGE is needed"))?;
-    let request = args.request(host::source_date_epoch()?);
-    let job = Job { args, path, request: &request, messages };
+    let mut request = args.request(host::source_date_epoch()?);
+    let recipe = recipe::read(args)?;
+    if let Some(recipe) = &recipe {
+        recipe::merge(&mut request, recipe)?;
+    }
+    if let Some(path) = &args.order {
+        request.order = order::read(path)?;
+    }
+    let job = Job { args, path, request: &request, recipe: recipe.as_ref(), messages };
     let watcher = Watcher::new(Interrupt::catch()?, args.quiet || args.json);
     let done = job.run(&watcher);
     watcher.clear();
@@ -46,11 +61,22 @@ struct Job<'a> {
     args: &'a Args,
     path: &'a Path,
     request: &'a Request,
+    recipe: Option<&'a Recipe>,
     messages: &'a Messages,
 }
 
-/// What goes into the image: a tree, and what of the source is not in it.
-type Source = Option<(Tree, Vec<Skipped>)>;
+/// What was decided before anything is written.
+struct Decided {
+    resolved: Resolved,
+    /// What the content needs, where the size was found from it.
+    needs: Option<Needs>,
+}
+
+/// What writing left behind.
+struct Made {
+    written: Written,
+    defects: Vec<Applied>,
+}
 
 impl Job<'_> {
     fn run(&self, watcher: &Watcher) -> Result<()> {
@@ -66,61 +92,146 @@ impl Job<'_> {
         let external = options::journal_device_path(self.request)?
             .map(|path| External::open(&path, self.args.dry_run))
             .transpose()?;
-        let mut source = self.scan(&target, watcher)?;
-        let facts = self.facts(&target, source.as_ref().map(|(tree, _)| tree), external.as_ref())?;
-        let resolved = options::resolve(self.request, &facts).with_context(|| self.path.display().to_string())?;
-        if let Some((tree, _)) = &mut source {
-            tree.set_root(resolved.root_owner, resolved.root_perms);
+        let mut input = self.read(&target, external.as_ref(), watcher)?;
+        let facts = self.facts(&target, input.as_ref().map(|i| i.source.tree()), external.as_ref())?;
+        let Decided { resolved, needs } = self.decide(&facts, input.as_ref(), watcher)?;
+        if let Some(input) = &mut input {
+            input.source.tree_mut().set_root(resolved.root_owner, resolved.root_perms);
         }
-        let skipped = source.as_ref().map(|(_, skipped)| skipped.as_slice()).unwrap_or_default();
-        self.tell(&resolved, skipped);
+        let left_out = input.as_ref().map(|i| i.left_out.as_slice()).unwrap_or_default();
+        self.tell(&resolved, left_out);
         if resolved.params.features.incompat.contains(Incompat::JOURNAL_DEV) {
             return self.journal_device(target, &resolved, watcher);
         }
-        let document = |action| Document::new(self.path, action, &resolved, skipped);
-        let empty = empty_tree(&resolved.params);
-        let tree = source.as_ref().map_or(&empty, |(tree, _)| tree);
+        let document = |action| Document::new(self.path, action, &resolved, left_out);
+        let empty = input::empty(&resolved.params);
+        let source = input.as_ref().map_or(&empty, |i| &i.source);
+        let tree = source.tree();
 
-        if self.args.dry_run && source.is_none() {
+        if self.args.dry_run && input.is_none() {
             let g = Geometry::new(&resolved.params, 0).with_context(|| self.path.display().to_string())?;
             if g.groups > MOST_GROUPS_TO_LAY_OUT {
                 let plan = PlanReport::of_geometry(&g, resolved.params.reserved_blocks, &resolved.params.label);
-                return self.print(&resolved.params, plan, None, document(Action::Planned));
+                return self.print(&resolved.params, plan, None, &[], document(Action::Planned));
             }
         }
-        let plan = self.plan(&resolved.params, tree, watcher)?;
+        let plan = self.plan(&resolved.params, source, needs, watcher)?;
         let report = plan.report(tree);
+        let maps = outputs::block_maps(&plan, tree, self.args.block_maps())?;
         if self.args.dry_run {
-            return self.print(&plan.params, report, None, document(Action::Planned));
+            let document = document(Action::Planned).with_maps(maps);
+            return self.print(&plan.params, report, None, &[], document);
         }
+        let manifest = self.args.manifest.as_deref().map(ManifestFile::begin).transpose()?;
         let action = if matches!(target, Target::New) { Action::Created } else { Action::Overwritten };
-        let written = self.write(target, &resolved, watcher, |device| {
-            write_image(&plan, tree, self.args.source.as_deref(), device, watcher)
-        })?;
+        if watcher.cancelled() {
+            return Err(anyhow!("interrupted"));
+        }
+        let made =
+            self.put(&resolved).write(target, |device| self.make(&plan, source, manifest.as_ref(), device, watcher))?;
         watcher.clear();
         if let Some(external) = &external {
-            external.add_user(written.uuid)?;
+            external.add_user(made.written.uuid)?;
         }
-        self.print(&plan.params, report, Some(&written), document(action))
+        if let Some(manifest) = manifest {
+            manifest.publish()?;
+        }
+        let document = document(action).with_maps(maps);
+        self.print(&plan.params, report, Some(&made.written), &made.defects, document)
     }
 
-    fn scan(&self, target: &Target, watcher: &Watcher) -> Result<Source> {
-        let Some(root) = &self.args.source else {
-            return Ok(None);
-        };
+    /// Writes the image, its manifest, and then what is wrong with it on purpose.
+    fn make(
+        &self,
+        plan: &Plan,
+        source: &Source,
+        manifest: Option<&ManifestFile<'_>>,
+        device: &Arc<dyn BlockDevice>,
+        watcher: &Watcher,
+    ) -> Result<Made> {
+        let written = write_image(plan, source, device, watcher)?;
+        let defects = self.recipe.map(|r| r.defects.as_slice()).unwrap_or_default();
+        if let Some(manifest) = manifest {
+            let places = defects.iter().map(|d| d.place.to_string()).collect();
+            manifest.write(plan, source, &written, device, places, watcher)?;
+        }
+        let applied = defect::apply(device, defects).map_err(|e| self.defect_error(e))?;
+        device.flush()?;
+        Ok(Made { written, defects: applied })
+    }
+
+    fn defect_error(&self, error: defect::DefectError) -> anyhow::Error {
+        match &error {
+            // Its text begins with line and column.
+            defect::DefectError::Defect { .. } => input::in_recipe(self.args, &error),
+            _ => error.into(),
+        }
+    }
+
+    fn put<'r>(&'r self, resolved: &'r Resolved) -> Put<'r> {
+        Put { path: self.path, undo: self.args.undo.as_deref(), resolved, messages: self.messages }
+    }
+
+    fn read(&self, target: &Target, external: Option<&External>, watcher: &Watcher) -> Result<Option<Input>> {
         let undo = self.args.undo.as_ref().and_then(|p| std::fs::metadata(p).ok());
         let undo =
             undo.map(|meta| (std::os::unix::fs::MetadataExt::dev(&meta), std::os::unix::fs::MetadataExt::ino(&meta)));
-        let scan_options = ScanOptions {
-            exclude: exclude_set(&self.args.exclude).map_err(|e| anyhow!("--exclude: {e}"))?,
-            owner: self.args.owner.map_or(OwnerPolicy::AsIs, |(uid, gid)| OwnerPolicy::Fixed(uid, gid)),
-            skip_unreadable: self.args.skip_unreadable,
-            threads: self.request.threads.unwrap_or_else(host::processors),
-            read_xattrs: options::copies_xattrs(self.request)?,
-            detect_holes: self.request.holes != Holes::None,
-            leave_out: target.identity().into_iter().chain(undo).collect(),
+        let leave_out = target.identity().into_iter().chain(undo).collect();
+        let surroundings = match self.recipe {
+            None => None,
+            Some(_) => {
+                let facts = self.facts(target, None, external)?;
+                Some(Surroundings {
+                    time: self.item_time(&facts),
+                    block_size: options::block_size(self.request, &facts)?,
+                })
+            }
         };
-        Ok(Some(scan(root, &scan_options, watcher)?))
+        input::read(self.args, self.recipe, self.request, surroundings, leave_out, watcher)
+    }
+
+    /// The time of what a recipe makes and gives no time.
+    fn item_time(&self, facts: &Facts) -> Timestamp {
+        match (self.request.source_date_epoch, self.request.time) {
+            (Some(seconds), _) => Timestamp { seconds, nanos: 0 },
+            (None, Some(time)) => time,
+            (None, None) if self.request.is_reproducible() => Timestamp::default(),
+            (None, None) => facts.now,
+        }
+    }
+
+    fn decide(&self, facts: &Facts, input: Option<&Input>, watcher: &Watcher) -> Result<Decided> {
+        let named = || self.path.display().to_string();
+        if !size::is_auto(self.request, facts) {
+            size::check_reserve(self.request)?;
+            let resolved = options::resolve(self.request, facts).with_context(named)?;
+            return Ok(Decided { resolved, needs: None });
+        }
+        let empty;
+        let source = match input {
+            Some(input) => &input.source,
+            None => {
+                empty = Source::empty(Tree::empty(&host::nobody()));
+                &empty
+            }
+        };
+        let overrides = |params: &Params| self.overrides(params, source, watcher);
+        let Sized { resolved, needs } = size::find(self.request, facts, source.tree(), overrides)
+            .map_err(|e| self.located(e))
+            .with_context(named)?;
+        Ok(Decided { resolved, needs: Some(needs).filter(|_| input.is_some()) })
+    }
+
+    /// An error of planning with its place in the recipe, where it has one; else with the image's name.
+    fn located(&self, error: anyhow::Error) -> anyhow::Error {
+        let plan = error.downcast_ref::<PlanError>().or_else(|| match error.downcast_ref() {
+            Some(SizeError::Plan(plan)) => Some(plan),
+            _ => None,
+        });
+        match plan.and_then(|plan| recipe::locate(self.args, self.recipe, plan)) {
+            Some(located) => located,
+            None => error.context(self.path.display().to_string()),
+        }
     }
 
     fn facts(&self, target: &Target, tree: Option<&Tree>, external: Option<&External>) -> Result<Facts> {
@@ -131,7 +242,7 @@ impl Job<'_> {
         Ok(Facts {
             target: existing.map(|d| options::Target { len: d.len(), can_grow: !d.is_block_device() }),
             sector_size: existing.map_or(512, |d| d.geometry().logical_sector_size),
-            content: tree.map(content),
+            content: tree.map(input::content),
             now: host::now(),
             random_uuid: host::random()?,
             random_seed: host::random()?,
@@ -142,9 +253,9 @@ impl Job<'_> {
     }
 
     /// Notices and what was left out, before anything is written.
-    fn tell(&self, resolved: &Resolved, skipped: &[Skipped]) {
-        for s in skipped {
-            self.messages.warning(s);
+    fn tell(&self, resolved: &Resolved, left_out: &[String]) {
+        for line in left_out {
+            self.messages.warning(line);
         }
         for notice in &resolved.notices {
             let line = format!("{}: {}", self.path.display(), notice.text);
@@ -157,21 +268,27 @@ impl Job<'_> {
         }
     }
 
-    fn plan(&self, params: &Params, tree: &Tree, watcher: &Watcher) -> Result<Plan> {
-        let overrides = match &self.args.source {
-            Some(root) if params.holes == Holes::ZeroBlocks => {
-                find_zero_blocks(tree, root, params.block_size, params.threads, watcher)?
-            }
-            _ => RangeOverrides::new(),
+    fn overrides(&self, params: &Params, source: &Source, watcher: &Watcher) -> Result<RangeOverrides> {
+        if params.holes != Holes::ZeroBlocks {
+            return Ok(RangeOverrides::new());
+        }
+        Ok(find_zero_blocks(source, params.block_size, params.threads, watcher)?)
+    }
+
+    fn plan(&self, params: &Params, source: &Source, needs: Option<Needs>, watcher: &Watcher) -> Result<Plan> {
+        let tree = source.tree();
+        let planned = match needs {
+            Some(needs) => Plan::of_needs(params, tree, needs),
+            None => Plan::new(params, tree, self.overrides(params, source, watcher)?),
         };
-        Plan::new(params, tree, overrides).with_context(|| self.path.display().to_string())
+        planned.map_err(|e| self.located(e.into()))
     }
 
     fn journal_device(&self, target: Target, resolved: &Resolved, watcher: &Watcher) -> Result<()> {
         let p = &resolved.params;
         let blocks = u32::try_from(p.blocks_count)
             .map_err(|_| anyhow!("{}: a journal has fewer than 2^32 blocks", self.path.display()))?;
-        let uuid = identity::uuid(p, &identity::tree_digest(p, &empty_tree(p)), &ContentSum::default());
+        let uuid = identity::uuid(p, &identity::tree_digest(p, input::empty(p).tree()), &ContentSum::default());
         let journal =
             JournalDeviceParams { block_size: p.block_size, blocks, uuid, label: p.label.clone(), time: p.time };
         let action = match &target {
@@ -180,7 +297,10 @@ impl Job<'_> {
             Target::Existing(_) => Action::Overwritten,
         };
         if !self.args.dry_run {
-            self.write(target, resolved, watcher, |device| write_journal_device(&journal, device))?;
+            if watcher.cancelled() {
+                return Err(anyhow!("interrupted"));
+            }
+            self.put(resolved).write(target, |device| write_journal_device(&journal, device))?;
         }
         if self.args.json {
             let mut document = Document::new(self.path, action, resolved, &[]);
@@ -200,81 +320,19 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Prepares the target, has `work` write to it, and keeps the promise when that fails.
-    fn write<T, E: Into<anyhow::Error>>(
-        &self,
-        target: Target,
-        resolved: &Resolved,
-        watcher: &Watcher,
-        work: impl FnOnce(&dyn BlockDevice) -> Result<T, E>,
-    ) -> Result<T> {
-        let named = || self.path.display().to_string();
-        let p = &resolved.params;
-        let len = p.blocks_count * u64::from(p.block_size);
-        let window = FileOptions::read_write().offset(resolved.offset).len(len).grow();
-        if watcher.cancelled() {
-            return Err(anyhow!("interrupted"));
-        }
-        match target {
-            Target::New => {
-                let new = NewFile::create(self.path, Existing::Refuse)?;
-                let device = FileDevice::from_file(new.file().try_clone()?, self.path, window)?;
-                new.set_len(resolved.image_len)?;
-                let done = work(&device).map_err(Into::into).with_context(named)?;
-                new.publish()?;
-                Ok(done)
-            }
-            Target::Existing(whole) => {
-                let old_len = whole.len();
-                let window = if resolved.prezeroed { window.fresh() } else { window };
-                let device = FileDevice::from_file(whole.file().try_clone()?, self.path, window)?;
-                if !whole.is_block_device() && old_len < resolved.image_len {
-                    whole.file().set_len(resolved.image_len).with_context(named)?;
-                }
-                let done = match &self.args.undo {
-                    None => overwrite(&device, resolved, work),
-                    Some(undo) => self.overwrite_with_undo(device, undo, resolved, work),
-                };
-                if done.is_err() && !whole.is_block_device() && old_len < resolved.image_len {
-                    // The error at hand matters more than a length that cannot be put back.
-                    let _ = whole.file().set_len(old_len);
-                }
-                done.with_context(named)
-            }
-        }
-    }
-
-    fn overwrite_with_undo<T, E: Into<anyhow::Error>>(
-        &self,
-        device: FileDevice,
-        undo: &Path,
-        resolved: &Resolved,
-        work: impl FnOnce(&dyn BlockDevice) -> Result<T, E>,
-    ) -> Result<T> {
-        let named = || format!("-z {}", undo.display());
-        device.learn_holes(1 << 16)?;
-        let undo_options = UndoOptions { fs_offset: resolved.offset, ..UndoOptions::default() };
-        let device = UndoDevice::create(device, undo, undo_options).with_context(named)?;
-        let done = target::zap(&device).map_err(anyhow::Error::from).and_then(|()| work(&device).map_err(Into::into));
-        if done.is_err() {
-            target::zap(&device)?;
-        }
-        device.finish().with_context(named)?;
-        self.messages.note(format!("e2undo {} {} takes it back", undo.display(), self.path.display()));
-        done
-    }
-
     fn print(
         &self,
         params: &Params,
         plan: PlanReport,
         written: Option<&Written>,
+        defects: &[Applied],
         mut document: Document,
     ) -> Result<()> {
         let result = written.map(Written::report);
         if self.args.json {
             document.plan = Some(plan);
             document.result = result;
+            document.defects = defects.iter().map(Into::into).collect();
             return Ok(json::print(&document)?);
         }
         if self.args.quiet {
@@ -287,53 +345,11 @@ impl Job<'_> {
         if self.args.verbose {
             print::files(&mut out, &plan)?;
         }
+        outputs::print_maps(&mut out, &document.block_maps)?;
+        if self.args.verbose {
+            print::defects(&mut out, defects)?;
+        }
         print::summary(&mut out, self.path, &plan, result.as_ref())?;
         Ok(out.flush()?)
     }
-}
-
-/// Overwrites without a way back.
-fn overwrite<T, E: Into<anyhow::Error>>(
-    device: &FileDevice,
-    resolved: &Resolved,
-    work: impl FnOnce(&dyn BlockDevice) -> Result<T, E>,
-) -> Result<T> {
-    if !resolved.prezeroed {
-        target::wipe(device, resolved.discard)?;
-    }
-    work(device).map_err(|error| {
-        // What was written may hold copies of a superblock. The error at hand matters more than this one's.
-        let _ = target::wipe(device, resolved.discard);
-        error.into()
-    })
-}
-
-/// A tree without a source: its root belongs to whom the options say.
-fn empty_tree(p: &Params) -> Tree {
-    Tree::empty(&Attributes {
-        mode: p.root_perms.unwrap_or(0o755),
-        uid: p.root_owner.0,
-        gid: p.root_owner.1,
-        atime: p.time,
-        ctime: p.time,
-        mtime: p.time,
-    })
-}
-
-fn content(tree: &Tree) -> Content {
-    let mut c = Content::default();
-    for id in tree.ids() {
-        let mtime = tree.mtime(id);
-        let later = |t| (mtime.seconds, mtime.nanos) > t;
-        if c.newest.is_none_or(|t| later((t.seconds, t.nanos))) {
-            c.newest = Some(mtime);
-        }
-        if tree.primary(id) == id {
-            c.inodes += 1;
-            if tree.kind(id) == Kind::File {
-                c.bytes = c.bytes.saturating_add(tree.size(id));
-            }
-        }
-    }
-    c
 }

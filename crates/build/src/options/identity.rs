@@ -90,6 +90,7 @@ pub(super) fn time(request: &Request, facts: &Facts) -> Timestamp {
     let none = Timestamp { seconds: 0, nanos: 0 };
     match request.source_date_epoch {
         Some(seconds) => Timestamp { seconds, nanos: 0 },
+        None if request.time.is_some() => request.time.unwrap_or(none),
         None if request.reproducible => facts.content.and_then(|c| c.newest).unwrap_or(none),
         None => facts.now,
     }

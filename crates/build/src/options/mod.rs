@@ -25,4 +25,4 @@ pub use identity::{parse_uuid, random_uuid};
 pub use journal::JournalWords;
 pub use numbers::{bytes, human, number};
 pub use request::{Content, Facts, JournalDevice, PmemAlign, Request, Target};
-pub use resolve::{Resolved, copies_xattrs, journal_device_path, offset, resolve};
+pub use resolve::{Resolved, block_size, copies_xattrs, journal_device_path, offset, resolve};

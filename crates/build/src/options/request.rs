@@ -9,6 +9,10 @@ use daxkit_format::ext4::inode::Timestamp;
 pub struct Request {
     /// SIZE.
     pub size: Option<String>,
+    /// Blocks of the file system, where they were worked out from the content; SIZE does not count then.
+    pub blocks: Option<u64>,
+    /// `--reserve`.
+    pub reserve: Option<String>,
     /// `-b`.
     pub block_size: Option<String>,
     /// `-C`.
@@ -52,15 +56,19 @@ pub struct Request {
     /// `--dax`, once or more often.
     pub dax_paths: Vec<Vec<u8>>,
     /// `--holes`.
-    pub holes: Holes,
+    pub holes: Option<Holes>,
     /// `--page-size`.
     pub page_size: Option<String>,
     /// `--pmem-align`.
-    pub pmem_align: PmemAlign,
+    pub pmem_align: Option<PmemAlign>,
     /// `--reproducible`.
     pub reproducible: bool,
+    /// Time of creation, where a recipe gives one; `SOURCE_DATE_EPOCH` wins.
+    pub time: Option<Timestamp>,
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub source_date_epoch: Option<i64>,
+    /// `--order`: paths, first to last.
+    pub order: Vec<Vec<u8>>,
     /// `--threads`.
     pub threads: Option<usize>,
 }

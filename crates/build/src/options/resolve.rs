@@ -322,6 +322,18 @@ pub fn offset(request: &Request) -> Result<u64, OptionError> {
     Ok(Extended::parse(&request.extended)?.offset)
 }
 
+/// Bytes in a block; known before the source is read.
+///
+/// # Errors
+/// A size or a feature that cannot be.
+pub fn block_size(request: &Request, facts: &Facts) -> Result<u32, OptionError> {
+    let e = Extended::parse(&request.extended)?;
+    let j = JournalWords::parse(&request.journal)?;
+    let os = creator_os(request.creator_os.as_deref())?;
+    let features = wanted_features(request, &e, &j, revision(request, &e)?, os)?;
+    Ok(Units::resolve(request, &features, facts, &mut Vec::new())?.block)
+}
+
 /// The path of the external journal that `-J device=` names.
 ///
 /// # Errors
@@ -423,8 +435,10 @@ pub fn resolve(request: &Request, facts: &Facts) -> Result<Resolved, OptionError
         time: identity::time(request, facts),
         reproducible: request.is_reproducible(),
         page_size: units.page,
-        holes: request.holes,
+        holes: request.holes.unwrap_or_default(),
         dax_paths: request.dax_paths.clone(),
+        order: request.order.clone(),
+        sized_by_content: request.blocks.is_some(),
         threads: request.threads.unwrap_or(facts.processors).max(1),
     };
     if !is_journal_device {

@@ -63,7 +63,7 @@ fn a_new_file_gets_a_length_pmem_can_have_and_the_user_is_told() {
     assert_eq!(r.notices.len(), 1);
     assert!(r.notices[0].text.contains("10485760 bytes instead of 9437184"), "{}", r.notices[0]);
     for (align, len) in [(PmemAlign::None, 9 << 20), (PmemAlign::Mib16, 16 << 20), (PmemAlign::Mib128, 128 << 20)] {
-        assert_eq!(made(&Request { pmem_align: align, ..sized("9M") }).image_len, len);
+        assert_eq!(made(&Request { pmem_align: Some(align), ..sized("9M") }).image_len, len);
     }
 }
 
@@ -216,7 +216,7 @@ fn revision_0_has_no_features_and_small_inodes() {
 
 #[test]
 fn huge_file_systems_are_planned_up_to_the_limit_of_the_format() {
-    let p = made(&Request { pmem_align: PmemAlign::None, ..sized("17T") }).params;
+    let p = made(&Request { pmem_align: Some(PmemAlign::None), ..sized("17T") }).params;
     assert!(!p.features.compat.contains(Compat::RESIZE_INODE));
     assert_eq!(p.inodes, InodeCount::Ratio(65536));
     assert!(refused(&Request { features: vec!["^64bit".to_owned()], ..sized("17T") }, &facts()).contains("32 bits"));

@@ -111,6 +111,7 @@ pub(super) fn extent(
         ));
     }
     let blocks = match request.size.as_deref() {
+        _ if request.blocks.is_some() => request.blocks.unwrap_or_default(),
         Some(text) => {
             let blocks = bytes(text, units.size_unit).map(|b| b / block).filter(|b| *b > 0);
             blocks.ok_or_else(|| {
@@ -156,7 +157,7 @@ fn blocks_of_target(units: &Units, offset: u64, facts: &Facts, notices: &mut Vec
 
 /// A new file, or one that must grow, gets a length a pmem device can have; one that is long enough keeps its own.
 fn image_len(request: &Request, end: u64, facts: &Facts, notices: &mut Vec<Notice>) -> Result<u64, OptionError> {
-    let align = request.pmem_align.bytes();
+    let align = request.pmem_align.unwrap_or_default().bytes();
     if let Some(target) = facts.target
         && target.len >= end
     {

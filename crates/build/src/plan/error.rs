@@ -83,6 +83,14 @@ pub enum PlanError {
         /// Links it would have.
         links: u64,
     },
+    /// A wish of a recipe that the format, or this file system, cannot meet.
+    #[error("{path}: {reason}")]
+    Extra {
+        /// Whose wish.
+        path: ImagePath,
+        /// What stands against it.
+        reason: String,
+    },
     /// `lost+found` in the source is no directory.
     #[error("/lost+found of the source is not a directory")]
     LostFound,

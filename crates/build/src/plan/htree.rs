@@ -62,6 +62,15 @@ impl Shape {
             Self::Hashed { nodes: [a, b], leaves } => 1 + a + b + leaves,
         }
     }
+
+    /// Levels of index: 0 for a linear directory, 1 for a root over leaves.
+    #[must_use]
+    pub fn levels(self) -> u8 {
+        match self {
+            Self::Linear { .. } => 0,
+            Self::Hashed { nodes, .. } => 1 + nodes.iter().filter(|n| **n > 0).count() as u8,
+        }
+    }
 }
 
 /// Names in the order of their hashes, cut into leaves.

@@ -4,7 +4,7 @@
 //! all of it. Changing one byte of one file changes the UUID.
 
 use crate::params::{Identity, Params};
-use crate::source::{Kind, NodeId, Tree};
+use crate::source::{Extra, Kind, NodeId, Placement, Tree};
 use blake3::Hasher;
 
 /// A digest of everything but the files' bytes.
@@ -17,7 +17,7 @@ pub fn tree_digest(params: &Params, tree: &Tree) -> [u8; 32] {
     for n in [
         u64::from(params.block_size),
         u64::from(params.cluster_size),
-        params.blocks_count,
+        if params.sized_by_content { 0 } else { params.blocks_count },
         u64::from(params.features.compat.bits()),
         u64::from(params.features.incompat.bits()),
         u64::from(params.features.ro_compat.bits()),
@@ -41,6 +41,13 @@ pub fn tree_digest(params: &Params, tree: &Tree) -> [u8; 32] {
     }
     for id in tree.ids() {
         node(&mut h, tree, id);
+    }
+    // Nothing for what is not there: an image without wishes has the identity it always had.
+    for (id, extra) in tree.extras() {
+        wishes(&mut h, id, extra);
+    }
+    for path in &params.order {
+        bytes(&mut h, path);
     }
     *h.finalize().as_bytes()
 }
@@ -76,6 +83,36 @@ fn node(h: &mut Hasher, tree: &Tree, id: NodeId) {
     for r in tree.data_ranges(id).unwrap_or_default() {
         h.update(&r.start.to_le_bytes());
         h.update(&r.end.to_le_bytes());
+    }
+}
+
+fn wishes(h: &mut Hasher, id: NodeId, extra: &Extra) {
+    let Extra { flags, dax, unwritten, placement, mapping, htree_levels, created, own_times } = extra;
+    let mut numbers = vec![
+        u64::from(id.0),
+        u64::from(flags.bits()),
+        dax.map_or(2, u64::from),
+        *mapping as u64,
+        u64::from(*htree_levels),
+        u64::from(*own_times),
+        created.map_or(u64::MAX, |t| t.seconds as u64),
+        created.map_or(u64::MAX, |t| u64::from(t.nanos)),
+        unwritten.len() as u64,
+    ];
+    numbers.extend(unwritten.iter().flat_map(|r| [r.start, r.end]));
+    match placement {
+        Placement::Best => numbers.push(0),
+        Placement::Block(block) => numbers.extend([1, *block]),
+        Placement::Align { align, skew } => numbers.extend([2, *align, *skew]),
+        Placement::Fragments { pieces, gap } => numbers.extend([3, *pieces, *gap]),
+        Placement::TreeDepth(depth) => numbers.extend([4, u64::from(*depth)]),
+        Placement::Extents(list) => {
+            numbers.extend([5, list.len() as u64]);
+            numbers.extend(list.iter().flat_map(|e| [e.logical, e.physical, e.len, u64::from(e.unwritten)]));
+        }
+    }
+    for n in numbers {
+        h.update(&n.to_le_bytes());
     }
 }
 

@@ -10,6 +10,7 @@ use daxkit_format::dax::FileKind;
 use daxkit_format::dax::ext4::inherited;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::inode_flags::InodeFlags;
+use std::collections::BTreeMap;
 
 /// The inode of `lost+found`, the first that is not reserved.
 pub const LOST_FOUND_INO: u32 = 11;
@@ -17,12 +18,33 @@ pub const LOST_FOUND_INO: u32 = 11;
 /// Node flags of the plan.
 const DAX: u8 = 1;
 const INLINE: u8 = 2;
+/// The DAX flag comes from a path that was named.
+const DAX_NAMED: u8 = 4;
+/// The DAX flag was decided for this inode, whatever its directory hands on.
+const DAX_DECIDED: u8 = 8;
+
+/// Where an inode's DAX flag comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DaxFrom {
+    /// Nothing sets it.
+    Nowhere,
+    /// The directory it was created in.
+    Parent,
+    /// A path that was named (`--dax`).
+    Named,
+    /// A recipe says so for this inode: set, or kept from being inherited.
+    Decided,
+}
 
 /// Inode numbers and flags.
 #[derive(Debug)]
 pub struct InodePlan {
     ino: Vec<u32>,
     state: Vec<u8>,
+    /// Nodes that somebody put in order, primaries only.
+    listed: Vec<NodeId>,
+    /// Place in `listed`, by node.
+    positions: BTreeMap<u32, u32>,
     /// The node that is `lost+found`, where the source has one.
     pub lost_found: Option<NodeId>,
     /// The orphan file.
@@ -60,14 +82,13 @@ impl InodePlan {
         let first_node = next;
         let mut ino = vec![0u32; tree.len()];
         let too_many = PlanError::NoInodes { needed: u64::from(u32::MAX) + 1, have: u64::from(u32::MAX) };
-        for id in tree.ids() {
-            let primary = tree.primary(id);
+        let listed = listed(params, tree);
+        let positions: BTreeMap<u32, u32> = listed.iter().zip(0..).map(|(id, at)| (id.0, at)).collect();
+        let mut number = |id: NodeId| {
             let number = if id == Tree::ROOT {
                 2
             } else if Some(id) == lost_found {
                 LOST_FOUND_INO
-            } else if primary != id {
-                ino.get(primary.0 as usize).copied().unwrap_or(0)
             } else {
                 let n = next;
                 next = next.checked_add(1).ok_or(too_many.clone())?;
@@ -76,12 +97,27 @@ impl InodePlan {
             if let Some(slot) = ino.get_mut(id.0 as usize) {
                 *slot = number;
             }
+            Ok::<(), PlanError>(())
+        };
+        for id in &listed {
+            number(*id)?;
+        }
+        for id in tree.ids().filter(|id| tree.primary(*id) == *id && !positions.contains_key(&id.0)) {
+            number(id)?;
+        }
+        for id in tree.ids() {
+            let of_primary = ino.get(tree.primary(id).0 as usize).copied().unwrap_or(0);
+            if let Some(slot) = ino.get_mut(id.0 as usize) {
+                *slot = of_primary;
+            }
         }
         let first_large = next;
         let last = u32::try_from(large).ok().and_then(|n| next.checked_add(n)).ok_or(too_many)? - 1;
         let mut plan = Self {
             ino,
             state: vec![0; tree.len()],
+            listed,
+            positions,
             lost_found,
             orphan_file,
             project_quota,
@@ -94,7 +130,8 @@ impl InodePlan {
     }
 
     fn set_dax(&mut self, params: &Params, tree: &Tree) -> Result<(), PlanError> {
-        if params.dax_paths.is_empty() {
+        let wished = |id| tree.extra(id).and_then(|e| e.dax.or(e.flags.contains(InodeFlags::DAX).then_some(true)));
+        if params.dax_paths.is_empty() && tree.extras().all(|(id, _)| wished(id).is_none()) {
             return Ok(());
         }
         let mut named = Vec::with_capacity(params.dax_paths.len());
@@ -114,17 +151,27 @@ impl InodePlan {
                 _ => return Err(error("only regular files and directories can have the flag")),
             }
         }
-        for id in tree.ids() {
+        // Directories first: a file may have been created in one that comes behind its first name.
+        let is_dir = |id: &NodeId| tree.kind(*id) == Kind::Dir;
+        let files = tree.ids().filter(|id| !is_dir(id));
+        for id in tree.ids().filter(is_dir).chain(files) {
             if tree.primary(id) != id || Some(id) == self.lost_found {
                 continue;
             }
             // As the kernel creates things: a child gets what its directory hands on, an explicit flag is set before any
             // child of its own exists.
             let inherits = id != Tree::ROOT && {
-                let parent = if self.is_dax(tree.parent(id)) { InodeFlags::DAX } else { InodeFlags::empty() };
+                let parent = if self.is_dax(tree.birthplace(id)) { InodeFlags::DAX } else { InodeFlags::empty() };
                 inherited(child_kind(tree.kind(id)), parent).contains(InodeFlags::DAX)
             };
-            if inherits || named.contains(&id) {
+            let can_have = matches!(tree.kind(id), Kind::File | Kind::Dir);
+            let own = wished(id).filter(|_| can_have);
+            if own.is_some() {
+                self.set(id, DAX_DECIDED);
+            } else if named.contains(&id) {
+                self.set(id, DAX_NAMED);
+            }
+            if own.unwrap_or_else(|| inherits || named.contains(&id)) {
                 self.set(id, DAX);
             }
         }
@@ -137,6 +184,18 @@ impl InodePlan {
         }
     }
 
+    /// Nodes that somebody put in order, in that order.
+    #[must_use]
+    pub fn listed(&self) -> &[NodeId] {
+        &self.listed
+    }
+
+    /// The place of a node in [`InodePlan::listed`].
+    #[must_use]
+    pub fn position(&self, id: NodeId) -> Option<u32> {
+        self.positions.get(&id.0).copied()
+    }
+
     /// Inode number of a node; hard links share one.
     #[must_use]
     pub fn ino(&self, id: NodeId) -> u32 {
@@ -147,6 +206,17 @@ impl InodePlan {
     #[must_use]
     pub fn is_dax(&self, id: NodeId) -> bool {
         self.state.get(id.0 as usize).is_some_and(|s| s & DAX != 0)
+    }
+
+    /// Where the node's DAX flag, or its absence, comes from. Ask for the primary of hard links.
+    #[must_use]
+    pub fn dax_from(&self, id: NodeId) -> DaxFrom {
+        match self.state.get(id.0 as usize) {
+            Some(s) if s & DAX_DECIDED != 0 => DaxFrom::Decided,
+            Some(s) if s & DAX_NAMED != 0 => DaxFrom::Named,
+            Some(s) if s & DAX != 0 => DaxFrom::Parent,
+            _ => DaxFrom::Nowhere,
+        }
     }
 
     /// True when the node's data lies in its inode.
@@ -171,6 +241,13 @@ impl InodePlan {
     pub fn inline_possible(params: &Params) -> bool {
         params.features.incompat.contains(Incompat::INLINE_DATA)
     }
+}
+
+/// The nodes that the order names, each once; paths that are not there do not count, so that one list serves many versions.
+fn listed(params: &Params, tree: &Tree) -> Vec<NodeId> {
+    let mut seen = std::collections::BTreeSet::new();
+    let named = params.order.iter().filter_map(|path| tree.lookup(path)).map(|id| tree.primary(id));
+    named.filter(|id| seen.insert(id.0)).collect()
 }
 
 fn child_kind(kind: Kind) -> FileKind {

@@ -11,6 +11,8 @@ pub struct Run {
     pub physical: u64,
     /// Blocks.
     pub len: u64,
+    /// False for blocks that are allocated and read as zeroes until they are written.
+    pub written: bool,
 }
 
 /// The blocks of an inode that is not in one run from its start, or needs blocks for its map.
@@ -26,7 +28,11 @@ impl BlockMap {
     /// Adds a run behind the others, joined to the last one where it continues that.
     pub fn push(&mut self, run: Run) {
         match self.runs.last_mut() {
-            Some(last) if last.logical + last.len == run.logical && last.physical + last.len == run.physical => {
+            Some(last)
+                if last.logical + last.len == run.logical
+                    && last.physical + last.len == run.physical
+                    && last.written == run.written =>
+            {
                 last.len += run.len;
             }
             _ => self.runs.push(run),
@@ -78,7 +84,7 @@ impl Maps {
     pub fn set(&mut self, id: u32, map: BlockMap, blocks: u64) {
         let value = match map.runs.as_slice() {
             [] if map.meta.is_empty() => 0,
-            [run] if run.logical == 0 && run.len == blocks && map.meta.is_empty() => run.physical,
+            [run] if run.logical == 0 && run.len == blocks && run.written && map.meta.is_empty() => run.physical,
             _ => {
                 self.complex.push(map);
                 COMPLEX | (self.complex.len() as u64 - 1)
@@ -112,7 +118,7 @@ impl Maps {
     pub fn runs(&self, id: u32, blocks: u64) -> impl Iterator<Item = Run> + '_ {
         let (one, many): (Option<Run>, &[Run]) = match self.get(id) {
             NodeMap::Empty => (None, &[]),
-            NodeMap::Simple(physical) => (Some(Run { logical: 0, physical, len: blocks }), &[]),
+            NodeMap::Simple(physical) => (Some(Run { logical: 0, physical, len: blocks, written: true }), &[]),
             NodeMap::Complex(map) => (None, &map.runs),
         };
         one.into_iter().chain(many.iter().copied())

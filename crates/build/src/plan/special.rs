@@ -3,7 +3,7 @@
 
 use super::error::PlanError;
 use super::map::{BlockMap, Run};
-use super::place::{take, take_map_blocks};
+use super::place::{MapRules, take, take_map_blocks};
 use crate::geometry::Geometry;
 use crate::params::{Journal, Params};
 use crate::quota_file::{self, Usage};
@@ -95,7 +95,7 @@ impl Special {
             special.journal = Some(place_journal(params, g, *blocks, *fast_commit_blocks, *location, space)?);
         }
         let one = |space: &mut FreeSpace, what: &'static str| -> Result<u64, PlanError> {
-            Ok(take(space, params, 1, || what.to_owned())?.first().map_or(0, |r| r.start))
+            Ok(take(space, g.block_size, 1, || what.to_owned())?.first().map_or(0, |r| r.start))
         };
         if g.features.compat.contains(Compat::RESIZE_INODE) {
             special.resize_dind = Some(one(space, "the resize inode")?);
@@ -153,10 +153,14 @@ fn default_orphan_size(g: &Geometry) -> u64 {
     blocks * bs
 }
 
+fn rules(params: &Params) -> MapRules {
+    MapRules::new(params, params.features.incompat.contains(Incompat::EXTENTS))
+}
+
 fn file(params: &Params, space: &mut FreeSpace, blocks: u64, what: &'static str) -> Result<BlockMap, PlanError> {
     let mut map = BlockMap::default();
-    add_runs(&mut map, take(space, params, blocks, || what.to_owned())?);
-    take_map_blocks(space, params, &mut map, &|| what.as_bytes().to_vec(), 0)?;
+    add_runs(&mut map, take(space, params.block_size, blocks, || what.to_owned())?);
+    take_map_blocks(space, rules(params), &mut map, &|| what.as_bytes().to_vec(), 0)?;
     Ok(map)
 }
 
@@ -165,7 +169,7 @@ pub fn add_runs(map: &mut BlockMap, runs: Vec<Range<u64>>) {
     let mut logical = map.runs.last().map_or(0, |r| r.logical + r.len);
     for r in runs {
         let len = r.end - r.start;
-        map.push(Run { logical, physical: r.start, len });
+        map.push(Run { logical, physical: r.start, len, written: true });
         logical += len;
     }
 }
@@ -201,10 +205,10 @@ fn place_journal(
             if !space.take_exact(at..at + u64::from(blocks)) {
                 return Err(error(blocks, "the blocks at that location are not free"));
             }
-            map.push(Run { logical: 0, physical: at, len: u64::from(blocks) });
+            map.push(Run { logical: 0, physical: at, len: u64::from(blocks), written: true });
         }
-        None => add_runs(&mut map, take(space, params, u64::from(blocks), || "the journal".to_owned())?),
+        None => add_runs(&mut map, take(space, params.block_size, u64::from(blocks), || "the journal".to_owned())?),
     }
-    take_map_blocks(space, params, &mut map, &|| b"the journal".to_vec(), 0)?;
+    take_map_blocks(space, rules(params), &mut map, &|| b"the journal".to_vec(), 0)?;
     Ok(JournalPlan { map, blocks, fast_commit_blocks })
 }

@@ -1,6 +1,6 @@
 //! What a recipe says, understood but not yet applied.
 
-use crate::source::{Kind, Mapping, Placement};
+use crate::source::{Kind, Mapping, Piece, Placement};
 use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::field::Place;
@@ -162,9 +162,11 @@ pub struct FileItem {
     pub size: Option<u64>,
     /// Its bytes.
     pub content: Content,
-    /// Ranges in bytes that are holes whatever the content says.
+    /// Ranges in bytes that are holes whatever the content says, sorted and apart. One that is open ends where the file does: at
+    /// `u64::MAX` where the content is a file of the host and there is no size.
     pub holes: Vec<Range<u64>>,
-    /// Ranges in bytes whose blocks are allocated and unwritten; they may lie past the end of the file.
+    /// Ranges in bytes whose blocks are allocated and unwritten, sorted and apart from each other and from the holes; they may lie
+    /// past the end of the file. Open ones end as those of the holes.
     pub unwritten: Vec<Range<u64>>,
     /// Where its blocks lie.
     pub placement: Placement,
@@ -184,32 +186,6 @@ pub enum Content {
     Host(PathBuf),
     /// Pieces, in order and apart; between them are holes.
     Pieces(Vec<Piece>),
-}
-
-/// A range of a file filled with a pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    /// Where, in bytes. The end of a pattern without a length is the file's size (`u64::MAX` until that is known).
-    pub range: Range<u64>,
-    /// With what.
-    pub pattern: Pattern,
-}
-
-/// Bytes made by rule. Each depends on the offset in the file alone (and the seed), so that any range can be made by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// Written zeroes.
-    Zero,
-    /// One byte again and again.
-    Byte(u8),
-    /// Each 8 bytes are their own offset in the file, little-endian.
-    Offset,
-    /// Pseudo-random bytes, not to be compressed; the same for the same seed.
-    Random(u64),
-    /// Readable lines of 64 bytes that name the offset.
-    Text,
-    /// These bytes again and again, from offset 0 of the file on.
-    Repeat(Vec<u8>),
 }
 
 /// A directory.
@@ -232,7 +208,7 @@ pub struct DirEntries {
     pub width: u8,
     /// Files, directories, or hard links to the first of them (`None`), which is a file and spares inodes.
     pub kind: Option<Kind>,
-    /// Size of each file, filled with [`Pattern::Offset`].
+    /// Size of each file, filled with [`Pattern::Offset`](crate::source::Pattern::Offset).
     pub size: u64,
 }
 

@@ -1,9 +1,10 @@
 //! The entries of one directory: listed, sorted, looked at one by one.
 
+use super::builder::Chunk;
 use super::error::{ScanError, SkipReason, Skipped};
 use super::host::{self, Stat};
 use super::scan::{OwnerPolicy, ScanOptions};
-use super::tree::{Chunk, DataRanges, Kind, NO_XATTRS, Node};
+use super::tree::{DataRanges, Kind, NO_XATTRS, Node};
 use super::xattr::{Found, XattrReader};
 use rustix::fs::{Access, AtFlags, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;

@@ -113,6 +113,12 @@ pub enum SourceError {
         /// The host's reason.
         source: io::Error,
     },
+    /// Nothing says where its bytes come from: a mistake of the program.
+    #[error("nothing holds the content of {path:?}")]
+    Nowhere {
+        /// The file's path in the image.
+        path: PathBuf,
+    },
     /// It ended before the length it was scanned with.
     #[error("{path:?} ended early: it shrank while the image was made")]
     Short {

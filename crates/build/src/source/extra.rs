@@ -23,6 +23,8 @@ pub struct Extra {
     pub htree_levels: u8,
     /// Time of creation, where it is not that of the file system.
     pub created: Option<Timestamp>,
+    /// Its times of access and change were given on purpose: a reproducible image keeps them.
+    pub own_times: bool,
 }
 
 impl Extra {

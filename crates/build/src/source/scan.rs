@@ -1,10 +1,11 @@
 //! The walk: directories are taken in the order of their ids by any free thread, and their children are appended in that
 //! same order, so that the tree comes out the same whatever the threads do and no second copy of it is needed.
 
+use super::builder::{Builder, Chunk};
 use super::entry::{Listing, Output, Worker};
 use super::error::{ScanError, SkipReason, Skipped};
 use super::host;
-use super::tree::{Attributes, Builder, Chunk, Tree, XattrSet};
+use super::tree::{Attributes, Tree, XattrSet};
 use crate::progress::Progress;
 use globset::GlobSet;
 use rustix::fs::{Mode, OFlags};
@@ -128,7 +129,7 @@ pub fn scan(root: &Path, options: &ScanOptions, progress: &dyn Progress) -> Resu
     }
     let shared = Shared {
         state: Mutex::new(State {
-            builder: Builder::new(&attributes, xattrs),
+            builder: Builder::new(&attributes, xattrs, None),
             skipped,
             error: None,
             next: 0,

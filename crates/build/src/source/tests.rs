@@ -385,7 +385,8 @@ fn paths_longer_than_the_kernel_takes_are_reached() {
     path.extend_from_slice(b"/deeper");
     let id = tree.lookup(&path).expect("the deep file");
     assert_eq!(tree.xattrs(id).expect("attributes").list, vec![(b"user.deep".to_vec(), b"deeper".to_vec())]);
-    let mut reader = Reader::new(&tree, dir.path()).expect("reader");
+    let source = Source::directory(tree.clone(), dir.path());
+    let mut reader = Reader::new(&source).expect("reader");
     let file = reader.open(id).expect("open");
     let mut content = [0; 6];
     file.read_exact_at(&mut content, 0).expect("read");
@@ -428,7 +429,8 @@ fn a_source_may_be_named_through_a_symlink() {
     let link = dir.path().join("link");
     let tree = scanned(&link);
     assert_eq!(tree.xattrs(Tree::ROOT).map(|s| s.list.len()), Some(1));
-    let mut reader = Reader::new(&tree, &link).expect("reader");
+    let source = Source::directory(tree.clone(), &link);
+    let mut reader = Reader::new(&source).expect("reader");
     reader.open(tree.lookup(b"/f").expect("f")).expect("open").finish().expect("same");
 }
 
@@ -452,7 +454,8 @@ fn a_file_that_changed_since_the_scan_is_noticed() {
     fs::create_dir(p.join("dir")).expect("mkdir");
     write(&p.join("dir/f"), b"x");
     let tree = scanned(p);
-    let mut reader = Reader::new(&tree, p).expect("reader");
+    let source = Source::directory(tree.clone(), p);
+    let mut reader = Reader::new(&source).expect("reader");
     let id = |name: &str| tree.lookup(format!("/{name}").as_bytes()).expect("there");
 
     write(&p.join("grown"), b"0123456789a");
@@ -520,7 +523,8 @@ fn reading_leaves_access_times_alone() {
     .expect("touch");
     let tree = scanned(dir.path());
     assert_eq!(fs::metadata(&sub).and_then(|m| m.accessed()).expect("stat"), old);
-    let open = Reader::new(&tree, dir.path()).and_then(|mut r| r.open(NodeId(2))).expect("open");
+    let source = Source::directory(tree.clone(), dir.path());
+    let open = Reader::new(&source).and_then(|mut r| r.open(NodeId(2))).expect("open");
     open.read_exact_at(&mut [0], 0).expect("read");
     open.finish().expect("same");
     assert_eq!(fs::metadata(&file).and_then(|m| m.accessed()).expect("stat"), old);
@@ -577,7 +581,8 @@ fn what_cannot_be_read_is_an_error_or_left_out() {
         let paths: Vec<Vec<u8>> = tree.ids().map(|i| tree.path(i)).collect();
         assert_eq!(paths, [&b"/"[..], b"/closed", b"/for_nobody", b"/open"]);
         as_nobody(|| {
-            let mut reader = Reader::new(&tree, p).expect("reader");
+            let source = Source::directory(tree.clone(), p);
+            let mut reader = Reader::new(&source).expect("reader");
             for name in [&b"/for_nobody"[..], b"/open"] {
                 reader.open(tree.lookup(name).expect("there")).expect("readable").finish().expect("same");
             }
@@ -585,7 +590,8 @@ fn what_cannot_be_read_is_an_error_or_left_out() {
     }
     let tree = scanned(p);
     let error = as_nobody(|| {
-        let mut reader = Reader::new(&tree, p).expect("reader");
+        let source = Source::directory(tree.clone(), p);
+        let mut reader = Reader::new(&source).expect("reader");
         reader.open(tree.lookup(b"/secret").expect("there")).map(drop).expect_err("unreadable")
     });
     assert!(matches!(error, SourceError::Unreadable { path, .. } if path == p.join("secret")));

@@ -3,10 +3,8 @@
 //! Invariants: a node's parent has a lower id; the children of a directory have contiguous ids in the order of their
 //! names' bytes; directories come in the order of their ids when one walks breadth first.
 
-use super::error::ScanError;
+use super::extra::Extra;
 use daxkit_format::ext4::inode::Timestamp;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 /// A name in the tree.
@@ -79,9 +77,9 @@ pub struct Attributes {
 /// No set of extended attributes.
 pub(super) const NO_XATTRS: u32 = u32::MAX;
 /// The node shares its inode with another one.
-const LINKED: u8 = 1 << 4;
+pub(super) const LINKED: u8 = 1 << 4;
 /// The file has holes.
-const HOLES: u8 = 1 << 5;
+pub(super) const HOLES: u8 = 1 << 5;
 const KIND: u8 = 0xf;
 
 /// One name. `value` is the length of a file or of a symlink's target (which lies behind the name in the arena), first child
@@ -99,7 +97,7 @@ pub(super) struct Node {
     pub(super) xattrs: u32,
     pub(super) mode: u16,
     pub(super) name_len: u8,
-    kind_flags: u8,
+    pub(super) kind_flags: u8,
 }
 
 const _: () = assert!(size_of::<Node>() <= 56);
@@ -123,7 +121,7 @@ impl Node {
         }
     }
 
-    const fn kind(&self) -> Kind {
+    pub(super) const fn kind(&self) -> Kind {
         match self.kind_flags & KIND {
             0 => Kind::File,
             1 => Kind::Dir,
@@ -138,23 +136,27 @@ impl Node {
 
 /// A name that shares its inode.
 #[derive(Copy, Clone)]
-struct Link {
-    id: u32,
-    primary: u32,
-    count: u32,
+pub(super) struct Link {
+    pub(super) id: u32,
+    pub(super) primary: u32,
+    pub(super) count: u32,
 }
 
 /// The ranges of a file that hold data.
-pub(super) type DataRanges = Box<[Range<u64>]>;
+pub(crate) type DataRanges = Box<[Range<u64>]>;
 
 /// A tree of names.
+#[derive(Clone)]
 pub struct Tree {
-    nodes: Vec<Node>,
-    names: Vec<u8>,
-    dirs: Vec<u32>,
-    links: Vec<Link>,
-    holes: Vec<(u32, DataRanges)>,
-    sets: Vec<XattrSet>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) names: Vec<u8>,
+    pub(super) dirs: Vec<u32>,
+    pub(super) links: Vec<Link>,
+    pub(super) holes: Vec<(u32, DataRanges)>,
+    pub(super) sets: Vec<XattrSet>,
+    pub(super) extras: Vec<(u32, Extra)>,
+    /// First name of an inode, and the name it was created under where that is another one.
+    pub(super) births: Vec<(u32, u32)>,
 }
 
 impl Tree {
@@ -173,6 +175,8 @@ impl Tree {
             links: Vec::new(),
             holes: Vec::new(),
             sets: Vec::new(),
+            extras: Vec::new(),
+            births: Vec::new(),
         }
     }
 
@@ -352,6 +356,16 @@ impl Tree {
         self.link(id).map_or(id, |l| NodeId(l.primary))
     }
 
+    /// The directory that an inode was created in: that of its first name, unless the source knows that another name was
+    /// there before.
+    #[must_use]
+    pub fn birthplace(&self, id: NodeId) -> NodeId {
+        let primary = self.primary(id);
+        let born = self.births.binary_search_by_key(&primary.0, |(p, _)| *p).ok();
+        let name = born.and_then(|i| self.births.get(i)).map_or(primary, |(_, name)| NodeId(*name));
+        self.parent(name)
+    }
+
     /// How many names of the tree share the inode, itself included. The `.` and `..` of directories do not count.
     #[must_use]
     pub fn links(&self, id: NodeId) -> u32 {
@@ -406,6 +420,22 @@ impl Tree {
         self.holes.get(i).map(|(_, r)| &**r)
     }
 
+    /// What it has beyond a host's file, if it has anything.
+    #[must_use]
+    pub fn extra(&self, id: NodeId) -> Option<&Extra> {
+        if self.extras.is_empty() {
+            return None;
+        }
+        let id = self.primary(id);
+        let i = self.extras.binary_search_by_key(&id.0, |(i, _)| *i).ok()?;
+        self.extras.get(i).map(|(_, e)| e)
+    }
+
+    /// Everything that nodes have beyond a host's files, in order.
+    pub fn extras(&self) -> impl Iterator<Item = (NodeId, &Extra)> {
+        self.extras.iter().map(|(id, e)| (NodeId(*id), e))
+    }
+
     /// Bytes of memory the tree takes.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -430,136 +460,6 @@ impl Tree {
     }
 }
 
-fn pack_children(start: u32, count: u32) -> u64 {
+pub(super) fn pack_children(start: u32, count: u32) -> u64 {
     u64::from(start) << 32 | u64::from(count)
-}
-
-/// A run of a directory's children, found by one thread, with places relative to itself.
-#[derive(Default)]
-pub(super) struct Chunk {
-    /// `name_at` counts in `names`, `xattrs` in `sets`.
-    pub(super) nodes: Vec<Node>,
-    /// Names, each with its symlink target behind.
-    pub(super) names: Vec<u8>,
-    pub(super) sets: Vec<XattrSet>,
-    /// Index, device and inode of what has more than one link.
-    pub(super) links: Vec<(u32, u64, u64)>,
-    /// Index and data of files with holes.
-    pub(super) holes: Vec<(u32, DataRanges)>,
-}
-
-/// Puts a tree together, directory by directory in order.
-pub(super) struct Builder {
-    tree: Tree,
-    inodes: HashMap<(u64, u64), (u32, u32), std::hash::BuildHasherDefault<DefaultHasher>>,
-    linked: Vec<(u32, u32)>,
-    set_ids: HashMap<u64, Vec<u32>, std::hash::BuildHasherDefault<DefaultHasher>>,
-}
-
-impl Builder {
-    pub(super) fn new(root: &Attributes, xattrs: XattrSet) -> Self {
-        let mut b = Self {
-            tree: Tree::empty(root),
-            inodes: HashMap::default(),
-            linked: Vec::new(),
-            set_ids: HashMap::default(),
-        };
-        if let Some(root) = b.tree.nodes.first().copied() {
-            let id = b.intern(xattrs);
-            b.tree.nodes[0] = Node { xattrs: id, ..root };
-        }
-        b
-    }
-
-    pub(super) const fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
-    /// Directories known so far: those with a lower index than what was appended have their children.
-    pub(super) fn dir(&self, index: usize) -> Option<NodeId> {
-        self.tree.dirs.get(index).map(|d| NodeId(*d))
-    }
-
-    fn intern(&mut self, set: XattrSet) -> u32 {
-        if set.list.is_empty() {
-            return NO_XATTRS;
-        }
-        let mut hasher = DefaultHasher::new();
-        set.hash(&mut hasher);
-        let same_hash = self.set_ids.entry(hasher.finish()).or_default();
-        if let Some(id) = same_hash.iter().find(|id| self.tree.sets.get(**id as usize) == Some(&set)) {
-            return *id;
-        }
-        let id = self.tree.sets.len() as u32;
-        same_hash.push(id);
-        self.tree.sets.push(set);
-        id
-    }
-
-    /// Gives a directory its children. Directories must come in the order of their ids.
-    pub(super) fn append(&mut self, dir: NodeId, chunks: Vec<Chunk>) -> Result<(), ScanError> {
-        let start = self.tree.nodes.len();
-        let count: usize = chunks.iter().map(|c| c.nodes.len()).sum();
-        let bytes: usize = chunks.iter().map(|c| c.names.len()).sum();
-        if start + count >= NO_XATTRS as usize {
-            return Err(ScanError::TooLarge { what: "names", limit: u64::from(NO_XATTRS) - 1 });
-        }
-        if self.tree.names.len() + bytes > u32::MAX as usize {
-            return Err(ScanError::TooLarge { what: "bytes of names and symlink targets", limit: u64::from(u32::MAX) });
-        }
-        for chunk in chunks {
-            let first = self.tree.nodes.len() as u32;
-            let names = self.tree.names.len() as u32;
-            let sets: Vec<u32> = chunk.sets.into_iter().map(|s| self.intern(s)).collect();
-            self.tree.names.extend_from_slice(&chunk.names);
-            for (i, mut node) in chunk.nodes.into_iter().enumerate() {
-                node.parent = dir.0;
-                node.name_at += names;
-                node.xattrs = sets.get(node.xattrs as usize).copied().unwrap_or(NO_XATTRS);
-                if node.kind() == Kind::Dir {
-                    self.tree.dirs.push(first + i as u32);
-                }
-                self.tree.nodes.push(node);
-            }
-            for (i, dev, ino) in chunk.links {
-                let entry = self.inodes.entry((dev, ino)).or_insert((first + i, 0));
-                entry.1 += 1;
-                self.linked.push((first + i, entry.0));
-            }
-            for (i, ranges) in chunk.holes {
-                if let Some(n) = self.tree.nodes.get_mut((first + i) as usize) {
-                    n.kind_flags |= HOLES;
-                    self.tree.holes.push((first + i, ranges));
-                }
-            }
-        }
-        if let Some(n) = self.tree.nodes.get_mut(dir.0 as usize) {
-            n.value = pack_children(start as u32, count as u32);
-        }
-        Ok(())
-    }
-
-    /// The tree, with its hard links resolved.
-    pub(super) fn finish(self) -> Tree {
-        let Self { mut tree, inodes, linked, .. } = self;
-        let mut counts: HashMap<u32, u32> = inodes.into_values().filter(|(_, n)| *n > 1).collect();
-        for (id, primary) in linked {
-            if let Some(count) = counts.get(&primary)
-                && let Some(n) = tree.nodes.get_mut(id as usize)
-            {
-                n.kind_flags |= LINKED;
-                tree.links.push(Link { id, primary, count: *count });
-            }
-        }
-        counts.clear();
-        tree.holes.retain(|(id, _)| {
-            tree.links.binary_search_by_key(id, |l| l.id).is_ok_and(|i| tree.links[i].primary == *id)
-                || tree.nodes[*id as usize].kind_flags & LINKED == 0
-        });
-        tree.nodes.shrink_to_fit();
-        tree.names.shrink_to_fit();
-        tree.dirs.shrink_to_fit();
-        tree.links.shrink_to_fit();
-        tree
-    }
 }

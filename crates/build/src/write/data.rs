@@ -3,15 +3,15 @@
 //! Small files are gathered in a buffer while their blocks follow each other and go out in one write; large ones are copied in
 //! pieces, inside the kernel where nobody needs to see the bytes.
 
-use super::{WriteError, pool};
+use super::WriteError;
 use crate::params::Identity;
 use crate::plan::Plan;
 use crate::plan::identity::ContentSum;
-use crate::plan::map::{NodeMap, Run};
+use crate::plan::map::NodeMap;
+use crate::pool;
 use crate::progress::Progress;
-use crate::source::{Kind, NodeId, Reader, Tree};
+use crate::source::{Kind, NodeId, OpenFile, Reader, Source, Tree};
 use daxkit_device::BlockDevice;
-use std::path::Path;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -32,7 +32,7 @@ enum Task {
 
 /// What a thread has at hand.
 struct Hand<'t> {
-    reader: Option<Reader<'t>>,
+    reader: Reader<'t>,
     /// As long as it will ever be: nothing is cleared that is overwritten anyway.
     buffer: Vec<u8>,
     /// Bytes of the buffer that are filled.
@@ -48,14 +48,13 @@ struct Hand<'t> {
 /// The source changed or cannot be read, or the device cannot be written.
 pub(super) fn write_content(
     plan: &Plan,
-    tree: &Tree,
-    root: Option<&Path>,
+    source: &Source,
     device: &dyn BlockDevice,
     progress: &dyn Progress,
 ) -> Result<ContentSum, WriteError> {
     let copier = Copier {
         plan,
-        tree,
+        tree: source.tree(),
         device,
         progress,
         bs: u64::from(plan.params.block_size),
@@ -64,10 +63,7 @@ pub(super) fn write_content(
     let (tasks, total) = copier.tasks();
     progress.stage("writing files", total);
     let init = || {
-        let reader = match root {
-            Some(root) => Some(Reader::new(tree, root)?),
-            None => None,
-        };
+        let reader = Reader::new(source)?;
         let buffer = vec![0; BUFFER + SMALL as usize + copier.bs as usize];
         Ok(Hand { reader, buffer, used: 0, at: 0, sum: ContentSum::default() })
     };
@@ -132,9 +128,9 @@ impl<'t> Copier<'t> {
             }
             let kind = self.tree.kind(id);
             let size = self.tree.size(id) as usize;
-            if kind == Kind::File && self.hashing && self.plan.inodes.is_inline(id) {
+            if kind == Kind::File && self.hashing && self.plan.needs.inodes.is_inline(id) {
                 let mut bytes = vec![0; size];
-                hand.reader.as_mut().ok_or(WriteError::NoSource)?.read_whole(id, &mut bytes)?;
+                hand.reader.read_whole(id, &mut bytes)?;
                 hand.sum.add(id, 0, &bytes);
             }
             let NodeMap::Simple(block) = self.plan.maps.get(id.0) else { continue };
@@ -147,7 +143,7 @@ impl<'t> Copier<'t> {
             let room = hand.buffer.get_mut(hand.used..end).unwrap_or_default();
             let (bytes, rest) = room.split_at_mut_checked(size).unwrap_or_default();
             if kind == Kind::File {
-                hand.reader.as_mut().ok_or(WriteError::NoSource)?.read_whole(id, bytes)?;
+                hand.reader.read_whole(id, bytes)?;
                 if self.hashing {
                     hand.sum.add(id, 0, bytes);
                 }
@@ -175,27 +171,21 @@ impl<'t> Copier<'t> {
 
     fn piece(&self, hand: &mut Hand<'t>, id: NodeId, from: u64, to: u64) -> Result<(), WriteError> {
         let size = self.tree.size(id);
-        let file = hand.reader.as_mut().ok_or(WriteError::NoSource)?.open(id)?;
+        let file = hand.reader.open(id)?;
         let blocks = size.div_ceil(self.bs);
-        for run in self.plan.maps.runs(id.0, blocks) {
-            let (start, end) = (run.logical.max(from), (run.logical + run.len).min(to));
+        for run in self.plan.maps.runs(id.0, blocks).filter(|r| r.written) {
+            // What lies past the end of the file is not the file's content.
+            let (start, end) = (run.logical.max(from), (run.logical + run.len).min(to).min(blocks));
             if start >= end {
                 continue;
             }
-            let part = Run { logical: start, physical: run.physical + (start - run.logical), len: end - start };
-            let offset = part.logical * self.bs;
-            let len = (part.len * self.bs).min(size - offset);
-            let target = part.physical * self.bs;
-            if self.hashing {
-                self.copy_hashing(&mut hand.sum, &file, id, offset, target, len)?;
-            } else {
-                self.device
-                    .copy_from_file(&file.file, offset, target, len)
-                    .map_err(|e| WriteError::of_copy(file.host_path(), e))?;
-            }
+            let offset = start * self.bs;
+            let len = ((end - start) * self.bs).min(size - offset);
+            let target = (run.physical + (start - run.logical)) * self.bs;
+            self.copy(&mut hand.sum, &file, id, offset, target, len)?;
             self.device.start_writeback(target, len);
             // What the file does not fill of its last block.
-            let rest = part.len * self.bs - len;
+            let rest = (end - start) * self.bs - len;
             if rest > 0 {
                 self.device.write_zeroes(target + len, rest)?;
             }
@@ -205,22 +195,37 @@ impl<'t> Copier<'t> {
         Ok(())
     }
 
-    fn copy_hashing(
+    /// Copies a range of a file: inside the kernel where nobody needs to see the bytes and one host file has them, else through
+    /// memory.
+    fn copy(
         &self,
         sum: &mut ContentSum,
-        file: &crate::source::OpenFile<'_>,
+        file: &OpenFile<'_>,
         id: NodeId,
         offset: u64,
         target: u64,
         len: u64,
     ) -> Result<(), WriteError> {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = Vec::new();
         let mut done = 0;
         while done < len {
+            let rest = offset + done..offset + len;
+            if !self.hashing
+                && let Some((host, at, n)) = file.in_host_file(rest)
+            {
+                self.device
+                    .copy_from_file(host, at, target + done, n)
+                    .map_err(|e| WriteError::of_copy(file.host_path(), e))?;
+                done += n;
+                continue;
+            }
+            buffer.resize(BUFFER, 0);
             let n = (len - done).min(BUFFER as u64);
             let part = buffer.get_mut(..n as usize).unwrap_or_default();
             file.read_exact_at(part, offset + done)?;
-            sum.add(id, offset + done, part);
+            if self.hashing {
+                sum.add(id, offset + done, part);
+            }
             self.device.write_at(target + done, part)?;
             done += n;
             if self.progress.cancelled() {

@@ -1,10 +1,11 @@
 //! The blocks of directories.
 
 use super::inode::ROOT;
-use super::{WriteError, Writer, pool};
+use super::{WriteError, Writer};
 use crate::plan::htree::Item;
 use crate::plan::inodes::LOST_FOUND_INO;
 use crate::plan::map::{NodeMap, Run};
+use crate::pool;
 use crate::source::NodeId;
 
 /// Directories built by a thread at a time.
@@ -20,11 +21,11 @@ struct Gather {
 impl Writer<'_> {
     /// Builds and writes all directories.
     pub(super) fn write_dirs(&self) -> Result<(), WriteError> {
-        let dirs: Vec<NodeId> = self.tree.dirs().filter(|d| !self.plan.inodes.is_inline(*d)).collect();
+        let dirs: Vec<NodeId> = self.tree.dirs().filter(|d| !self.plan.needs.inodes.is_inline(*d)).collect();
         self.progress.stage("writing directories", dirs.len() as u64);
-        if self.plan.inodes.lost_found.is_none() {
+        if self.plan.needs.inodes.lost_found.is_none() {
             let mut out = Vec::new();
-            self.build_dir(&[], LOST_FOUND_INO, 2, self.plan.lost_found_blocks(), &mut out);
+            self.build_dir(&[], LOST_FOUND_INO, 2, self.plan.needs.lost_found_blocks(), &mut out);
             self.put_runs(&self.plan.lost_found.runs, &out)?;
         }
         let count = dirs.len().div_ceil(BATCH);
@@ -47,10 +48,10 @@ impl Writer<'_> {
     }
 
     fn gather(&self, id: NodeId, g: &mut Gather) -> Result<(), WriteError> {
-        let items = self.plan.items(self.tree, id);
-        let ino = self.plan.inodes.ino(id);
+        let items = self.plan.needs.items(self.tree, id);
+        let ino = self.plan.needs.inodes.ino(id);
         let parent = if id == ROOT { 2 } else { self.parent_ino(id) };
-        let blocks = self.plan.dir_blocks(id);
+        let blocks = self.plan.needs.dir_blocks(id);
         if let NodeMap::Simple(start) = self.plan.maps.get(id.0) {
             let at = start * self.block_bytes();
             if g.at + g.bytes.len() as u64 != at {
@@ -71,9 +72,9 @@ impl Writer<'_> {
         let bs = self.plan.params.block_size as usize;
         let end = out.len() + bs * blocks as usize;
         let seed = self.inode_seed(ino);
-        self.plan.dir_format.build(items, ino, parent, seed, out);
+        self.plan.needs.dir_format.build(items, ino, parent, seed, out);
         while out.len() < end {
-            self.plan.dir_format.push_empty(seed, out);
+            self.plan.needs.dir_format.push_empty(seed, out);
         }
     }
 

@@ -16,9 +16,6 @@ pub enum WriteError {
     /// Somebody asked to stop.
     #[error("interrupted")]
     Cancelled,
-    /// The tree has content but nobody said where it is.
-    #[error("the tree has files, but no directory to read them from was given")]
-    NoSource,
     /// The device is shorter than the plan.
     #[error("the target has {have} bytes, the file system needs {need}")]
     TooShort {

@@ -1,7 +1,8 @@
 //! Bitmaps and group descriptors, with the copies of the descriptors and of the superblock.
 
 use super::tables::Totals;
-use super::{WriteError, Writer, Written, pool};
+use super::{WriteError, Writer, Written};
+use crate::pool;
 use daxkit_format::OnDisk;
 use daxkit_format::ext4::group_desc::{self, GroupDesc, GroupFlags};
 use std::ops::Range;
@@ -49,9 +50,9 @@ impl Writer<'_> {
         table.resize(g.desc_blocks as usize * g.block_size as usize, 0);
         let written = Written {
             uuid: self.uuid,
-            hash_seed: self.plan.hash_seed,
+            hash_seed: self.plan.needs.hash_seed,
             free_blocks: free_clusters * u64::from(g.cluster_ratio),
-            free_inodes: g.inodes_count() - self.plan.inodes.last,
+            free_inodes: g.inodes_count() - self.plan.needs.inodes.last,
             zeroed_groups,
         };
         self.write_descriptors(&table, &written)?;
@@ -110,7 +111,7 @@ impl Writer<'_> {
         d.set_inode_table(places.2);
         let free_blocks: u64 = free.iter().map(|r| r.end - r.start).sum();
         d.set_free_blocks_count((free_blocks / ratio) as u32);
-        let used_inodes = plan.inodes.last.saturating_sub(group * g.inodes_per_group).min(g.inodes_per_group);
+        let used_inodes = plan.needs.inodes.last.saturating_sub(group * g.inodes_per_group).min(g.inodes_per_group);
         d.set_free_inodes_count(g.inodes_per_group - used_inodes);
         d.set_used_dirs_count(totals.dirs.get(&group).copied().unwrap_or(0));
         let mut flags = GroupFlags::empty();

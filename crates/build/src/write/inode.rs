@@ -105,7 +105,7 @@ impl Writer<'_> {
     pub(super) fn large_of(&self, a: &Attr) -> Option<(u32, u32)> {
         let n = a.large?;
         // The hash is there whether or not metadata has checksums: it tells values apart.
-        Some((self.plan.inodes.first_large + n, xattr::ea_inode_hash(self.value_seed, &a.value)))
+        Some((self.plan.needs.inodes.first_large + n, xattr::ea_inode_hash(self.value_seed, &a.value)))
     }
 
     /// Sectors that runs, blocks of a map and a block of attributes take.
@@ -122,13 +122,13 @@ impl Writer<'_> {
     }
 
     /// `i_block` over a map; blocks of the map itself are written.
-    pub(super) fn map_bytes(&self, ino: u32, map: &BlockMap) -> Result<[u8; 60], WriteError> {
+    pub(super) fn map_bytes(&self, ino: u32, map: &BlockMap, extents: bool) -> Result<[u8; 60], WriteError> {
         let bs = self.plan.params.block_size;
         let emit = |block: u64, bytes: &[u8]| -> Result<(), WriteError> {
             self.device.write_at(block * u64::from(bs), bytes)?;
             Ok(())
         };
-        if self.plan.has_extents() {
+        if extents {
             let seed = self.inode_seed(ino);
             extent_tree::build_tree(map.runs.iter().copied(), map.meta_blocks(), bs, seed, emit)
         } else {
@@ -137,16 +137,18 @@ impl Writer<'_> {
     }
 
     fn node_map_bytes(&self, ino: u32, id: NodeId, blocks: u64) -> Result<([u8; 60], u64), WriteError> {
+        let extents = self.plan.needs.has_extents(self.tree, id);
         match self.plan.maps.get(id.0) {
             NodeMap::Complex(map) => {
                 let meta = map.meta.iter().map(|r| r.end - r.start).sum();
-                Ok((self.map_bytes(ino, map)?, meta))
+                Ok((self.map_bytes(ino, map, extents)?, meta))
             }
             NodeMap::Simple(physical) => {
-                let map = BlockMap { runs: vec![Run { logical: 0, physical, len: blocks }], meta: Vec::new() };
-                Ok((self.map_bytes(ino, &map)?, 0))
+                let map =
+                    BlockMap { runs: vec![Run { logical: 0, physical, len: blocks, written: true }], meta: Vec::new() };
+                Ok((self.map_bytes(ino, &map, extents)?, 0))
             }
-            NodeMap::Empty => Ok((self.map_bytes(ino, &BlockMap::default())?, 0)),
+            NodeMap::Empty => Ok((self.map_bytes(ino, &BlockMap::default(), extents)?, 0)),
         }
     }
 
@@ -155,13 +157,13 @@ impl Writer<'_> {
         &'t self,
         id: NodeId,
         raw: &mut [u8],
-        reader: &mut Option<Reader<'t>>,
+        reader: &mut Reader<'t>,
     ) -> Result<u64, WriteError> {
         let (plan, tree) = (self.plan, self.tree);
-        let ino = plan.inodes.ino(id);
+        let ino = plan.needs.inodes.ino(id);
         let kind = tree.kind(id);
         let empty = SetLayout::default();
-        let layout = plan.xattrs.set(plan.xattrs.set_of(tree, id)).unwrap_or(&empty);
+        let layout = plan.needs.xattrs.set(plan.needs.xattrs.set_of(tree, id)).unwrap_or(&empty);
         let file_acl = plan.file_acl(id);
         let mut d = Draft {
             ino,
@@ -177,30 +179,29 @@ impl Writer<'_> {
             attrs: &layout.inode,
             inline: None,
         };
-        d.flags.set(InodeFlags::DAX, plan.inodes.is_dax(id));
+        d.flags = plan.flags(tree, id);
         d.links = match kind {
             // A count that does not fit is kept as 1 (`dir_nlink`).
-            Kind::Dir => u16::try_from(plan.subdirs(tree, id) + 2)
+            Kind::Dir => u16::try_from(plan.needs.subdirs(tree, id) + 2)
                 .ok()
                 .filter(|n| u64::from(*n) <= crate::plan::LINK_MAX)
                 .unwrap_or(1),
             _ => tree.links(id) as u16,
         };
         let mut rest = Vec::new();
-        let inline = plan.inodes.is_inline(id);
+        let inline = plan.needs.inodes.is_inline(id);
         let blocks = match kind {
             Kind::Dir if inline => {
-                let room = plan.xattrs.inline_room(plan.xattrs.set_of(tree, id)).unwrap_or(60) - 60;
+                let room = plan.needs.xattrs.inline_room(plan.needs.xattrs.set_of(tree, id)).unwrap_or(60) - 60;
                 let parent = self.parent_ino(id);
-                let items = plan.items(tree, id);
-                if let Some((first, second)) = htree::build_inline(&items, parent, room, &plan.dir_format) {
+                let items = plan.needs.items(tree, id);
+                if let Some((first, second)) = htree::build_inline(&items, parent, room, &plan.needs.dir_format) {
                     (d.i_block, rest) = (first, second);
                 }
                 d.size = 60 + rest.len() as u64;
                 None
             }
             Kind::File if inline => {
-                let reader = reader.as_mut().ok_or(WriteError::NoSource)?;
                 let file = reader.open(id)?;
                 let mut bytes = vec![0; tree.size(id) as usize];
                 file.read_exact_at(&mut bytes, 0)?;
@@ -211,9 +212,8 @@ impl Writer<'_> {
                 None
             }
             Kind::Dir => {
-                let n = u64::from(plan.dir_blocks(id));
+                let n = u64::from(plan.needs.dir_blocks(id));
                 d.size = n * u64::from(plan.params.block_size);
-                d.flags.set(InodeFlags::INDEX, plan.is_hashed(id));
                 Some(n)
             }
             Kind::File => {
@@ -243,17 +243,15 @@ impl Writer<'_> {
         if let Some(blocks) = blocks {
             let (i_block, meta) = self.node_map_bytes(ino, id, blocks)?;
             d.i_block = i_block;
-            d.flags.set(InodeFlags::EXTENTS, plan.has_extents());
             d.sectors = self.sectors(plan.maps.runs(id.0, blocks), meta, file_acl != 0);
         }
         if inline {
-            d.flags |= InodeFlags::INLINE_DATA;
             d.inline = Some(&rest);
         }
         // Whoever names a value in an inode of its own is charged for it, as if it were not shared
         // (`ext4_xattr_inode_alloc_quota`).
         let cluster = u64::from(plan.params.cluster_size);
-        for large in plan.xattrs.large_values(plan.xattrs.set_of(tree, id)) {
+        for large in plan.needs.xattrs.large_values(plan.needs.xattrs.set_of(tree, id)) {
             d.sectors += (large.value.len() as u64).next_multiple_of(cluster) / 512;
         }
         self.fill(&d, raw);
@@ -262,15 +260,19 @@ impl Writer<'_> {
 
     /// The inode of the directory a directory lies in.
     pub(super) fn parent_ino(&self, id: NodeId) -> u32 {
-        self.plan.inodes.ino(self.tree.parent(id))
+        self.plan.needs.inodes.ino(self.tree.parent(id))
     }
 
     fn times(&self, id: NodeId) -> Times {
         let modify = self.tree.mtime(id);
-        if self.plan.params.reproducible {
-            return Times::all(modify);
+        let extra = self.tree.extra(id);
+        let created = extra.and_then(|e| e.created);
+        if self.plan.params.reproducible && !extra.is_some_and(|e| e.own_times) {
+            return Times { create: created.unwrap_or(modify), ..Times::all(modify) };
         }
-        Times { access: self.tree.atime(id), change: self.tree.ctime(id), modify, create: self.plan.params.time }
+        let otherwise = if self.plan.params.reproducible { modify } else { self.plan.params.time };
+        let create = created.unwrap_or(otherwise);
+        Times { access: self.tree.atime(id), change: self.tree.ctime(id), modify, create }
     }
 
     /// The seed of what belongs to an inode; `None` without checksums. All generations are 0.
@@ -282,8 +284,9 @@ impl Writer<'_> {
     pub(super) fn lost_found_inode(&self, raw: &mut [u8]) -> Result<u64, WriteError> {
         let map = &self.plan.lost_found;
         let empty = SetLayout::default();
-        let layout = self.plan.xattrs.set(self.plan.xattrs.lost_found_set).unwrap_or(&empty);
-        let mut d = self.plain(LOST_FOUND_INO, map, u64::from(self.plan.lost_found_blocks()) * self.block_bytes())?;
+        let layout = self.plan.needs.xattrs.set(self.plan.needs.xattrs.lost_found_set).unwrap_or(&empty);
+        let mut d =
+            self.plain(LOST_FOUND_INO, map, u64::from(self.plan.needs.lost_found_blocks()) * self.block_bytes())?;
         d.mode = mode::IFDIR | 0o700;
         d.links = 2;
         d.attrs = &layout.inode;
@@ -303,7 +306,7 @@ impl Writer<'_> {
             times: Times::all(self.plan.params.time),
             flags: if self.plan.has_extents() { InodeFlags::EXTENTS } else { InodeFlags::empty() },
             sectors: self.sectors(map.runs.iter().copied(), meta, false),
-            i_block: self.map_bytes(ino, map)?,
+            i_block: self.map_bytes(ino, map, self.plan.has_extents())?,
             file_acl: 0,
             attrs: &[],
             inline: None,

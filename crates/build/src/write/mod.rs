@@ -9,10 +9,10 @@ mod error;
 mod groups;
 mod inode;
 mod journal_device;
-mod pool;
 mod special;
 mod super_block;
 mod tables;
+mod verity;
 mod zeroes;
 
 pub use error::WriteError;
@@ -21,11 +21,10 @@ pub use zeroes::find_zero_blocks;
 
 use crate::plan::{Plan, identity};
 use crate::progress::Progress;
-use crate::source::Tree;
+use crate::source::{Source, Tree};
 use daxkit_device::BlockDevice;
 use daxkit_format::checksum::crc32c;
 use daxkit_format::ext4::features::RoCompat;
-use std::path::Path;
 
 /// What came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +44,8 @@ pub struct Written {
 /// What all parts of the work need.
 struct Writer<'a> {
     plan: &'a Plan,
+    source: &'a Source,
     tree: &'a Tree,
-    root: Option<&'a Path>,
     device: &'a dyn BlockDevice,
     progress: &'a dyn Progress,
     uuid: [u8; 16],
@@ -56,15 +55,13 @@ struct Writer<'a> {
     value_seed: u32,
 }
 
-/// Writes the image of `plan` to `device`. `root` is the host directory that `tree` was scanned from. On return everything is
-/// durable.
+/// Writes the image of `plan` to `device`. `source` is what the plan was made for. On return everything is durable.
 ///
 /// # Errors
 /// See [`WriteError`]; the device holds no superblock then.
 pub fn write_image(
     plan: &Plan,
-    tree: &Tree,
-    root: Option<&Path>,
+    source: &Source,
     device: &dyn BlockDevice,
     progress: &dyn Progress,
 ) -> Result<Written, WriteError> {
@@ -72,24 +69,26 @@ pub fn write_image(
     if device.len() < need {
         return Err(WriteError::TooShort { have: device.len(), need });
     }
-    let content = data::write_content(plan, tree, root, device, progress)?;
-    let uuid = identity::uuid(&plan.params, &plan.tree_digest, &content);
+    let content = data::write_content(plan, source, device, progress)?;
+    let uuid = identity::uuid(&plan.params, &plan.needs.tree_digest, &content);
     let seed = crc32c(!0, &uuid);
     let writer = Writer {
         plan,
-        tree,
-        root,
+        source,
+        tree: source.tree(),
         device,
         progress,
         uuid,
         fs_seed: plan.params.features.ro_compat.contains(RoCompat::METADATA_CSUM).then_some(seed),
         value_seed: seed,
     };
+    writer.write_verity()?;
     writer.write_dirs()?;
     let totals = writer.write_tables()?;
     writer.write_xattrs()?;
     writer.write_special(&totals)?;
     let written = writer.write_groups(&totals)?;
+    source.check_unchanged()?;
     progress.stage("making durable", 0);
     device.flush()?;
     if progress.cancelled() {

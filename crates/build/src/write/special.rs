@@ -16,7 +16,7 @@ impl Writer<'_> {
     pub(super) fn write_xattrs(&self) -> Result<(), WriteError> {
         let plan = self.plan;
         for b in &plan.xattr_blocks {
-            let Some(layout) = plan.xattrs.sets.get(b.set as usize) else { continue };
+            let Some(layout) = plan.needs.xattrs.sets.get(b.set as usize) else { continue };
             let mut block = vec![0; plan.params.block_size as usize];
             let mut p = Packer::block(&mut block);
             for a in &layout.block {
@@ -32,7 +32,7 @@ impl Writer<'_> {
             }
             self.device.write_at(b.block * self.block_bytes(), &block)?;
         }
-        for (large, map) in plan.xattrs.large.iter().zip(&plan.large) {
+        for (large, map) in plan.needs.xattrs.large.iter().zip(&plan.large) {
             self.put_runs(&map.runs, &large.value)?;
         }
         Ok(())
@@ -124,7 +124,9 @@ impl Writer<'_> {
     }
 
     fn write_orphan_file(&self) -> Result<(), WriteError> {
-        let (Some(map), Some(ino)) = (&self.plan.special.orphan, self.plan.inodes.orphan_file) else { return Ok(()) };
+        let (Some(map), Some(ino)) = (&self.plan.special.orphan, self.plan.needs.inodes.orphan_file) else {
+            return Ok(());
+        };
         let seed = self.inode_seed(ino);
         for block in map.runs.iter().flat_map(|r| r.physical..r.physical + r.len) {
             let mut bytes = vec![0; self.plan.params.block_size as usize];

@@ -44,7 +44,7 @@ impl Writer<'_> {
         copy(&mut sb.s_volume_name, &p.label);
         copy(&mut sb.s_last_mounted, &p.last_mounted);
         sb.s_reserved_gdt_blocks.set(g.reserved_gdt as u16);
-        for (word, b) in sb.s_hash_seed.iter_mut().zip(self.plan.hash_seed.chunks_exact(4)) {
+        for (word, b) in sb.s_hash_seed.iter_mut().zip(self.plan.needs.hash_seed.chunks_exact(4)) {
             word.set(b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b)));
         }
         sb.s_def_hash_version = p.hash_version.on_disk();
@@ -96,7 +96,7 @@ impl Writer<'_> {
             sb.s_encoding.set(p.encoding);
             sb.s_encoding_flags.set(p.encoding_flags);
         }
-        sb.s_orphan_file_inum.set(self.plan.inodes.orphan_file.unwrap_or(0));
+        sb.s_orphan_file_inum.set(self.plan.needs.inodes.orphan_file.unwrap_or(0));
         sb
     }
 
@@ -135,7 +135,7 @@ impl Writer<'_> {
         let Some(j) = &self.plan.special.journal else { return };
         sb.s_journal_inum.set(8);
         // The map's own blocks are written again with the same bytes; failing to write them was an error before.
-        let Ok(i_block) = self.map_bytes(8, &j.map) else { return };
+        let Ok(i_block) = self.map_bytes(8, &j.map, self.plan.has_extents()) else { return };
         sb.s_jnl_backup_type = JNL_BACKUP_BLOCKS;
         for (word, b) in sb.s_jnl_blocks.iter_mut().zip(i_block.chunks_exact(4)) {
             word.set(b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b)));

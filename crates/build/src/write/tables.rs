@@ -1,8 +1,9 @@
 //! Inode tables: all inodes in use, in order of number, and zeroes behind them.
 
-use super::{WriteError, Writer, pool};
+use super::{WriteError, Writer};
 use crate::plan::inodes::LOST_FOUND_INO;
 use crate::plan::map::BlockMap;
+use crate::pool;
 use crate::quota_file::Usage;
 use crate::source::{Kind, NodeId, Reader};
 use daxkit_format::ext4::inode::{self, Inode, Timestamp};
@@ -56,10 +57,10 @@ impl<'w> Writer<'w> {
     /// Writes the tables of all groups that have inodes in use.
     pub(super) fn write_tables(&self) -> Result<Totals, WriteError> {
         let plan = self.plan;
-        let last = plan.inodes.last;
+        let last = plan.needs.inodes.last;
         let mut node_of = vec![u32::MAX; last as usize + 1];
         for id in self.tree.ids().filter(|id| self.tree.primary(*id) == *id) {
-            if let Some(slot) = node_of.get_mut(plan.inodes.ino(id) as usize) {
+            if let Some(slot) = node_of.get_mut(plan.needs.inodes.ino(id) as usize) {
                 *slot = id.0;
             }
         }
@@ -73,13 +74,7 @@ impl<'w> Writer<'w> {
             first = end;
         }
         self.progress.stage("writing inodes", u64::from(last));
-        let init = || {
-            let reader = match self.root {
-                Some(root) => Some(Reader::new(self.tree, root)?),
-                None => None,
-            };
-            Ok((Totals::default(), reader, Vec::new()))
-        };
+        let init = || Ok((Totals::default(), Reader::new(self.source)?, Vec::new()));
         let done = pool::run(plan.params.threads, chunks.len(), self.progress, init, |(totals, reader, buffer), i| {
             let Some((group, first, end)) = chunks.get(i).copied() else { return Ok(()) };
             let isize = usize::from(plan.params.inode_size);
@@ -109,13 +104,13 @@ impl<'w> Writer<'w> {
         ino: u32,
         node: Option<NodeId>,
         raw: &mut [u8],
-        reader: &mut Option<Reader<'w>>,
+        reader: &mut Reader<'w>,
         totals: &mut Totals,
     ) -> Result<bool, WriteError> {
         if let Some(id) = node {
             let sectors = self.node_inode(id, raw, reader)?;
-            let set = self.plan.xattrs.set_of(self.tree, id);
-            let inodes = 1 + self.plan.xattrs.large_values(set).count() as u64;
+            let set = self.plan.needs.xattrs.set_of(self.tree, id);
+            let inodes = 1 + self.plan.needs.xattrs.large_values(set).count() as u64;
             totals.count((self.tree.uid(id), self.tree.gid(id)), inodes, sectors);
             return Ok(self.tree.kind(id) == Kind::Dir);
         }
@@ -125,12 +120,12 @@ impl<'w> Writer<'w> {
             totals.count((0, 0), 1, sectors);
             return Ok(true);
         }
-        if ino >= plan.inodes.first_large {
+        if ino >= plan.needs.inodes.first_large {
             self.large_inode(ino, raw)?;
             return Ok(false);
         }
         if let Some(orphan) = &plan.special.orphan
-            && plan.inodes.orphan_file == Some(ino)
+            && plan.needs.inodes.orphan_file == Some(ino)
         {
             let size = orphan.blocks() * self.block_bytes();
             // Not counted by quotas: e2fsck leaves it out.
@@ -180,8 +175,10 @@ impl<'w> Writer<'w> {
     /// The inode of a large attribute value. Hash and reference count lie where other inodes have times
     /// (`ext4_xattr_inode_set_hash`, `ext4_xattr_inode_set_ref`, Linux 6.12).
     fn large_inode(&self, ino: u32, raw: &mut [u8]) -> Result<(), WriteError> {
-        let n = (ino - self.plan.inodes.first_large) as usize;
-        let (Some(large), Some(map)) = (self.plan.xattrs.large.get(n), self.plan.large.get(n)) else { return Ok(()) };
+        let n = (ino - self.plan.needs.inodes.first_large) as usize;
+        let (Some(large), Some(map)) = (self.plan.needs.xattrs.large.get(n), self.plan.large.get(n)) else {
+            return Ok(());
+        };
         let mut d = self.plain(ino, map, large.value.len() as u64)?;
         d.flags |= InodeFlags::EA_INODE;
         let zero = Timestamp::default();

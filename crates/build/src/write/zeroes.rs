@@ -1,11 +1,11 @@
 //! Finds blocks of zeroes in source files, so that they can become holes (`--holes=zero-blocks`).
 
-use super::{WriteError, pool};
+use super::WriteError;
 use crate::plan::RangeOverrides;
+use crate::pool;
 use crate::progress::Progress;
-use crate::source::{Kind, NodeId, Reader, Tree};
+use crate::source::{Kind, NodeId, Reader, Source};
 use std::ops::Range;
-use std::path::Path;
 
 const BUFFER: usize = 1 << 20;
 
@@ -14,18 +14,18 @@ const BUFFER: usize = 1 << 20;
 /// # Errors
 /// A file changed or cannot be read.
 pub fn find_zero_blocks(
-    tree: &Tree,
-    root: &Path,
+    source: &Source,
     block_size: u32,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<RangeOverrides, WriteError> {
+    let tree = source.tree();
     let files: Vec<NodeId> = tree
         .ids()
         .filter(|id| tree.kind(*id) == Kind::File && tree.primary(*id) == *id && tree.size(*id) > 0)
         .collect();
     progress.stage("looking for zeroes", files.len() as u64);
-    let init = || Ok((Reader::new(tree, root)?, RangeOverrides::new(), vec![0u8; BUFFER]));
+    let init = || Ok((Reader::new(source)?, RangeOverrides::new(), vec![0u8; BUFFER]));
     let done = pool::run(threads, files.len(), progress, init, |(reader, found, buffer), i| {
         let Some(id) = files.get(i).copied() else { return Ok(()) };
         let file = reader.open(id)?;

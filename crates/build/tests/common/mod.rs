@@ -69,6 +69,8 @@ pub fn params(words: &str, block_size: u32, bytes: u64) -> Params {
         page_size: 4096,
         holes: Holes::Host,
         dax_paths: Vec::new(),
+        order: Vec::new(),
+        sized_by_content: false,
         threads: 2,
     }
 }

@@ -168,12 +168,21 @@ pub fn entries_offset(block: &[u8]) -> Option<usize> {
         .then_some(ROOT_ENTRIES)
 }
 
-/// The checksum of an htree block (`ext4_dx_csum`); `seed` is the directory inode's, `offset` where its entries begin.
+/// Where the tail of an htree block lies, by its limit (`ext4_dx_csum`); `offset` is where its entries begin.
+#[must_use]
+pub fn tail_offset(block: &[u8], offset: usize) -> Option<usize> {
+    let limit = DxCountLimit::peek(block.get(offset..)?)?.limit.get();
+    Some(offset + usize::from(limit) * size_of::<DxEntry>())
+}
+
+/// The checksum of an htree block (`ext4_dx_csum`); `seed` is the directory inode's, `offset` where its entries begin. `None` when
+/// the limit leaves the tail no room, or puts it where the checksum would cover itself.
 #[must_use]
 pub fn block_checksum(seed: u32, block: &[u8], offset: usize) -> Option<u32> {
     let cl = DxCountLimit::peek(block.get(offset..)?)?;
     let counted = block.get(..offset + usize::from(cl.count.get()) * 8)?;
-    let tail = block.get(offset + usize::from(cl.limit.get()) * 8..).and_then(DxTail::peek)?;
+    let tail_at = tail_offset(block, offset).filter(|at| *at >= counted.len())?;
+    let tail = block.get(tail_at..).and_then(DxTail::peek)?;
     let crc = crc32c(crc32c(seed, counted), &tail.dt_reserved.get().to_le_bytes());
     Some(crc32c(crc, &[0; 4]))
 }
@@ -181,20 +190,16 @@ pub fn block_checksum(seed: u32, block: &[u8], offset: usize) -> Option<u32> {
 /// True when the tail of the htree block fits.
 #[must_use]
 pub fn verify_block(seed: u32, block: &[u8], offset: usize) -> bool {
-    let stored = block
-        .get(offset..)
-        .and_then(DxCountLimit::peek)
-        .and_then(|cl| block.get(offset + usize::from(cl.limit.get()) * 8..))
-        .and_then(DxTail::peek)
-        .map(|t| t.dt_checksum.get());
+    let tail = tail_offset(block, offset).and_then(|at| block.get(at..)).and_then(DxTail::peek);
+    let stored = tail.map(|t| t.dt_checksum.get());
     stored.is_some() && stored == block_checksum(seed, block, offset)
 }
 
 /// Stores the tail of the htree block.
 pub fn seal_block(seed: u32, block: &mut [u8], offset: usize) {
     let Some(sum) = block_checksum(seed, block, offset) else { return };
-    let limit = block.get(offset..).and_then(DxCountLimit::peek).map_or(0, |cl| usize::from(cl.limit.get()));
-    if let Some(tail) = block.get_mut(offset + limit * 8..).and_then(DxTail::peek_mut) {
+    let tail = tail_offset(block, offset).and_then(|at| block.get_mut(at..)).and_then(DxTail::peek_mut);
+    if let Some(tail) = tail {
         tail.dt_checksum.set(sum);
     }
 }

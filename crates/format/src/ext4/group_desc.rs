@@ -67,6 +67,9 @@ bitflags::bitflags! {
     }
 }
 
+/// Where `bg_checksum` lies.
+const CHECKSUM_AT: usize = 0x1E;
+
 /// Joins a low and a high half.
 fn join(lo: u32, hi: u32) -> u64 {
     u64::from(hi) << 32 | u64::from(lo)
@@ -205,29 +208,32 @@ impl GroupDesc {
 /// with `uninit_bg`, 0 without either. `desc` is the whole descriptor, `s_desc_size` bytes.
 #[must_use]
 pub fn checksum(sb: &SuperBlock, group: u32, desc: &[u8]) -> u16 {
-    const AT: usize = 0x1E;
-    let before = desc.get(..AT).unwrap_or(desc);
-    let after = desc.get(AT + 2..).unwrap_or_default();
     if sb.has_metadata_csum() {
         checksum_with_seed(sb.checksum_seed(), group, desc)
     } else if sb.ro_compat().contains(RoCompat::GDT_CSUM) {
-        let mut crc = crc16(!0, &sb.s_uuid);
-        crc = crc16(crc, &group.to_le_bytes());
-        crc = crc16(crc, before);
-        if sb.incompat().contains(Incompat::BIT64) { crc16(crc, after) } else { crc }
+        checksum_with_uuid(&sb.s_uuid, sb.incompat().contains(Incompat::BIT64), group, desc)
     } else {
         0
     }
 }
 
+/// [`checksum`] for `uninit_bg` file systems: crc16 from the UUID. `wide` is the 64bit feature; without it only what lies before
+/// the checksum counts.
+#[must_use]
+pub fn checksum_with_uuid(uuid: &[u8; 16], wide: bool, group: u32, desc: &[u8]) -> u16 {
+    let mut crc = crc16(!0, uuid);
+    crc = crc16(crc, &group.to_le_bytes());
+    crc = crc16(crc, desc.get(..CHECKSUM_AT).unwrap_or(desc));
+    if wide { crc16(crc, desc.get(CHECKSUM_AT + 2..).unwrap_or_default()) } else { crc }
+}
+
 /// [`checksum`] for `metadata_csum` file systems when the seed is at hand.
 #[must_use]
 pub fn checksum_with_seed(seed: u32, group: u32, desc: &[u8]) -> u16 {
-    const AT: usize = 0x1E;
     let mut crc = crc32c(seed, &group.to_le_bytes());
-    crc = crc32c(crc, desc.get(..AT).unwrap_or(desc));
+    crc = crc32c(crc, desc.get(..CHECKSUM_AT).unwrap_or(desc));
     crc = crc32c(crc, &[0; 2]);
-    crc32c(crc, desc.get(AT + 2..).unwrap_or_default()) as u16
+    crc32c(crc, desc.get(CHECKSUM_AT + 2..).unwrap_or_default()) as u16
 }
 
 /// The checksum of a bitmap: `bits / 8` bytes of it, from the file system's seed. Descriptors of 32 bytes keep the low 16 bits.

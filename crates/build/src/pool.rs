@@ -1,7 +1,7 @@
 //! Work shared by a few threads: each takes the next piece until none is left or one has failed.
 
-use super::WriteError;
 use crate::progress::Progress;
+use crate::write::WriteError;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 ///
 /// # Errors
 /// The first error of `work`, or [`WriteError::Cancelled`].
-pub(super) fn run<S: Send>(
+pub(crate) fn run<S: Send>(
     threads: usize,
     count: usize,
     progress: &dyn Progress,
