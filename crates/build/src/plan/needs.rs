@@ -14,6 +14,7 @@ use crate::params::{Holes, Params};
 use crate::source::{Kind, NodeId, Placement, Tree};
 use daxkit_format::ext4::dir_entry::file_type;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr::REFCOUNT_MAX;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -143,8 +144,12 @@ impl Needs {
         Ok(())
     }
 
-    /// A file with the DAX flag never becomes inline by itself (`__ext4_new_inode`); on purpose it can.
+    /// A file with the DAX flag and anything encrypted never become inline by themselves (`__ext4_new_inode`); on purpose
+    /// they can.
     fn fits_inline(&self, tree: &Tree, id: NodeId, wished: bool) -> bool {
+        if !wished && tree.extra(id).is_some_and(|e| e.flags.contains(InodeFlags::ENCRYPT)) {
+            return false;
+        }
         let Some(room) = self.xattrs.inline_room(self.xattrs.set_of(tree, id)) else { return false };
         match tree.kind(id) {
             Kind::File if tree.primary(id) == id && (wished || !self.inodes.is_dax(id)) => {
