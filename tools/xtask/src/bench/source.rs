@@ -108,7 +108,7 @@ pub(super) fn root_tree(dir: &Path, bytes: u64) -> Result<PathBuf> {
             rng.fill(data);
             let path = parent.join(format!("file-{nr}"));
             fs::write(&path, data)?;
-            left -= data.len() as u64;
+            left -= len;
             if nr % 8 == 0 {
                 std::os::unix::fs::symlink(format!("file-{nr}"), parent.join(format!("link-{nr}")))?;
             }

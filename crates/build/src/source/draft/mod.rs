@@ -412,6 +412,14 @@ impl Draft {
         (attributes, xattrs, self.extras.get(&id).cloned().unwrap_or_default())
     }
 
+    /// Dates the root, as long as nothing has described it.
+    pub(crate) fn date_root(&mut self, time: Timestamp) {
+        let root = self.inode_of(Self::ROOT);
+        if let Some(i) = self.inodes.get_mut(root.0 as usize).filter(|i| i.implied) {
+            (i.atime, i.ctime, i.mtime) = (time.into(), time.into(), time.into());
+        }
+    }
+
     /// Gives the inode behind a name other attributes; its type and content stay.
     pub(crate) fn redescribe(&mut self, name: NameId, a: Attributes, xattrs: XattrSet, extra: Extra) {
         let xattrs = self.intern(xattrs);
