@@ -6,10 +6,12 @@
 //! `fuzz_seeds`, which runs all of them over seeds and seeded mutations.
 #![allow(dead_code)]
 
+mod archive;
 mod input;
 mod journal;
 mod metadata;
 mod names;
+mod recipe;
 mod rules;
 mod volume;
 
@@ -37,8 +39,10 @@ pub(crate) const TARGETS: &[Target] = &[
     ("jbd2_super_block", journal::jbd2_super_block),
     ("place", names::place),
     ("pmd_windows", rules::pmd_windows),
+    ("recipe", recipe::recipe),
     ("super_block", metadata::super_block),
     ("tails", metadata::tails),
+    ("tar", archive::tar),
     ("undo_file", volume::undo_file),
     ("volume", volume::volume),
     ("volume_unchecked", volume::volume_unchecked),

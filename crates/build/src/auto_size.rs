@@ -124,7 +124,14 @@ impl Search<'_> {
             }
             from = last + 1;
         }
+        // What stands against it may be no matter of size: a place that is never free, more inodes than there can be.
+        let roomy = (self.resolve)(least.saturating_mul(2).max(SAMPLE))?;
+        self.ground(&roomy, needs)?;
         Err(SizeError::NoSize { bytes: demand.clusters.saturating_mul(ratio * bs) })
+    }
+
+    fn ground(&self, params: &Params, needs: &Needs) -> Result<Ground, PlanError> {
+        Ground::new(params, self.tree, &needs.inodes, |free| place::take_fixed(needs, self.tree, free))
     }
 
     fn edges(&self, bs: u64) -> Vec<u64> {
@@ -142,8 +149,7 @@ impl Search<'_> {
         if params.features.compat.contains(Compat::HAS_JOURNAL) != journal {
             return None;
         }
-        let fixed = |free: &mut _| place::take_fixed(needs, self.tree, free);
-        let ground = Ground::new(&params, self.tree, &needs.inodes, fixed).ok()?;
+        let ground = self.ground(&params, needs).ok()?;
         let ratio = u64::from(ground.geometry.cluster_ratio);
         // Where free space is in several runs, files may be split at their ends and need more blocks for their maps.
         let runs = ground.free.runs().count() as u64;

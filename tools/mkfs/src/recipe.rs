@@ -85,16 +85,14 @@ fn word<T>(key: &str, text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> 
 }
 
 /// An error about a path that an item of the recipe brought, with the place of the item.
-pub(crate) fn locate(args: &Args, recipe: Option<&Recipe>, error: PlanError) -> anyhow::Error {
-    let path = match &error {
+pub(crate) fn locate(args: &Args, recipe: Option<&Recipe>, error: &PlanError) -> Option<anyhow::Error> {
+    let path = match error {
         PlanError::Extra { path, .. }
         | PlanError::FileTooLarge { path, .. }
         | PlanError::Xattr { path, .. }
         | PlanError::Xattrs { path, .. } => &path.0,
-        _ => return error.into(),
+        _ => return None,
     };
-    match recipe.and_then(|r| r.items.iter().rev().find(|i| i.path == *path)) {
-        Some(item) => in_recipe(args, &recipe::RecipeError::at(item.at, error)),
-        None => error.into(),
-    }
+    let item = recipe?.items.iter().rev().find(|i| i.path == *path)?;
+    Some(in_recipe(args, &recipe::RecipeError::at(item.at, error)))
 }

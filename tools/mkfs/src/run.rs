@@ -10,12 +10,13 @@ use crate::size::{self, Sized};
 use crate::target::{self, Target};
 use crate::{host, order, print, recipe};
 use anyhow::{Context, Result, anyhow};
+use daxkit_build::auto_size::SizeError;
 use daxkit_build::defect::{self, Applied};
 use daxkit_build::geometry::Geometry;
 use daxkit_build::options::{self, Facts, Level, Request, Resolved};
 use daxkit_build::params::{Holes, Params};
 use daxkit_build::plan::identity::{self, ContentSum};
-use daxkit_build::plan::{Needs, Plan, RangeOverrides};
+use daxkit_build::plan::{Needs, Plan, PlanError, RangeOverrides};
 use daxkit_build::progress::Progress;
 use daxkit_build::recipe::{Recipe, Surroundings};
 use daxkit_build::report::{PlanReport, uuid_text};
@@ -221,11 +222,15 @@ impl Job<'_> {
         Ok(Decided { resolved, needs: Some(needs).filter(|_| input.is_some()) })
     }
 
-    /// An error of planning with its place in the recipe, where it has one.
+    /// An error of planning with its place in the recipe, where it has one; else with the image's name.
     fn located(&self, error: anyhow::Error) -> anyhow::Error {
-        match error.downcast() {
-            Ok(plan) => recipe::locate(self.args, self.recipe, plan),
-            Err(other) => other,
+        let plan = error.downcast_ref::<PlanError>().or_else(|| match error.downcast_ref() {
+            Some(SizeError::Plan(plan)) => Some(plan),
+            _ => None,
+        });
+        match plan.and_then(|plan| recipe::locate(self.args, self.recipe, plan)) {
+            Some(located) => located,
+            None => error.context(self.path.display().to_string()),
         }
     }
 
@@ -276,7 +281,7 @@ impl Job<'_> {
             Some(needs) => Plan::of_needs(params, tree, needs),
             None => Plan::new(params, tree, self.overrides(params, source, watcher)?),
         };
-        planned.map_err(|e| recipe::locate(self.args, self.recipe, e)).with_context(|| self.path.display().to_string())
+        planned.map_err(|e| self.located(e.into()))
     }
 
     fn journal_device(&self, target: Target, resolved: &Resolved, watcher: &Watcher) -> Result<()> {

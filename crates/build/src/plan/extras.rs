@@ -48,6 +48,9 @@ fn check_one(params: &Params, tree: &Tree, needs: &Needs, id: NodeId, extra: &Ex
     if extra.mapping == Mapping::Extents && !extents {
         return Err("an extent tree needs the feature extent".to_owned());
     }
+    if extra.mapping == Mapping::Indirect && params.cluster_size > params.block_size {
+        return Err("with clusters (bigalloc) no file is mapped by indirect blocks".to_owned());
+    }
     if inline && of_file {
         return Err("inline data has no blocks".to_owned());
     }
@@ -55,7 +58,7 @@ fn check_one(params: &Params, tree: &Tree, needs: &Needs, id: NodeId, extra: &Ex
     if !extra.unwritten.is_empty() && indirect {
         return Err("a map of indirect blocks has no unwritten ranges".to_owned());
     }
-    if let Some(r) = extra.unwritten.iter().find(|r| r.start % bs != 0 || r.end % bs != 0) {
+    if let Some(r) = extra.unwritten.iter().find(|r| r.start % bs != 0 || (r.end % bs != 0 && r.end != tree.size(id))) {
         return Err(format!(
             "the unwritten range {}..{} does not begin and end with a block of {bs} bytes",
             r.start, r.end
@@ -86,13 +89,22 @@ fn check_placement(
     let blocks = || wanted().iter().map(|r| r.end - r.start).sum::<u64>();
     match placement {
         Placement::Best => Ok(()),
+        Placement::Block(_) | Placement::Align { .. } if ratio > 1 && wanted().len() > 1 => {
+            Err("with clusters (bigalloc) only a file without holes can be placed".to_owned())
+        }
+        Placement::Block(block) if block % ratio != 0 => {
+            Err(format!("block {block} does not begin a cluster of {ratio} blocks"))
+        }
         Placement::Block(_) => Ok(()),
+        Placement::Align { skew, .. } if skew % (bs * ratio) != 0 => {
+            Err(format!("a skew of {skew} bytes must be whole blocks of {} bytes", bs * ratio))
+        }
         Placement::Align { align, skew } => {
             if !align.is_power_of_two() || align % bs != 0 {
                 return Err(format!("an alignment of {align} bytes is not a power of two of at least a block ({bs})"));
             }
-            if skew % bs != 0 || skew >= align {
-                return Err(format!("a skew of {skew} bytes must be whole blocks of {bs} and less than {align}"));
+            if skew >= align {
+                return Err(format!("a skew of {skew} bytes must be less than the alignment of {align}"));
             }
             Ok(())
         }
@@ -209,7 +221,7 @@ pub(super) fn data(needs: &Needs, tree: &Tree, id: NodeId) -> Option<Data> {
             None => std::iter::once(0..size.div_ceil(bs)).collect(),
         }
     };
-    all.extend(extra.unwritten.iter().map(|r| r.start / bs..r.end / bs));
+    all.extend(extra.unwritten.iter().map(|r| r.start / bs..r.end.div_ceil(bs)));
     all.extend(verity);
     Some(Data::sparse(joined(all)))
 }
@@ -231,7 +243,7 @@ fn joined(mut all: Vec<Range<u64>>) -> Vec<Range<u64>> {
 fn unwritten(needs: &Needs, tree: &Tree, id: NodeId) -> Vec<Range<u64>> {
     let Some(extra) = tree.extra(id) else { return Vec::new() };
     let bs = u64::from(needs.block_size());
-    let mut all: Vec<Range<u64>> = extra.unwritten.iter().map(|r| r.start / bs..r.end / bs).collect();
+    let mut all: Vec<Range<u64>> = extra.unwritten.iter().map(|r| r.start / bs..r.end.div_ceil(bs)).collect();
     if let Placement::Extents(list) = &extra.placement {
         all.extend(list.iter().filter(|e| e.unwritten).map(|e| e.logical..e.logical.saturating_add(e.len)));
     }
@@ -306,12 +318,9 @@ fn cut(ranges: &[Range<u64>], pieces: u64) -> Vec<Range<u64>> {
 pub(super) fn fixed(needs: &Needs, tree: &Tree, id: NodeId) -> Vec<Run> {
     match tree.extra(id).map(|e| &e.placement) {
         Some(Placement::Block(block)) => {
-            let mut physical = *block;
             let run = |r: Range<u64>| {
-                let len = r.end - r.start;
-                let run = Run { logical: r.start, physical, len, written: true };
-                physical = physical.saturating_add(len);
-                run
+                let physical = block.saturating_add(r.start);
+                Run { logical: r.start, physical, len: r.end - r.start, written: true }
             };
             needs.data(tree, id).ranges().into_iter().map(run).collect()
         }

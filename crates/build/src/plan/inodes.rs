@@ -151,14 +151,17 @@ impl InodePlan {
                 _ => return Err(error("only regular files and directories can have the flag")),
             }
         }
-        for id in tree.ids() {
+        // Directories first: a file may have been created in one that comes behind its first name.
+        let is_dir = |id: &NodeId| tree.kind(*id) == Kind::Dir;
+        let files = tree.ids().filter(|id| !is_dir(id));
+        for id in tree.ids().filter(is_dir).chain(files) {
             if tree.primary(id) != id || Some(id) == self.lost_found {
                 continue;
             }
             // As the kernel creates things: a child gets what its directory hands on, an explicit flag is set before any
             // child of its own exists.
             let inherits = id != Tree::ROOT && {
-                let parent = if self.is_dax(tree.parent(id)) { InodeFlags::DAX } else { InodeFlags::empty() };
+                let parent = if self.is_dax(tree.birthplace(id)) { InodeFlags::DAX } else { InodeFlags::empty() };
                 inherited(child_kind(tree.kind(id)), parent).contains(InodeFlags::DAX)
             };
             let can_have = matches!(tree.kind(id), Kind::File | Kind::Dir);

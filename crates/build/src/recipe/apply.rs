@@ -36,6 +36,8 @@ const CONTEXT: &[u8] = b"encryption.c";
 /// The first item or rule that cannot be applied, with its place in the recipe.
 pub fn apply(recipe: &Recipe, layers: &mut Layers, surroundings: Surroundings) -> Result<(), RecipeError> {
     layers.begin().map_err(|e| RecipeError::at(At::default(), e))?;
+    layers.draft.births = true;
+    layers.draft.date_root(surroundings.time);
     for item in &recipe.items {
         put(item, layers, surroundings).map_err(|reason| RecipeError::at(item.at, reason))?;
     }
@@ -64,10 +66,15 @@ fn put(item: &Item, layers: &mut Layers, s: Surroundings) -> Result<(), String> 
     let mtime = attributes.mtime.into();
     let kind = match &item.kind {
         ItemKind::File(f) => {
-            extra.unwritten = f.unwritten.clone().into_boxed_slice();
+            let kind = file(f, layers)?;
+            if let NewKind::File { size, .. } = &kind {
+                // An open range ends where the file does.
+                let end = |end: u64| if end == u64::MAX { *size } else { end };
+                extra.unwritten = f.unwritten.iter().map(|r| r.start..end(r.end)).filter(|r| !r.is_empty()).collect();
+            }
             extra.placement = f.placement.clone();
             extra.mapping = f.mapping;
-            file(f, layers)?
+            kind
         }
         ItemKind::Dir(d) => {
             extra.htree_levels = d.htree_levels;

@@ -155,7 +155,7 @@ fn pieces(field: Field<'_>, end: End<'_>) -> Option<Vec<Piece>> {
 }
 
 fn note_piece<T>(t: &Table<'_>, what: &str) -> Option<T> {
-    t.reader.note(t.offset, || format!("{} {what}", t.info.name));
+    t.lacks(|| what.to_owned());
     None
 }
 

@@ -1,6 +1,6 @@
 //! `[[defect]]`: something deliberately wrong, held against the field table as far as that goes without an image.
 
-use super::error::quoted;
+use super::error::{cut, quoted};
 use super::items::several;
 use super::reader::{Field, Table};
 use super::schema::DEFECT;
@@ -47,7 +47,7 @@ fn place(field: Field<'_>) -> Option<Place> {
             let relative = inode_path(&place.object).filter(|path| path.first() != Some(&b'/'));
             match relative {
                 Some(path) => {
-                    field.refuse(format_args!("names the inode {}, and its path begins with `/`", quote(path)))
+                    field.refuse(format_args!("names the inode {}, and its path begins with `/`", cut(quote(path))))
                 }
                 None => Some(place),
             }

@@ -1,7 +1,7 @@
 //! What is wrong with a recipe, and where: one line, whatever the recipe holds.
 
 use super::types::At;
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 /// Why a recipe is not taken. Its text is `LINE:COLUMN: MESSAGE`; the name of the file is for the caller to put in front.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,14 +47,17 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A key of the recipe between backticks, for a message: escaped, and cut where it is long.
 pub(super) fn key_shown(key: &str) -> String {
-    let mut out = String::from("`");
-    let mut chars = key.chars();
-    for c in chars.by_ref().take(LONGEST_SHOWN) {
-        // Writing to a string does not fail.
-        let _ = write!(out, "{}", c.escape_debug());
+    let escaped: String = key.chars().take(LONGEST_SHOWN + 1).flat_map(char::escape_debug).collect();
+    format!("`{}`", cut(escaped))
+}
+
+/// A text that is escaped already, cut where it is long.
+pub(super) fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_SHOWN) {
+        text.truncate(end);
+        text.push_str("...");
     }
-    out.push_str(if chars.next().is_some() { "...`" } else { "`" });
-    out
+    text
 }
 
 #[cfg(test)]

@@ -128,14 +128,29 @@ fn exclude(table: &Table<'_>) -> Vec<String> {
     elements.iter().filter_map(|element| glob(*element)).map(str::to_owned).collect()
 }
 
+/// Longest pattern: no system call takes a longer path (`PATH_MAX`).
+const LONGEST_PATTERN: usize = 4096;
+
 /// A pattern in the language of `--exclude`.
 pub(super) fn glob(field: Field<'_>) -> Option<&str> {
     let pattern = field.text("a pattern such as \"/a/*.o\", or a list of them")?;
     if pattern.is_empty() {
         return field.refuse("has an empty pattern");
     }
+    // Compiling takes time by the length, and stack by the depth of braces.
+    if pattern.len() > LONGEST_PATTERN {
+        return field.refuse(format_args!("has a pattern of {} bytes; the most is {LONGEST_PATTERN}", pattern.len()));
+    }
     match exclude_set([pattern]) {
         Ok(_) => Some(pattern),
-        Err(error) => field.refuse(format_args!("has a pattern that is none: {}", error.kind())),
+        Err(error) => field.refuse(format_args!("has a pattern that is none: {}", reason(&error))),
+    }
+}
+
+/// Why a pattern is none. What its regular expression is refused for names things that nobody wrote.
+pub(super) fn reason(error: &globset::Error) -> String {
+    match error.kind() {
+        globset::ErrorKind::Regex(_) => "it is too long, or its braces are too deep".to_owned(),
+        other => other.to_string(),
     }
 }

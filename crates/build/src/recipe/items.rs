@@ -2,11 +2,13 @@
 
 use super::attrs::attrs;
 use super::content::file;
+use super::error::cut;
 use super::reader::{Field, Table};
 use super::schema::{DIR, ENTRIES, FILE, LINK, NODE, SYMLINK, TableInfo};
 use super::types::{Attrs, DirEntries, DirItem, Item, ItemKind};
 use super::values::{LONGEST_NAME, image_path, pair, path_bytes, size};
 use crate::source::Kind;
+use daxkit_format::field::quote;
 use std::collections::HashMap;
 
 /// How the keys of a table that are not attributes are read.
@@ -57,19 +59,10 @@ fn item(t: &Table<'_>, read: Read, lines: &mut HashMap<Vec<u8>, u32>) -> Option<
     }
     let at = t.reader.at(t.offset);
     if let Some(line) = lines.get(&path) {
-        return place.refuse(format_args!("{:?} is given twice, first on line {line}", Shown(&path)));
+        return place.refuse(format_args!("{} is given twice, first on line {line}", cut(quote(&path))));
     }
     lines.insert(path.clone(), t.reader.at(place.offset()).line);
     Some(Item { at, path, attrs, kind })
-}
-
-/// Bytes of a path in quotes.
-struct Shown<'a>(&'a [u8]);
-
-impl std::fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&daxkit_format::field::quote(self.0))
-    }
 }
 
 fn dir(t: &Table<'_>) -> Option<DirItem> {

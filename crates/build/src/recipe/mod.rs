@@ -4,8 +4,8 @@
 //! in the file stays with it ([`At`]), so that what turns out wrong later (a path that does not exist, a file that does not fit)
 //! can still be told by line and column.
 //!
-//! [`parse`] reads the language of `docs/recipes.md`. Its parts: [`syntax`] makes TOML of the text, [`schema`] lists the
-//! tables and their keys, [`reader`] takes values by key and notes what is wrong, and a file for each table says what its keys
+//! [`parse`] reads the language of `docs/recipes.md`. Its parts: `syntax` makes TOML of the text, `schema` lists the
+//! tables and their keys, `reader` takes values by key and notes what is wrong, and a file for each table says what its keys
 //! mean. Invariants: no recipe leads to a panic or into deep recursion; of all that is wrong the first in the order of the text
 //! is told; a recipe that is taken has nothing in it that was not understood.
 

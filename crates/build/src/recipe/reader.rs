@@ -94,11 +94,18 @@ impl<'a> Table<'a> {
         Some(Field { reader: self.reader, key, key_offset: spelled.span().start, value })
     }
 
+    /// Notes that the table as a whole is not enough, unless a key that nobody knows may be what is missed.
+    pub(super) fn lacks(&self, what: impl FnOnce() -> String) {
+        if !self.strangers {
+            self.reader.note(self.offset, || format!("{} {}", self.info.name, what()));
+        }
+    }
+
     /// The value of a key that must be there.
     pub(super) fn need(&self, key: &'static str) -> Option<Field<'a>> {
         let found = self.get(key);
-        if found.is_none() && !self.strangers {
-            self.reader.note(self.offset, || format!("{} lacks `{key}`", self.info.name));
+        if found.is_none() {
+            self.lacks(|| format!("lacks `{key}`"));
         }
         found
     }
@@ -116,8 +123,8 @@ impl<'a> Table<'a> {
     /// As [`Table::one_of`]; one must be there.
     pub(super) fn need_one_of(&self, keys: &[&'static str]) -> Option<Field<'a>> {
         let found = self.one_of(keys);
-        if found.is_none() && !self.strangers {
-            self.reader.note(self.offset, || format!("{} lacks one of {}", self.info.name, listed(keys)));
+        if found.is_none() {
+            self.lacks(|| format!("lacks one of {}", listed(keys)));
         }
         found
     }

@@ -1,7 +1,7 @@
 //! `[[rule]]`: what is done to everything that a pattern matches.
 
 use super::attrs::{attrs, remove_xattrs};
-use super::filesystem::glob;
+use super::filesystem::{glob, reason};
 use super::items::several;
 use super::reader::Table;
 use super::schema::RULE;
@@ -39,10 +39,10 @@ fn rule(t: &Table<'_>) -> Option<Rule> {
         return place.refuse("is empty: the rule would match nothing");
     }
     if RULE.all_keys().all(|key| matches!(key, "match" | "kind") || t.get(key).is_none()) {
-        t.reader.note(t.offset, || format!("{} changes nothing", RULE.name));
+        t.lacks(|| "changes nothing".to_owned());
     }
     match exclude_set(patterns) {
         Ok(matches) => Some(Rule { at: t.reader.at(t.offset), matches, kinds, attrs }),
-        Err(error) => place.refuse(format_args!("has patterns that are too much together: {}", error.kind())),
+        Err(error) => place.refuse(format_args!("has patterns that are none together: {}", reason(&error))),
     }
 }

@@ -1,7 +1,7 @@
 //! What somebody may have meant: the nearest of the words that would have done.
 
-/// Most words offered when several are equally near (`uid` and `gid` for `did`).
-const MOST: usize = 4;
+/// Most words offered when several are equally near (`uid` and `gid` for `did`, any time for `rtime`).
+const MOST: usize = 5;
 
 /// `; did you mean WORD?` for a message, with every word of `known` that is nearest to `word`; empty when none is near.
 /// Case does not count.

@@ -3,7 +3,7 @@
 //! Whether a place exists in an image is for later; here a name must be that of a field, a value must be one that the field
 //! can hold, and bits are counted in bitmaps only.
 
-use super::error::quoted;
+use super::error::{cut, quoted};
 use super::suggest::did_you_mean;
 use daxkit_format::FieldKind;
 use daxkit_format::field::{Access, FieldRef, Format, Object, Place, ValueError, parse_number};
@@ -190,6 +190,7 @@ fn access(object: &Object, field: &FieldRef) -> Result<Access, Unknown> {
     let structures = object.structures();
     let Some(access) = structures.iter().find_map(|s| Access::find(*s, &field.name)) else {
         let known: Vec<String> = structures.iter().flat_map(|s| names(*s)).collect();
+        let object = cut(object.to_string());
         let why = if structures.is_empty() {
             format!("names the field {}, and {object} has no fields", quoted(&field.name))
         } else {

@@ -162,9 +162,11 @@ pub struct FileItem {
     pub size: Option<u64>,
     /// Its bytes.
     pub content: Content,
-    /// Ranges in bytes that are holes whatever the content says.
+    /// Ranges in bytes that are holes whatever the content says, sorted and apart. One that is open ends where the file does: at
+    /// `u64::MAX` where the content is a file of the host and there is no size.
     pub holes: Vec<Range<u64>>,
-    /// Ranges in bytes whose blocks are allocated and unwritten; they may lie past the end of the file.
+    /// Ranges in bytes whose blocks are allocated and unwritten, sorted and apart from each other and from the holes; they may lie
+    /// past the end of the file. Open ones end as those of the holes.
     pub unwritten: Vec<Range<u64>>,
     /// Where its blocks lie.
     pub placement: Placement,

@@ -18,6 +18,8 @@ pub(super) struct Chunk {
     pub(super) sets: Vec<XattrSet>,
     /// Index, device and inode of what has more than one link.
     pub(super) links: Vec<(u32, u64, u64)>,
+    /// Indices of those among them under whose name the inode was created, where that is known.
+    pub(super) births: Vec<u32>,
     /// Index and data of files with holes.
     pub(super) holes: Vec<(u32, DataRanges)>,
     /// Index and extras of what has any.
@@ -29,6 +31,8 @@ pub(super) struct Builder {
     tree: Tree,
     inodes: HashMap<(u64, u64), (u32, u32), BuildHasherDefault<DefaultHasher>>,
     linked: Vec<(u32, u32)>,
+    /// First name of an inode, and the name it was created under.
+    births: Vec<(u32, u32)>,
     set_ids: HashMap<u64, Vec<u32>, BuildHasherDefault<DefaultHasher>>,
 }
 
@@ -38,6 +42,7 @@ impl Builder {
             tree: Tree::empty(root),
             inodes: HashMap::default(),
             linked: Vec::new(),
+            births: Vec::new(),
             set_ids: HashMap::default(),
         };
         if let Some(root) = b.tree.nodes.first().copied() {
@@ -102,6 +107,9 @@ impl Builder {
                 let entry = self.inodes.entry((dev, ino)).or_insert((first + i, 0));
                 entry.1 += 1;
                 self.linked.push((first + i, entry.0));
+                if chunk.births.binary_search(&i).is_ok() {
+                    self.births.push((entry.0, first + i));
+                }
             }
             for (i, ranges) in chunk.holes {
                 if let Some(n) = self.tree.nodes.get_mut((first + i) as usize) {
@@ -119,7 +127,10 @@ impl Builder {
 
     /// The tree, with its hard links resolved.
     pub(super) fn finish(self) -> Tree {
-        let Self { mut tree, inodes, linked, .. } = self;
+        let Self { mut tree, inodes, linked, mut births, .. } = self;
+        births.retain(|(primary, born)| primary != born);
+        births.sort_unstable();
+        tree.births = births;
         let mut counts: HashMap<u32, u32> = inodes.into_values().filter(|(_, n)| *n > 1).collect();
         for (id, primary) in linked {
             if let Some(count) = counts.get(&primary)

@@ -41,9 +41,9 @@ pub enum Placement {
     /// Wherever the planner thinks best.
     #[default]
     Best,
-    /// In one run from this block of the file system on.
+    /// Block 0 of the file at this block of the file system, block 1 behind it; holes leave their places to others.
     Block(u64),
-    /// In one run whose first byte lies `skew` bytes behind a multiple of `align` bytes on the pmem device.
+    /// Each range in one run, so that the file's first byte lies, or would lie, `skew` bytes behind a multiple of `align` bytes on the pmem device.
     Align {
         /// Bytes, a power of two and a multiple of the block size.
         align: u64,

@@ -338,6 +338,9 @@ fn add(chunk: &mut Chunk, draft: &Draft, name: &Name, inode: &DraftInode) {
     }
     if inode.linked {
         chunk.links.push((index, 0, u64::from(name.inode.0)));
+        if name.is_birth {
+            chunk.births.push(index);
+        }
     }
     chunk.nodes.push(node);
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 /// A range of a file filled with a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Where, in bytes. The end of a pattern without a length is the file's size (`u64::MAX` until that is known).
+    /// Where, in bytes; not empty.
     pub range: Range<u64>,
     /// With what.
     pub pattern: Pattern,

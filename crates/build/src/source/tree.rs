@@ -155,6 +155,8 @@ pub struct Tree {
     pub(super) holes: Vec<(u32, DataRanges)>,
     pub(super) sets: Vec<XattrSet>,
     pub(super) extras: Vec<(u32, Extra)>,
+    /// First name of an inode, and the name it was created under where that is another one.
+    pub(super) births: Vec<(u32, u32)>,
 }
 
 impl Tree {
@@ -174,6 +176,7 @@ impl Tree {
             holes: Vec::new(),
             sets: Vec::new(),
             extras: Vec::new(),
+            births: Vec::new(),
         }
     }
 
@@ -351,6 +354,16 @@ impl Tree {
     #[must_use]
     pub fn primary(&self, id: NodeId) -> NodeId {
         self.link(id).map_or(id, |l| NodeId(l.primary))
+    }
+
+    /// The directory that an inode was created in: that of its first name, unless the source knows that another name was
+    /// there before.
+    #[must_use]
+    pub fn birthplace(&self, id: NodeId) -> NodeId {
+        let primary = self.primary(id);
+        let born = self.births.binary_search_by_key(&primary.0, |(p, _)| *p).ok();
+        let name = born.and_then(|i| self.births.get(i)).map_or(primary, |(_, name)| NodeId(*name));
+        self.parent(name)
     }
 
     /// How many names of the tree share the inode, itself included. The `.` and `..` of directories do not count.

@@ -2,9 +2,10 @@
 
 use crate::common::{DEFAULT, params};
 use crate::tools::{assert_clean, debugfs_write, run};
+use daxkit_build::params::Identity;
 use daxkit_build::plan::Plan;
 use daxkit_build::progress::NoProgress;
-use daxkit_build::source::{ScanOptions, scan};
+use daxkit_build::source::{ScanOptions, Source, scan};
 use daxkit_build::write::write_image;
 use daxkit_device::FileDevice;
 use std::fmt::Write as _;
@@ -37,12 +38,15 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "indirect", features: "^extent ^64bit", block_size: 1024, mib: 24, after: XATTRS },
     Kind {
         name: "rare",
-        features: "quota project mmp orphan_file ea_inode",
+        features: "quota project orphan_file ea_inode",
         block_size: 1024,
         mib: 24,
         after: "ea_set /files/plain user.small small\nea_set /files/plain user.large -f VALUE\n",
     },
+    // With mmp the tools that write wait for seconds first; those that only read do not.
+    Kind { name: "mmp", features: "mmp", block_size: 1024, mib: 24, after: "" },
     Kind { name: "inline", features: "inline_data", block_size: 1024, mib: 24, after: "" },
+    Kind { name: "bigalloc", features: "bigalloc ^resize_inode", block_size: 1024, mib: 200, after: XATTRS },
     Kind { name: "meta_bg", features: "meta_bg ^resize_inode", block_size: 1024, mib: 40, after: "" },
     Kind {
         name: "journal3",
@@ -95,14 +99,19 @@ pub fn build(kind: &Kind, dir: &Path) -> PathBuf {
     let source = tempfile::tempdir().unwrap();
     populate(source.path(), kind.name == "inline");
     let mut p = params(&format!("{DEFAULT} {}", kind.features), kind.block_size, kind.mib << 20);
+    p.identity = Identity::Given { uuid: [0x11; 16], hash_seed: [0x99; 16] };
     if kind.name == "meta_bg" {
         p.blocks_per_group = Some(512);
     }
+    let (status, said) =
+        run("find", &[source.path().to_str().unwrap(), "-exec", "touch", "-h", "-d", "@1700000000", "{}", "+"]);
+    assert_eq!(status, 0, "{said}");
     let tree = scan(source.path(), &ScanOptions::default(), &NoProgress).unwrap().0;
     let image = dir.join(kind.name);
+    let _ = std::fs::remove_file(&image);
     let plan = Plan::new(&p, &tree, Default::default()).unwrap_or_else(|e| panic!("{}: {e}", kind.name));
     let device = FileDevice::create(&image, kind.mib << 20).unwrap();
-    write_image(&plan, &tree, Some(source.path()), &device, &NoProgress).unwrap();
+    write_image(&plan, &Source::directory(tree, source.path()), &device, &NoProgress).unwrap();
     drop(device);
     if !kind.after.is_empty() {
         let file = |name: &str, len: usize| {

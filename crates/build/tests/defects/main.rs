@@ -6,6 +6,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod applying;
 mod images;
+mod judge;
 mod places;
+mod property;
+mod structures;
+mod sums;
 mod tools;

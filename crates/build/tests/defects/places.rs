@@ -5,7 +5,8 @@ use crate::tools::load;
 use daxkit_build::dump::{DumpOptions, dump_to_string};
 use daxkit_device::BlockDevice;
 use daxkit_format::field::{Object, Place, unquote};
-use daxkit_volume::{Located, OpenOptions, Verdict, Volume};
+use daxkit_volume::{Located, OpenOptions, Seal, Verdict, Volume};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A place of a dump, and what stands behind it on its line.
@@ -156,4 +157,33 @@ fn every_place_of_a_dump_is_found_where_the_dump_says() {
         }
     }
     assert!(all > 14_000 && fields > 3_500 && sealed > 10_000 && judged > 10_000, "{all} {fields} {sealed} {judged}");
+}
+
+/// A block named by its number alone has every checksum that the objects in it have.
+#[test]
+fn a_block_has_the_checksums_of_what_lies_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut blocks, mut nobodys) = (0, 0);
+    for kind in KINDS {
+        let device = load(&build(kind, dir.path()));
+        let volume = open(&device);
+        let mut by_block: BTreeMap<u64, BTreeMap<String, Seal>> = BTreeMap::new();
+        for p in printed(&dump_to_string(&device, &DumpOptions::default()).unwrap()) {
+            let located = volume.locate(&p.place.object.place()).unwrap();
+            let block = located.object.start / u64::from(volume.block_size());
+            // A plain file's content is nobody's business.
+            let seals = located.seals.into_iter().map(|s| (s.to_string(), s));
+            by_block.entry(block).or_default().extend(seals);
+        }
+        for (block, wanted) in by_block {
+            let place = Object::Block(block).place();
+            let found = volume.locate(&place).unwrap().seals;
+            for (name, seal) in &wanted {
+                assert!(found.contains(seal), "{}: {name} is not among those of {place}", kind.name);
+            }
+            blocks += 1;
+            nobodys += u32::from(wanted.is_empty());
+        }
+    }
+    assert!(blocks > 700 && nobodys > 100, "{blocks} {nobodys}");
 }

@@ -175,12 +175,14 @@ pub fn tail_offset(block: &[u8], offset: usize) -> Option<usize> {
     Some(offset + usize::from(limit) * size_of::<DxEntry>())
 }
 
-/// The checksum of an htree block (`ext4_dx_csum`); `seed` is the directory inode's, `offset` where its entries begin.
+/// The checksum of an htree block (`ext4_dx_csum`); `seed` is the directory inode's, `offset` where its entries begin. `None` when
+/// the limit leaves the tail no room, or puts it where the checksum would cover itself.
 #[must_use]
 pub fn block_checksum(seed: u32, block: &[u8], offset: usize) -> Option<u32> {
     let cl = DxCountLimit::peek(block.get(offset..)?)?;
     let counted = block.get(..offset + usize::from(cl.count.get()) * 8)?;
-    let tail = block.get(tail_offset(block, offset)?..).and_then(DxTail::peek)?;
+    let tail_at = tail_offset(block, offset).filter(|at| *at >= counted.len())?;
+    let tail = block.get(tail_at..).and_then(DxTail::peek)?;
     let crc = crc32c(crc32c(seed, counted), &tail.dt_reserved.get().to_le_bytes());
     Some(crc32c(crc, &[0; 4]))
 }

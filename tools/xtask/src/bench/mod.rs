@@ -53,6 +53,12 @@ pub(crate) enum RowName {
     /// One file of 2 GiB
     #[value(name = "file-2g")]
     File2G,
+    /// The 50,000 files out of a tar archive
+    #[value(name = "tar-50k")]
+    Tar50K,
+    /// A root file system of 1 GiB out of a tar archive
+    #[value(name = "root-1g")]
+    Root1G,
     /// Peak memory
     #[value(name = "memory")]
     Memory,
@@ -85,6 +91,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if wanted(RowName::File2G) {
         rows.push(rows::file_2g(&bench)?);
+    }
+    if wanted(RowName::Tar50K) {
+        rows.push(rows::tar_50k(&bench)?);
+    }
+    if wanted(RowName::Root1G) {
+        rows.push(rows::root_1g(&bench)?);
     }
     if wanted(RowName::Memory) {
         rows.extend(rows::memory(&bench, args.large)?);

@@ -146,21 +146,82 @@ pub(super) fn file_2g(bench: &Bench) -> Result<Row> {
     Ok(row)
 }
 
+/// The 50,000 small files again, out of a tar archive.
+pub(super) fn tar_50k(bench: &Bench) -> Result<Row> {
+    let archive = source::archive(&SMALL_FILES.make(&bench.dir)?)?;
+    let bytes = source::warm(&archive)?;
+    let mut row = bench.compare(
+        "tar-50k",
+        format!("tar archive of {} files of 0 to 9 kB, {:.0} MiB, warm cache", SMALL_FILES.count, mib(bytes)),
+        GIB,
+        Side::program("dax-mkfs", |target| bench.mkfs(Some(&archive), target)),
+        Side::program("genext2fs -a", |target| {
+            let mut command = process::command("genext2fs");
+            let blocks = (GIB / 4096).to_string();
+            let inodes = (SMALL_FILES.count + SMALL_FILES.count / 8).to_string();
+            command.args(["-B", "4096", "-b", &blocks, "-N", &inodes, "-a"]).arg(&archive).arg(target);
+            command
+        }),
+        None,
+    )?;
+    row.targets.extend(faster(&row, 4.0));
+    Ok(row)
+}
+
+/// A root file system of 1 GiB out of a tar archive, against unpacking it and `mke2fs -d`.
+pub(super) fn root_1g(bench: &Bench) -> Result<Row> {
+    let archive = source::archive(&source::root_tree(&bench.dir, GIB)?)?;
+    let bytes = source::warm(&archive)?;
+    let unpacked = bench.dir.join("unpacked");
+    let fresh = || -> Result<std::path::PathBuf> {
+        // Each run unpacks into a directory of its own, so that nobody is timed at removing the last one.
+        for nr in 0.. {
+            let dir = unpacked.join(format!("{nr}"));
+            if !dir.exists() {
+                std::fs::create_dir_all(&dir)?;
+                return Ok(dir);
+            }
+        }
+        anyhow::bail!("no name is left in {}", unpacked.display())
+    };
+    let row = bench.compare(
+        "root-1g",
+        format!("root file system out of a tar archive of {:.0} MiB, warm cache", mib(bytes)),
+        2 * GIB,
+        Side::program("dax-mkfs", |target| bench.mkfs(Some(&archive), target)),
+        Side::function("tar, mke2fs", |target| {
+            let dir = fresh()?;
+            process::run(process::command("tar").arg("-C").arg(&dir).arg("-xf").arg(&archive))?;
+            process::run(&mut mke2fs(Some(&dir), target))
+        }),
+        None,
+    );
+    std::fs::remove_dir_all(&unpacked).context("cannot remove what was unpacked")?;
+    let mut row = row?;
+    row.targets.extend(faster(&row, 3.0));
+    Ok(row)
+}
+
 /// Peak memory: of many files, and of much content.
 pub(super) fn memory(bench: &Bench, large: bool) -> Result<Vec<Row>> {
+    let small = SMALL_FILES.make(&bench.dir)?;
     let mut rows = vec![
-        memory_of(bench, &SMALL_FILES.make(&bench.dir)?, SMALL_FILES.count, GIB)?,
+        memory_of(bench, &small, SMALL_FILES.count, GIB)?,
+        memory_of(bench, &source::archive(&small)?, SMALL_FILES.count, GIB)?,
         memory_of(bench, &source::one_file(&bench.dir, 2 * GIB)?, 1, 5 * GIB / 2)?,
     ];
     if large {
-        rows.push(memory_of(bench, &MILLION_FILES.make(&bench.dir)?, MILLION_FILES.count, 18 * GIB)?);
+        let million = MILLION_FILES.make(&bench.dir)?;
+        rows.push(memory_of(bench, &million, MILLION_FILES.count, 18 * GIB)?);
+        rows.push(memory_of(bench, &source::archive(&million)?, MILLION_FILES.count, 18 * GIB)?);
     }
     Ok(rows)
 }
 
 /// One run is enough: memory does not vary as time does.
 fn memory_of(bench: &Bench, source: &Path, files: u64, len: u64) -> Result<Row> {
-    let work = format!("peak memory, {files} file{}", if files == 1 { " of 2 GiB" } else { "s" });
+    let from = if source.is_file() { " out of a tar archive" } else { "" };
+    let work = format!("peak memory, {files} file{}{from}", if files == 1 { " of 2 GiB" } else { "s" });
     eprintln!("memory: {work}");
     let ours = Side::program("dax-mkfs", |target| bench.mkfs(Some(source), target));
     let samples = measure::alternate(&[ours], 1, &bench.dir.join("image"), len)?;

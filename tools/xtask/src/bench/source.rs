@@ -87,6 +87,53 @@ pub(super) fn one_file(dir: &Path, len: u64) -> Result<PathBuf> {
     })
 }
 
+/// A tree in the manner of a root file system: mostly small files, a few large ones, symbolic and hard links.
+pub(super) fn root_tree(dir: &Path, bytes: u64) -> Result<PathBuf> {
+    once(dir, &format!("root-of-{bytes}"), |root| {
+        let mut rng = Xorshift::new(bytes);
+        let mut data = vec![0; 64 << 20];
+        let mut left = bytes;
+        for nr in 0u64.. {
+            if left == 0 {
+                break;
+            }
+            let parent = root.join(format!("usr/{:02}/{:02}", nr / 1000 % 100, nr / 40 % 25));
+            if nr % 40 == 0 {
+                fs::create_dir_all(&parent)?;
+            }
+            // Sizes by powers of two: as many files from 1 to 2 KiB as from 128 to 256 KiB; one in 400 has up to 64 MiB.
+            let power = if nr % 400 == 399 { 20 + rng.below(6) } else { 6 + rng.below(12) };
+            let len = ((1 << power) + rng.below(1 << power)).min(left);
+            let data = data.get_mut(..usize::try_from(len)?).unwrap_or_default();
+            rng.fill(data);
+            let path = parent.join(format!("file-{nr}"));
+            fs::write(&path, data)?;
+            left -= len;
+            if nr % 8 == 0 {
+                std::os::unix::fs::symlink(format!("file-{nr}"), parent.join(format!("link-{nr}")))?;
+            }
+            if nr % 50 == 0 {
+                fs::hard_link(&path, parent.join(format!("same-{nr}")))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The tree as a tar archive beside it, its names in order.
+pub(super) fn archive(tree: &Path) -> Result<PathBuf> {
+    let done = tree.with_extension("tar");
+    if !done.is_file() {
+        eprintln!("  making {}", done.display());
+        let half = tree.with_extension("tar.half");
+        let mut tar = crate::process::command("tar");
+        tar.args(["--format=posix", "--sort=name", "-C"]).arg(tree).arg("-cf").arg(&half).arg(".");
+        crate::process::run(&mut tar)?;
+        fs::rename(&half, &done)?;
+    }
+    Ok(done)
+}
+
 /// Makes `dir/name` whole, or leaves nothing under that name.
 fn once(dir: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let done = dir.join(name);
@@ -122,11 +169,12 @@ pub(super) fn files(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Reads everything once, so that it is in the page cache; returns how many bytes there are.
+/// Reads everything below a directory, or one file, once, so that it is in the page cache; returns how many bytes there are.
 pub(super) fn warm(root: &Path) -> Result<u64> {
     let mut buf = vec![0; 1 << 20];
     let mut total = 0u64;
-    for path in files(root)? {
+    let all = if root.is_file() { vec![root.to_owned()] } else { files(root)? };
+    for path in all {
         let mut file = File::open(&path)?;
         loop {
             match file.read(&mut buf)? {

@@ -103,7 +103,7 @@ impl Finder<'_> {
         bitmaps.chain(self.group_seal(group, copy, at)).collect()
     }
 
-    pub(super) fn group_seal(&self, group: u32, copy: Option<u32>, at: u64) -> Option<Seal> {
+    fn group_seal(&self, group: u32, copy: Option<u32>, at: u64) -> Option<Seal> {
         let v = self.volume;
         let rule = match self.seed {
             Some(seed) => GroupRule::Crc32c { seed },
@@ -115,7 +115,7 @@ impl Finder<'_> {
         Some(Seal(Kind::Group { at, len: v.geometry().desc_size, group, copy, rule }))
     }
 
-    pub(super) fn bitmap_seal(&self, which: WhichBitmap, group: u32, desc_at: u64) -> Option<Seal> {
+    fn bitmap_seal(&self, which: WhichBitmap, group: u32, desc_at: u64) -> Option<Seal> {
         let g = self.volume.geometry();
         let bits = match which {
             WhichBitmap::Blocks => g.clusters_per_group,
@@ -131,6 +131,12 @@ impl Finder<'_> {
             base: self.volume.base(),
             seed: self.seed?,
         })))
+    }
+
+    /// The checksums over a bitmap: its own, which stands in the descriptor, and so the descriptor's.
+    pub(super) fn bitmap_seals(&self, which: WhichBitmap, group: u32, desc_at: u64) -> Vec<Seal> {
+        let Some(own) = self.bitmap_seal(which, group, desc_at) else { return Vec::new() };
+        std::iter::once(own).chain(self.group_seal(group, None, desc_at)).collect()
     }
 
     /// The descriptor the volume goes by, not verified.
@@ -152,7 +158,6 @@ impl Finder<'_> {
     }
 
     fn bitmap(&self, which: WhichBitmap, group: u32, desc_at: u64, block: u64) -> Result<Spot, LocateError> {
-        let seals = self.bitmap_seal(which, group, desc_at).into_iter().chain(self.group_seal(group, None, desc_at));
-        Ok(Spot::plain(self.block(block)?.range(), seals.collect()))
+        Ok(Spot::plain(self.block(block)?.range(), self.bitmap_seals(which, group, desc_at)))
     }
 }

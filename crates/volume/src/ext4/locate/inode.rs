@@ -120,18 +120,20 @@ impl Finder<'_> {
         let extents = inode.flags().contains(InodeFlags::EXTENTS);
         let content = inode.is_dir() || self.is_orphan_file(found.ino());
         let (mut seals, mut seen) = (Vec::new(), 0);
+        let mut count = || {
+            seen += 1;
+            let limit = MAX_DEPENDENTS;
+            if seen > limit { Err(absent(object, Absent::TooMany { limit })) } else { Ok(()) }
+        };
         for item in self.lenient()?.map_walk(inode).map_while(Result::ok) {
             match item {
                 MapItem::Node { block, .. } if extents => {
+                    count()?;
                     seals.extend(self.extents_seal(found, self.block(block.get())?));
-                    seen += 1;
                 }
                 MapItem::Run(run) if content && run.written => {
                     for step in 0..run.len {
-                        if seen >= MAX_DEPENDENTS {
-                            return Err(absent(object, Absent::TooMany { limit: MAX_DEPENDENTS }));
-                        }
-                        seen += 1;
+                        count()?;
                         let block = self.block(run.physical.get().saturating_add(step))?;
                         seals.extend(self.content_seals(object, found, block, run.logical.saturating_add(step))?);
                     }

@@ -99,9 +99,7 @@ impl Finder<'_> {
         let (block, seed) = (Block { nr, ..block }, log.seed);
         let bytes = self.read(object, block.range())?;
         Ok(match JournalHeader::of(&bytes) {
-            Some((BlockType::Descriptor | BlockType::Revoke, _)) => vec![Seal(Kind::LogTail { block, seed })],
-            Some((BlockType::Commit, _)) => vec![Seal(Kind::LogCommit { block, seed })],
-            Some(_) => Vec::new(),
+            Some(_) => vec![Seal(Kind::LogBlock { block, seed })],
             None => self.data_seals(object, found, &log, block)?,
         })
     }
@@ -116,18 +114,18 @@ impl Finder<'_> {
             let bytes = self.read(object, before.range())?;
             match JournalHeader::of(&bytes) {
                 None => {}
-                Some((BlockType::Descriptor, _)) => {
+                Some((BlockType::Descriptor, sequence)) => {
                     let tag = descriptor_block::tags(&bytes, log.format).nth(index as usize);
                     let Some(tag) = tag else { return Ok(Vec::new()) };
                     let version = if log.format.checksum == TagChecksum::V3 { TagVersion::V3 } else { TagVersion::V2 };
                     let data = Kind::LogData {
                         block,
-                        descriptor_at: before.at,
+                        sequence,
                         tag_at: before.at.saturating_add(tag.offset as u64),
                         version,
                         seed: log.seed,
                     };
-                    return Ok(vec![Seal(data), Seal(Kind::LogTail { block: before, seed: log.seed })]);
+                    return Ok(vec![Seal(data), Seal(Kind::LogBlock { block: before, seed: log.seed })]);
                 }
                 Some(_) => return Ok(Vec::new()),
             }

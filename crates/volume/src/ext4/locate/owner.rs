@@ -1,16 +1,19 @@
 //! Which checksums protect a block that is named by its number alone.
 //!
 //! First what lies at fixed places, then bitmaps and inode tables, which every descriptor is asked for, at last the blocks
-//! of inodes, for which every inode in use is. Holes of the device are skipped; a walk that meets more nodes than the file
-//! system has blocks (inodes that share a map) is given up, and the block counts as nobody's.
+//! of inodes, for which every inode in use is. Holes of the device are skipped. The work is bounded by what is really
+//! there: an inode table that overlaps another and a node of a map that was met before are not looked at again.
 
+use std::collections::HashSet;
+
+use daxkit_device::RangeSet;
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::group_desc::{GroupDesc, GroupFlags};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::super_block::SUPER_BLOCK_OFFSET;
 use daxkit_format::ext4::xattr::{self, XattrHeader};
 use daxkit_format::field::{Object, Structure};
-use daxkit_format::{BlockNr, GroupNr, InodeNr, OnDisk};
+use daxkit_format::{BlockNr, InodeNr, OnDisk};
 
 use super::super::map::MapItem;
 use super::super::seal::{Block, Kind, Seal, WhichBitmap};
@@ -20,6 +23,13 @@ use super::{LocateError, Spot};
 
 /// Most groups that are asked: 2 PiB in blocks of 4 KiB. A bound against superblocks that lie.
 const MAX_GROUPS: u32 = 1 << 24;
+
+/// A group's descriptor and the byte of the device at which it lies.
+struct Group {
+    group: u32,
+    at: u64,
+    desc: GroupDesc,
+}
 
 impl Finder<'_> {
     pub(super) fn image_block(&self, nr: u64) -> Result<Spot, LocateError> {
@@ -42,29 +52,23 @@ impl Finder<'_> {
         // The journal may have checksums where nothing else has.
         if let Ok(journal) = self.inode_by_number(self.volume.super_block().s_journal_inum.get().into())
             && self.is_journal(journal.ino())
-            && let Some(seals) = self.owned(&object, &journal, block, &mut 0)?
+            && let Some(seals) = self.owned(&object, &journal, block, &mut HashSet::new())?
         {
             return Ok(seals);
         }
         if self.seed.is_none() {
             return Ok(Vec::new());
         }
-        let groups = self.volume.geometry().groups_count.min(MAX_GROUPS);
-        for group in 0..groups {
-            let Some((at, desc)) = self.written_desc(group) else { continue };
-            if let Some(seals) = self.group_metadata_seals(block, group, at, &desc) {
+        for group in self.written_groups() {
+            if let Some(seals) = self.group_metadata_seals(block, &group) {
                 return Ok(seals);
             }
         }
-        let mut nodes = 0;
-        for group in 0..groups {
-            let Some((_, desc)) = self.written_desc(group) else { continue };
-            for found in self.inodes_in_use(group, &desc) {
+        let (mut tables, mut nodes) = (RangeSet::new(), HashSet::new());
+        for group in self.written_groups() {
+            for found in self.inodes_in_use(&group, &mut tables) {
                 if let Some(seals) = self.owned(&object, &found, block, &mut nodes)? {
                     return Ok(seals);
-                }
-                if nodes > self.volume.geometry().blocks_count {
-                    return Ok(Vec::new());
                 }
             }
         }
@@ -110,24 +114,35 @@ impl Finder<'_> {
         old.or(new)
     }
 
-    /// A descriptor and where it lies; `None` where the device has a hole, or it cannot be read.
-    fn written_desc(&self, group: u32) -> Option<(u64, GroupDesc)> {
-        let (block, _) = self.volume.group_desc_location(GroupNr(group)).ok()?;
-        let block = self.block(block.get()).ok()?;
-        if self.volume.device().known_zero(block.at, block.len.into()) {
-            return None;
-        }
-        let (range, desc) = self.desc(group).ok()?;
-        Some((range.start, desc))
+    /// The groups whose descriptors are there. Blocks of descriptors that are holes or cannot be read are left out.
+    fn written_groups(&self) -> impl Iterator<Item = Group> + use<'_> {
+        let g = *self.volume.geometry();
+        let groups = g.groups_count.min(MAX_GROUPS);
+        let written = move |index: u32| {
+            let block = self.block(self.volume.descriptor_block(index).get()).ok()?;
+            let hole = self.volume.device().known_zero(block.at, block.len.into());
+            let bytes = if hole { None } else { self.read(&Object::Block(block.nr), block.range()).ok() };
+            Some((index, block.at, bytes?))
+        };
+        (0..groups.div_ceil(g.desc_per_block)).filter_map(written).flat_map(move |(index, at, bytes)| {
+            let first = index.saturating_mul(g.desc_per_block);
+            let size = usize::from(g.desc_size);
+            let descs: Vec<Group> = (first..groups)
+                .zip(bytes.chunks_exact(size).enumerate())
+                .filter_map(|(group, (i, raw))| {
+                    Some(Group { group, at: at.saturating_add((i * size) as u64), desc: GroupDesc::from_disk(raw)? })
+                })
+                .collect();
+            descs
+        })
     }
 
     /// The checksums over the block when it is one of a group's bitmaps or a block of its inode table.
-    fn group_metadata_seals(&self, block: Block, group: u32, desc_at: u64, desc: &GroupDesc) -> Option<Vec<Seal>> {
-        let g = self.volume.geometry();
+    fn group_metadata_seals(&self, block: Block, group: &Group) -> Option<Vec<Seal>> {
+        let (g, desc) = (self.volume.geometry(), &group.desc);
         for (which, nr) in [(WhichBitmap::Blocks, desc.block_bitmap()), (WhichBitmap::Inodes, desc.inode_bitmap())] {
             if nr == block.nr {
-                let seals = [self.bitmap_seal(which, group, desc_at), self.group_seal(group, None, desc_at)];
-                return Some(seals.into_iter().flatten().collect());
+                return Some(self.bitmap_seals(which, group.group, group.at));
             }
         }
         let inside = block.nr.checked_sub(desc.inode_table()).filter(|_| desc.inode_table() != 0)?;
@@ -137,7 +152,7 @@ impl Finder<'_> {
         let per_block = u64::from(g.block_size / u32::from(g.inode_size));
         let first = inside * per_block;
         let indexes = first..(first + per_block).min(g.inodes_per_group.into());
-        let inodes = indexes.map(|index| self.inode_by_number(self.first_inode(group) + index));
+        let inodes = indexes.map(|index| self.inode_by_number(self.first_inode(group.group) + index));
         Some(inodes.filter_map(Result::ok).filter_map(|found| self.inode_seal(&found)).collect())
     }
 
@@ -145,12 +160,16 @@ impl Finder<'_> {
         u64::from(group) * u64::from(self.volume.geometry().inodes_per_group) + 1
     }
 
-    /// The inodes of a group that say that they are in use. Those that cannot be read are left out.
-    fn inodes_in_use(&self, group: u32, desc: &GroupDesc) -> impl Iterator<Item = Found> + use<'_> {
-        let g = *self.volume.geometry();
-        let unused = if desc.flags().contains(GroupFlags::INODE_UNINIT) { u32::MAX } else { desc.itable_unused() };
+    /// The inodes of a group that say that they are in use. Those that cannot be read are left out, and so is a table that
+    /// overlaps one of `tables`, to which it is added.
+    fn inodes_in_use(&self, group: &Group, tables: &mut RangeSet) -> impl Iterator<Item = Found> + use<'_> {
+        let (g, desc) = (*self.volume.geometry(), &group.desc);
+        let blocks = desc.inode_table()..desc.inode_table().saturating_add(g.inode_table_blocks.into());
+        let uninit = desc.flags().contains(GroupFlags::INODE_UNINIT) || tables.overlaps(blocks.clone());
+        tables.insert(blocks);
+        let unused = if uninit { u32::MAX } else { desc.itable_unused() };
         let used = u64::from(g.inodes_per_group.saturating_sub(unused));
-        let first = self.first_inode(group);
+        let first = self.first_inode(group.group);
         let table = self.device_byte(desc.inode_table().saturating_mul(g.block_size.into()));
         let size = u64::from(g.inode_size);
         (0..used)
@@ -159,13 +178,14 @@ impl Finder<'_> {
             .filter(|found| !found.inode.is_free())
     }
 
-    /// The checksums over the block when it belongs to this inode; `None` when it does not. `nodes` counts what was met.
+    /// The checksums over the block when it belongs to this inode; `None` when it does not. `nodes` are those of all maps so far;
+    /// what leads to one of them again is followed no further.
     fn owned(
         &self,
         object: &Object,
         found: &Found,
         block: Block,
-        nodes: &mut u64,
+        nodes: &mut HashSet<u64>,
     ) -> Result<Option<Vec<Seal>>, LocateError> {
         if found.inode.file_acl() == block.nr {
             return Ok(Some(self.xattrs_seal(block).into_iter().collect()));
@@ -173,7 +193,6 @@ impl Finder<'_> {
         let extents = found.inode.flags().contains(InodeFlags::EXTENTS);
         // What is damaged owns what can be read of it.
         for item in self.lenient()?.map_walk(&found.inode).map_while(Result::ok) {
-            *nodes += 1;
             match item {
                 MapItem::Node { block: nr, .. } if nr.get() == block.nr => {
                     let seal = if extents { self.extents_seal(found, block) } else { None };
@@ -186,10 +205,8 @@ impl Finder<'_> {
                         return self.content_seals(object, found, block, logical).map(Some);
                     }
                 }
+                MapItem::Node { block: nr, .. } if !nodes.insert(nr.get()) => break,
                 MapItem::Node { .. } => {}
-            }
-            if *nodes > self.volume.geometry().blocks_count {
-                break;
             }
         }
         Ok(None)

@@ -4,8 +4,8 @@
 use daxkit_device::{BlockDevice, DeviceError};
 use daxkit_format::OnDisk;
 use daxkit_format::jbd2::{
-    BlockTag, BlockTag3, BlockTail, CommitHeader, JournalHeader, JournalSuperBlock, commit_block, data_checksum,
-    journal_seed,
+    BlockTag, BlockTag3, BlockTail, BlockType, CommitHeader, JournalHeader, JournalSuperBlock, commit_block,
+    data_checksum, journal_seed,
 };
 use std::mem::offset_of;
 use std::ops::Range;
@@ -57,40 +57,33 @@ pub(super) fn super_look(device: &dyn BlockDevice, at: u64) -> Result<Look, Devi
         .big_endian_part(at.saturating_add(offset_of!(JournalSuperBlock, s_checksum) as u64), &stored))
 }
 
-/// The tail of a descriptor or revoke block.
-pub(super) fn tail_look(device: &dyn BlockDevice, block: Range<u64>, seed: JournalSeed) -> Result<Look, DeviceError> {
+/// A descriptor's or revoke block's, in its tail, or a commit block's, in its header: whichever the block says it is.
+pub(super) fn block_look(device: &dyn BlockDevice, block: Range<u64>, seed: JournalSeed) -> Result<Look, DeviceError> {
     let bytes = read(device, block.start, (block.end - block.start) as usize)?;
-    let right = BlockTail::compute(&bytes, seed.value(device)?);
-    let at = bytes.len().saturating_sub(4);
-    Ok(whole(block, right, at, &bytes))
-}
-
-/// A commit block's.
-pub(super) fn commit_look(device: &dyn BlockDevice, block: Range<u64>, seed: JournalSeed) -> Result<Look, DeviceError> {
-    let bytes = read(device, block.start, (block.end - block.start) as usize)?;
-    let right = commit_block::compute(&bytes, seed.value(device)?);
-    Ok(whole(block, right, COMMIT_SUM, &bytes))
-}
-
-fn whole(block: Range<u64>, right: Option<u32>, at: usize, bytes: &[u8]) -> Look {
+    let value = seed.value(device)?;
+    let (right, at) = match JournalHeader::of(&bytes) {
+        Some((BlockType::Descriptor | BlockType::Revoke, _)) => {
+            (BlockTail::compute(&bytes, value), bytes.len().saturating_sub(4))
+        }
+        Some((BlockType::Commit, _)) => (commit_block::compute(&bytes, value), COMMIT_SUM),
+        _ => return Ok(Look::absent(vec![block], State::Unused)),
+    };
     let start = block.start;
-    match right {
-        Some(right) => Look::new(vec![block], right).big_endian_part(start + at as u64, slice(bytes, at, 4)),
-        None => Look::absent(vec![block], State::NoRoom),
-    }
+    Ok(match right {
+        Some(right) => Look::new(vec![block], right).big_endian_part(start + at as u64, slice(&bytes, at, 4)),
+        None => Look::absent(vec![block], State::Impossible),
+    })
 }
 
-/// A data block's, in its tag.
+/// A data block's, in its tag. `sequence` is the number of the transaction.
 pub(super) fn data_look(
     device: &dyn BlockDevice,
     block: Range<u64>,
-    descriptor_at: u64,
+    sequence: u32,
     tag_at: u64,
     version: TagVersion,
     seed: JournalSeed,
 ) -> Result<Look, DeviceError> {
-    let head = read(device, descriptor_at, size_of::<JournalHeader>())?;
-    let sequence = JournalHeader::peek(&head).map_or(0, |h| h.h_sequence.get());
     let bytes = read(device, block.start, (block.end - block.start) as usize)?;
     let right = data_checksum(seed.value(device)?, sequence, &bytes);
     let (at, len) = match version {

@@ -161,18 +161,15 @@ pub(in crate::ext4) enum Kind {
     Journal {
         at: u64,
     },
-    /// Descriptor and revoke blocks. `nr` of the block is counted in the log, here and below.
-    LogTail {
-        block: Block,
-        seed: JournalSeed,
-    },
-    LogCommit {
+    /// A descriptor, revoke or commit block. `nr` of the block is counted in the log, here and below.
+    LogBlock {
         block: Block,
         seed: JournalSeed,
     },
     LogData {
         block: Block,
-        descriptor_at: u64,
+        /// Number of the transaction.
+        sequence: u32,
         tag_at: u64,
         version: TagVersion,
         seed: JournalSeed,
@@ -233,10 +230,9 @@ impl Kind {
                 Ok(tail_look(*block, *seed, Some(right), bytes.len().checked_sub(4), &bytes))
             }
             Self::Journal { at } => journal::super_look(device, *at),
-            Self::LogTail { block, seed } => journal::tail_look(device, block.range(), *seed),
-            Self::LogCommit { block, seed } => journal::commit_look(device, block.range(), *seed),
-            Self::LogData { block, descriptor_at, tag_at, version, seed } => {
-                journal::data_look(device, block.range(), *descriptor_at, *tag_at, *version, *seed)
+            Self::LogBlock { block, seed } => journal::block_look(device, block.range(), *seed),
+            Self::LogData { block, sequence, tag_at, version, seed } => {
+                journal::data_look(device, block.range(), *sequence, *tag_at, *version, *seed)
             }
         }
     }
@@ -280,6 +276,10 @@ impl Bitmap {
         covers.push(start..start + len as u64);
         if desc.flags().contains(unused) {
             return Ok(Look::absent(covers, State::Unused));
+        }
+        let desc_end = self.desc_at.saturating_add(self.desc_len.into());
+        if start < desc_end && self.desc_at < start + len as u64 {
+            return Ok(Look::absent(covers, State::Impossible));
         }
         let bitmap = read(device, start, len.min(self.block_size as usize))?;
         let sum = group_desc::bitmap_checksum(self.seed, &bitmap, self.bits);
@@ -329,7 +329,7 @@ fn tail_look(block: Block, seed: InodeSeed, right: Option<u32>, at: Option<usize
         (Some(right), Some(at), Some(stored)) => {
             Look::new(covers, right).part(block.at.saturating_add(at as u64), stored)
         }
-        _ => Look::absent(covers, State::NoRoom),
+        _ => Look::absent(covers, State::Impossible),
     }
 }
 
@@ -362,8 +362,7 @@ impl fmt::Display for Kind {
             Self::Mmp { .. } => f.write_str("mmp.mmp_checksum"),
             Self::Orphans { block, seed } => write!(f, "inode:{} block:{}.ob_checksum", seed.ino, block.nr),
             Self::Journal { .. } => f.write_str("journal.s_checksum"),
-            Self::LogTail { block, .. } => write!(f, "journal/block:{}.t_checksum", block.nr),
-            Self::LogCommit { block, .. } => write!(f, "journal/block:{}.h_chksum[0]", block.nr),
+            Self::LogBlock { block, .. } => write!(f, "journal/block:{} checksum", block.nr),
             Self::LogData { block, .. } => write!(f, "journal/block:{} checksum in its tag", block.nr),
         }
     }

@@ -58,8 +58,8 @@ pub enum Verdict {
     },
     /// Nobody looks at it: a bitmap that was never written, an inode that is all zero, a superblock without `metadata_csum`.
     Unused,
-    /// There is no room for it where the bytes say it should be; what is there can only be wrong.
-    NoRoom,
+    /// None can be right: there is no room for it where the bytes say it should be, or it would cover itself.
+    Impossible,
 }
 
 /// Why a checksum cannot be looked at, or not be made right.
@@ -82,9 +82,9 @@ pub enum SealError {
         /// The checksum of the structure that holds the seed, as a place.
         seal: String,
     },
-    /// The bytes leave no room for the checksum.
-    #[error("{seal}: this leaves no room for the checksum; it can only be left stale (checksum = \"stale\")")]
-    NoRoom {
+    /// The bytes leave no room for the checksum, or make it cover itself.
+    #[error("{seal}: no checksum can be right there now; it can only be left stale (checksum = \"stale\")")]
+    Impossible {
         /// The checksum, as a place.
         seal: String,
     },
@@ -105,7 +105,7 @@ impl Seal {
         let look = self.look(device)?;
         Ok(match look.state {
             State::Unused => Verdict::Unused,
-            State::NoRoom => Verdict::NoRoom,
+            State::Impossible => Verdict::Impossible,
             State::Applies if look.edits().is_empty() => Verdict::Right,
             State::Applies => Verdict::Wrong { stored: look.stored(), right: look.right },
         })
@@ -114,12 +114,12 @@ impl Seal {
     /// What makes the checksum right; nothing when it is right already, or nobody looks at it.
     ///
     /// # Errors
-    /// The device could not be read, or there is no room for the checksum.
+    /// The device could not be read, or none can be right.
     pub fn fix(&self, device: &dyn BlockDevice) -> Result<Vec<Edit>, SealError> {
         let look = self.look(device)?;
         match look.state {
             State::Unused => Ok(Vec::new()),
-            State::NoRoom => Err(SealError::NoRoom { seal: self.to_string() }),
+            State::Impossible => Err(SealError::Impossible { seal: self.to_string() }),
             State::Applies => Ok(look.edits()),
         }
     }
@@ -155,7 +155,7 @@ impl Seal {
 /// touched stays as it is, right or not, and so does one that `changes` themselves write.
 ///
 /// # Errors
-/// The device could not be read; a change of what all checksums are computed from; no room left for one.
+/// The device could not be read; a change of what all checksums are computed from; one after which none can be right.
 pub fn seal(device: &dyn BlockDevice, seals: &[Seal], changes: &[Edit]) -> Result<Vec<Edit>, SealError> {
     let after = Overlay::new(device);
     let changed: Vec<Range<u64>> = changes.iter().map(Edit::range).collect();
@@ -177,8 +177,8 @@ pub fn seal(device: &dyn BlockDevice, seals: &[Seal], changes: &[Edit]) -> Resul
         if overlap(&stored, &changed) {
             continue;
         }
-        if look.state == State::NoRoom {
-            return Err(SealError::NoRoom { seal: seal.to_string() });
+        if look.state == State::Impossible {
+            return Err(SealError::Impossible { seal: seal.to_string() });
         }
         for edit in look.edits() {
             after.write_at(edit.offset, &edit.bytes).map_err(io)?;
@@ -198,7 +198,7 @@ fn overlap(a: &[Range<u64>], b: &[Range<u64>]) -> bool {
 pub(in crate::ext4) enum State {
     Applies,
     Unused,
-    NoRoom,
+    Impossible,
 }
 
 /// A piece of a checksum as it is stored: most lie in one, some in two.

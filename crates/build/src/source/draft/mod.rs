@@ -7,21 +7,20 @@
 //! Layers: a name knows the last layer that spoke of it. A whiteout takes away what lower layers brought, whatever its place in its
 //! own layer's stream; an opaque directory hides all that lower layers brought below it.
 
+mod children;
+mod resolve;
+
+pub(crate) use children::Children;
+
 use super::draft_error::DraftError;
 use super::extra::Extra;
 use super::roots::Origin;
 use super::tree::{Attributes, DataRanges, Kind, Time, XattrSet};
 use daxkit_format::ext4::inode::Timestamp;
 use hashbrown::HashTable;
+use resolve::components;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
-
-/// Symbolic links that one path may lead through (`MAXSYMLINKS`).
-const MOST_LINKS: u32 = 40;
-/// Longest path. The kernel takes 4,095 bytes in one call; deeper trees exist, and are walked step by step.
-const LONGEST_PATH: usize = 65_535;
-/// Longest target of a symbolic link that a path may lead through (`PATH_MAX`).
-const LONGEST_TARGET: usize = 4095;
 
 /// A name of the draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,12 +39,12 @@ pub(crate) struct Name {
     at: u32,
     /// The last layer that spoke of it.
     layer: u16,
-    /// The last layer that said what it is; what lies beneath a directory may be spoken of later without it.
-    described: u16,
     /// For a directory: what layers below this one brought beneath it is hidden.
     pub(crate) opaque: u16,
     len: u8,
     dead: bool,
+    /// An inode was created under this name, and that was meant.
+    pub(crate) is_birth: bool,
 }
 
 /// What a name stands for.
@@ -121,16 +120,11 @@ pub(crate) struct Draft {
     pub(crate) extras: HashMap<InodeId, Extra>,
     /// Names without an inode yet, with the paths they are links to.
     pending: Vec<(NameId, Box<[u8]>)>,
-    /// Directories of lower layers that this layer put something into, with the time of what came first.
+    /// Directories of lower layers that this layer put something into and did not describe, with the time of what came first.
     entered: HashMap<NameId, Time>,
     layer: u16,
-}
-
-/// The result of following a path.
-struct Found {
-    name: NameId,
-    /// Layers below this one are hidden beneath it.
-    opaque: u16,
+    /// Whether the name under which an inode comes first says where it was created: a recipe's does, the order of an archive does not.
+    pub(crate) births: bool,
 }
 
 impl Draft {
@@ -143,10 +137,10 @@ impl Draft {
             inode: InodeId(0),
             at: 0,
             layer: 0,
-            described: 0,
             opaque: 0,
             len: 0,
             dead: false,
+            is_birth: false,
         };
         let mut draft = Self {
             names: vec![root],
@@ -162,6 +156,7 @@ impl Draft {
             pending: Vec::new(),
             entered: HashMap::new(),
             layer: 0,
+            births: false,
         };
         draft.inodes.push(implied_dir(Time::from(Timestamp::default())));
         draft
@@ -306,8 +301,8 @@ impl Draft {
             DraftError::NameTooLong { path, len: name.len() }
         })?;
         self.arena.extend_from_slice(name);
-        let layer = self.layer;
-        self.names.push(Name { parent, inode, at, layer, described: layer, opaque: 0, len, dead: false });
+        let is_birth = self.births && inode != PENDING;
+        self.names.push(Name { parent, inode, at, layer: self.layer, opaque: 0, len, dead: false, is_birth });
         let hash = self.hash(parent, name);
         let Self { index, names, arena, hasher, .. } = self;
         index.insert_unique(hash, id, |i| {
@@ -341,104 +336,6 @@ impl Draft {
         same_hash.push(id);
         self.sets.push(set);
         id
-    }
-
-    /// Resolves the directory a path lies in and gives the last name; `None` for the root itself. Directories on the way that are
-    /// not there are made, with `mtime` until something describes them.
-    fn parent_of<'p>(&mut self, path: &'p [u8], mtime: Time) -> Result<Option<(Found, &'p [u8])>, DraftError> {
-        let names = components(path)?;
-        let Some((last, dirs)) = names.split_last() else { return Ok(None) };
-        let mut links = 0;
-        let mut at = Found { name: Self::ROOT, opaque: self.name(Self::ROOT).map_or(0, |n| n.opaque) };
-        for name in dirs {
-            at = self.descend(at, name, Some(mtime), &mut links, path)?;
-        }
-        Ok(Some((at, last)))
-    }
-
-    /// One step down, through symbolic links; `make` makes what is missing.
-    fn descend(
-        &mut self,
-        at: Found,
-        name: &[u8],
-        make: Option<Time>,
-        links: &mut u32,
-        path: &[u8],
-    ) -> Result<Found, DraftError> {
-        if name == b".." {
-            // Only in targets of links: the root's parent is the root.
-            let parent = self.name(at.name).map_or(Self::ROOT, |n| n.parent);
-            return Ok(Found { name: parent, opaque: self.opaque_at(parent) });
-        }
-        let Some(child) = self.visible_child(at.name, name, at.opaque) else {
-            let missing = || DraftError::Missing { path: path.to_vec(), name: name.to_vec() };
-            let mtime = make.ok_or_else(missing)?;
-            if let Some(hidden) = self.child(at.name, name) {
-                self.kill(hidden);
-            }
-            let inode = self.add_inode(implied_dir(mtime))?;
-            let child = self.add_name(at.name, name, inode)?;
-            return Ok(Found { name: child, opaque: at.opaque });
-        };
-        match self.kind(child) {
-            Some(Kind::Dir) => {
-                let layer = self.layer;
-                let Self { names, entered, .. } = self;
-                let opaque = names.get_mut(child.0 as usize).map_or(0, |n| {
-                    if let Some(mtime) = make
-                        && n.layer < layer
-                    {
-                        n.layer = layer;
-                        entered.insert(child, mtime);
-                    }
-                    n.opaque
-                });
-                Ok(Found { name: child, opaque: at.opaque.max(opaque) })
-            }
-            Some(Kind::Symlink) => {
-                *links += 1;
-                let target = self.inode(self.inode_of(child)).map(|i| self.target(i).to_vec()).unwrap_or_default();
-                if *links > MOST_LINKS || target.len() > LONGEST_TARGET {
-                    return Err(DraftError::Loop { path: path.to_vec() });
-                }
-                let mut here = if target.starts_with(b"/") {
-                    Found { name: Self::ROOT, opaque: self.opaque_at(Self::ROOT) }
-                } else {
-                    at
-                };
-                for step in target.split(|b| *b == b'/').filter(|s| !s.is_empty() && *s != b".") {
-                    here = self.descend(here, step, make, links, path)?;
-                }
-                Ok(here)
-            }
-            _ => Err(DraftError::NotADirectory { path: path.to_vec(), blocker: self.path(child) }),
-        }
-    }
-
-    /// The strongest opacity on the way from the root down to a directory.
-    fn opaque_at(&self, id: NameId) -> u16 {
-        let mut opaque = 0;
-        let mut at = id;
-        while let Some(n) = self.name(at) {
-            opaque = opaque.max(n.opaque);
-            if at == Self::ROOT {
-                break;
-            }
-            at = n.parent;
-        }
-        opaque
-    }
-
-    /// The name that a path leads to; the last one is not followed.
-    pub(crate) fn lookup(&mut self, path: &[u8]) -> Option<NameId> {
-        let names = components(path).ok()?;
-        let Some((last, dirs)) = names.split_last() else { return Some(Self::ROOT) };
-        let mut links = 0;
-        let mut at = Found { name: Self::ROOT, opaque: self.name(Self::ROOT).map_or(0, |n| n.opaque) };
-        for name in dirs {
-            at = self.descend(at, name, None, &mut links, path).ok()?;
-        }
-        self.visible_child(at.name, last, at.opaque)
     }
 
     /// Puts something at a path: a directory over a directory describes it anew, anything else replaces what is there.
@@ -509,8 +406,9 @@ impl Draft {
     fn describe(&mut self, dir: NameId, new: NewInode) {
         let layer = self.layer;
         if let Some(n) = self.names.get_mut(dir.0 as usize) {
-            (n.layer, n.described) = (layer, layer);
+            n.layer = layer;
         }
+        self.entered.remove(&dir);
         let id = self.inode_of(dir);
         if let Some(i) = self.inodes.get_mut(id.0 as usize) {
             i.implied = false;
@@ -539,6 +437,14 @@ impl Draft {
         );
         let xattrs = self.inode(id).and_then(|i| self.set(i.xattrs)).cloned().unwrap_or_default();
         (attributes, xattrs, self.extras.get(&id).cloned().unwrap_or_default())
+    }
+
+    /// Dates the root, as long as nothing has described it.
+    pub(crate) fn date_root(&mut self, time: Timestamp) {
+        let root = self.inode_of(Self::ROOT);
+        if let Some(i) = self.inodes.get_mut(root.0 as usize).filter(|i| i.implied) {
+            (i.atime, i.ctime, i.mtime) = (time.into(), time.into(), time.into());
+        }
     }
 
     /// Gives the inode behind a name other attributes; its type and content stay.
@@ -625,12 +531,8 @@ impl Draft {
         }
     }
 
-    /// What lower layers said of a directory is hidden: unless this layer has described it, nothing has.
+    /// Forgets what lower layers said of a directory that this layer has not described.
     fn forget(&mut self, dir: NameId, mtime: Time) {
-        let layer = self.layer;
-        if self.name(dir).is_none_or(|n| n.dead || n.described == layer) || !self.is_dir(dir) {
-            return;
-        }
         let id = self.inode_of(dir);
         self.extras.remove(&id);
         if let Some(i) = self.inodes.get_mut(id.0 as usize) {
@@ -649,84 +551,6 @@ impl Draft {
         }
         Ok(())
     }
-
-    /// For each name its living, visible children in the order of their names' bytes.
-    pub(crate) fn children(&self) -> Children {
-        let mut count = vec![0u32; self.names.len() + 1];
-        let living = |n: &Name| !n.dead && n.inode != PENDING;
-        for n in self.names.iter().skip(1).filter(|n| living(n)) {
-            if let Some(c) = count.get_mut(n.parent.0 as usize + 1) {
-                *c += 1;
-            }
-        }
-        let mut total = 0;
-        for c in &mut count {
-            total += *c;
-            *c = total;
-        }
-        let mut next = count.clone();
-        let mut list = vec![0u32; total as usize];
-        for (i, n) in self.names.iter().enumerate().skip(1).filter(|(_, n)| living(n)) {
-            if let Some(at) = next.get_mut(n.parent.0 as usize) {
-                if let Some(slot) = list.get_mut(*at as usize) {
-                    *slot = i as u32;
-                }
-                *at += 1;
-            }
-        }
-        let mut children = Children { starts: count, list };
-        for id in 0..self.names.len() {
-            if let Some(group) = children.group_mut(id) {
-                let bytes = |i: &u32| self.names.get(*i as usize).map_or(&[][..], |n| self.bytes(n));
-                group.sort_unstable_by(|a, b| bytes(a).cmp(bytes(b)));
-            }
-        }
-        children
-    }
-
-    /// Whether a name shows in a directory beneath which layers below `opaque` are hidden; and what is hidden beneath it.
-    pub(crate) fn shows(&self, name: &Name, opaque: u16) -> Option<u16> {
-        (name.layer >= opaque).then(|| opaque.max(name.opaque))
-    }
-}
-
-/// The children of all names.
-pub(crate) struct Children {
-    starts: Vec<u32>,
-    list: Vec<u32>,
-}
-
-impl Children {
-    fn range(&self, id: usize) -> Option<std::ops::Range<usize>> {
-        Some(*self.starts.get(id)? as usize..*self.starts.get(id + 1)? as usize)
-    }
-
-    fn group_mut(&mut self, id: usize) -> Option<&mut [u32]> {
-        let range = self.range(id)?;
-        self.list.get_mut(range)
-    }
-
-    pub(crate) fn of(&self, id: NameId) -> &[u32] {
-        self.range(id.0 as usize).and_then(|r| self.list.get(r)).unwrap_or_default()
-    }
-}
-
-/// The names of a path: a leading slash, repeated ones and dots do not count; `..` is refused.
-fn components(path: &[u8]) -> Result<Vec<&[u8]>, DraftError> {
-    if path.len() > LONGEST_PATH {
-        return Err(DraftError::PathTooLong { len: path.len(), limit: LONGEST_PATH });
-    }
-    let mut names = Vec::new();
-    for name in path.split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".") {
-        if name == b".." {
-            return Err(DraftError::DotDot { path: path.to_vec() });
-        }
-        if name.contains(&0) {
-            return Err(DraftError::Nul { path: path.to_vec() });
-        }
-        names.push(name);
-    }
-    Ok(names)
 }
 
 /// A directory that is only known to be there.
