@@ -68,13 +68,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         failed += usize::from(!judged.differs.is_empty());
         table::row(recipe, &judged);
     }
-    for reason in [&oracles.e2fsprogs, &oracles.mount].into_iter().flatten() {
-        println!("note: {reason}");
+    for (what, why) in [("checked", &oracles.e2fsprogs), ("mounted", &oracles.mount)] {
+        if let Some(why) = why {
+            println!("note: nothing was {what}: {why}");
+        }
     }
+    let all = recipes.len();
     if failed > 0 {
-        bail!("{failed} of {} images are not as expected", recipes.len());
+        bail!("not as expected: {failed} of {all}");
     }
-    println!("{} images, each made twice, all as expected", recipes.len());
+    println!("as expected: {all} of {all}, each made twice");
     Ok(())
 }
 
@@ -123,9 +126,9 @@ impl Oracles {
         let mount = if lacks("mount") || lacks("umount") {
             Some(missing.to_string())
         } else if !rustix::process::geteuid().is_root() {
-            Some("nothing was mounted: that needs root".to_owned())
+            Some("mounting needs root".to_owned())
         } else if !Path::new("/dev/loop-control").exists() {
-            Some("nothing was mounted: there are no loop devices (/dev/loop-control)".to_owned())
+            Some("mounting needs loop devices (/dev/loop-control)".to_owned())
         } else {
             None
         };
