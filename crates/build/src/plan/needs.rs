@@ -179,7 +179,19 @@ impl Needs {
             if self.inodes.is_inline(id) {
                 continue;
             }
-            let shape = self.format_of_dir(params, tree, id).shape(&self.items(tree, id));
+            let format = self.format_of_dir(params, tree, id);
+            let items = self.items(tree, id);
+            if format.folded
+                && let Some((one, other)) = extras::same_when_folded(&items)
+            {
+                let reason = format!(
+                    "it compares names without case, and \"{}\" and \"{}\" are the same to it",
+                    one.escape_ascii(),
+                    other.escape_ascii()
+                );
+                return Err(PlanError::Extra { path: ImagePath(tree.path(id)), reason });
+            }
+            let shape = format.shape(&items);
             extras::check_levels(tree, id, shape)?;
             let mut blocks = shape.blocks();
             if Some(id) == self.inodes.lost_found {
@@ -302,6 +314,17 @@ impl Needs {
             d.clusters += self.clusters_of(&pieces, extents) - clusters(&pieces, self.ratio);
             return;
         }
+        // What a wish needs while it is being met, though it gives it back: gaps, and room to find an aligned place.
+        d.clusters += match tree.extra(id).map(|e| &e.placement) {
+            Some(Placement::Fragments { gap, .. }) => gap.div_ceil(self.ratio) * pieces.len() as u64,
+            Some(Placement::TreeDepth(_)) => pieces.len() as u64,
+            Some(Placement::Align { align, .. }) => {
+                let align = align / u64::from(self.block_size);
+                let rest = |r: &Range<u64>| (r.end - r.start).next_multiple_of(align.max(1)) - (r.end - r.start);
+                (align + pieces.iter().map(rest).sum::<u64>()).div_ceil(self.ratio)
+            }
+            _ => 0,
+        };
         d.clusters += self.clusters_of(&pieces, extents);
     }
 
