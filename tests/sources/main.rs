@@ -11,6 +11,8 @@ mod shared;
 
 mod archives;
 mod bench;
+mod corners;
+mod members;
 mod recipe_of;
 mod same_tree;
 
