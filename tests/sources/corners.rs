@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// What the kernel shows of every name, in words.
-type Seen = BTreeMap<String, String>;
+pub(crate) type Seen = BTreeMap<String, String>;
 
 fn seen(root: &Path) -> Seen {
     let mut all = Seen::new();
@@ -56,7 +56,7 @@ fn seen(root: &Path) -> Seen {
 }
 
 /// An image of these layers, which must be clean and the same to every reader; what the kernel shows.
-fn shown(bench: &Bench, sources: &[&str]) -> Seen {
+pub(crate) fn shown(bench: &Bench, sources: &[&str]) -> Seen {
     let mut args = Vec::new();
     for source in sources {
         args.extend(["-d", source]);

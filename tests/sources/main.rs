@@ -12,6 +12,7 @@ mod shared;
 mod archives;
 mod bench;
 mod corners;
+mod layers;
 mod members;
 mod recipe_of;
 mod same_tree;
