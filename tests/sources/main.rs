@@ -12,6 +12,7 @@ mod shared;
 mod archives;
 mod bench;
 mod corners;
+mod debs;
 mod layers;
 mod members;
 mod recipe_of;
