@@ -4,6 +4,7 @@ use super::snapshot::Snapshot;
 use super::tools::{Failure, dax_mkfs, output, told};
 use super::tree_compare::{Allow, compare};
 use super::{oracle, readers};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +22,14 @@ impl Bench {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Names in the scratch directory, hidden ones too.
+    pub(crate) fn names(&self) -> Vec<OsString> {
+        let list = fs::read_dir(self.dir.path()).expect("the scratch directory");
+        let mut names: Vec<OsString> = list.map(|e| e.expect("an entry").file_name()).collect();
+        names.sort();
+        names
     }
 
     /// The tool, silent, with the scratch directory as working directory.

@@ -11,6 +11,10 @@ mod shared;
 
 mod archives;
 mod bench;
+mod corners;
+mod debs;
+mod layers;
+mod members;
 mod recipe_of;
 mod same_tree;
 

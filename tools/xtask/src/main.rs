@@ -68,7 +68,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.chore {
         Chore::Quickstart => quickstart::run(&workspace),
         Chore::Test(args) => test::run(&workspace, &args),
-        Chore::Setup => setup::run(),
+        Chore::Setup => setup::run(&workspace),
         Chore::Lint => lint::run(&workspace),
         Chore::Bench(args) => bench::run(&workspace, &args),
         Chore::Images(args) => images::run(&workspace, &args),

@@ -65,7 +65,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         cargo.arg("--release");
     }
     if !args.quick {
-        if let Err(error) = setup::ensure() {
+        if let Err(error) = setup::ensure(workspace) {
             if in_ci {
                 return Err(error);
             }

@@ -340,6 +340,12 @@ impl Draft {
 
     /// Puts something at a path: a directory over a directory describes it anew, anything else replaces what is there.
     pub(crate) fn put(&mut self, path: &[u8], new: NewInode) -> Result<NameId, DraftError> {
+        if let NewKind::Symlink(target) = &new.kind {
+            // The kernel reads a target up to its first zero byte, and `e2fsck` clears a link whose length says otherwise.
+            if target.is_empty() || target.contains(&0) {
+                return Err(DraftError::BadTarget { path: path.to_vec(), target: target.clone() });
+            }
+        }
         let mtime = Time::from(new.attributes.mtime);
         let Some((dir, last)) = self.parent_of(path, mtime)? else {
             if !matches!(new.kind, NewKind::Dir) {
