@@ -11,6 +11,8 @@
 mod commands;
 mod files;
 mod output;
+mod parallel;
+mod position;
 mod session;
 mod shell;
 mod words;

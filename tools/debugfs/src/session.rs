@@ -1,6 +1,7 @@
 //! An open image and what the commands of one run share: where they stand, where they print.
 
 use crate::output;
+use crate::position::Position;
 use anyhow::{Context, Result, anyhow, bail};
 use daxkit_cli::message::Messages;
 use daxkit_device::{BlockDevice, FileDevice, FileOptions};
@@ -8,15 +9,23 @@ use daxkit_format::field::{InodeRef, Object, Place};
 use daxkit_format::{BlockNr, InodeNr};
 use daxkit_volume::{Inode, OpenOptions, Volume};
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// See the module.
 pub(crate) struct Session<'a> {
     pub(crate) device: Arc<dyn BlockDevice>,
     pub(crate) volume: Volume,
+    /// How it was opened.
+    pub(crate) opening: Opening,
+    /// It was closed: no command may look at the volume until another is opened.
+    pub(crate) closed: bool,
     /// The directory relative paths begin at.
     pub(crate) here: InodeNr,
+    /// The directory absolute paths begin at.
+    pub(crate) root: InodeNr,
+    /// Where the place commands stand.
+    pub(crate) position: Position,
     pub(crate) out: Box<dyn Write + 'a>,
     pub(crate) json: bool,
     pub(crate) messages: Messages,
@@ -27,8 +36,9 @@ pub(crate) struct Session<'a> {
 }
 
 /// How to open the image.
-pub(crate) struct Opening<'a> {
-    pub(crate) image: &'a Path,
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    pub(crate) image: PathBuf,
     pub(crate) offset: u64,
     pub(crate) catastrophic: bool,
     pub(crate) superblock: Option<u64>,
@@ -37,30 +47,32 @@ pub(crate) struct Opening<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn open(
-        opening: &Opening<'_>,
-        json: bool,
-        messages: &Messages,
-        out: Box<dyn Write + 'a>,
-    ) -> Result<Self> {
-        let device = FileDevice::open(opening.image, FileOptions::read_only().offset(opening.offset))?;
-        let device: Arc<dyn BlockDevice> = Arc::new(device);
-        if let Some(how) = daxkit_device::lock::in_use(opening.image) {
-            messages.warning(format_args!("{}: {how}; what is shown may be half changed", opening.image.display()));
-        }
-        let options = OpenOptions {
-            super_block: opening.superblock.map(BlockNr),
-            block_size: opening.block_size,
-            catastrophic: opening.catastrophic,
-            replay: opening.replay,
-            ..OpenOptions::default()
-        };
-        let volume = Volume::open(Arc::clone(&device), &options)
-            .with_context(|| output::shown(opening.image.as_os_str().as_encoded_bytes()))?;
-        if volume.needs_recovery() && opening.replay && !opening.catastrophic {
-            messages.note("the journal is replayed in memory (--no-replay shows the image as it lies)");
-        }
-        Ok(Self { device, volume, here: InodeNr::ROOT, out, json, messages: *messages, done: false, complained: false })
+    pub(crate) fn open(opening: Opening, json: bool, messages: &Messages, out: Box<dyn Write + 'a>) -> Result<Self> {
+        let (device, volume) = open(&opening, messages)?;
+        Ok(Self {
+            device,
+            volume,
+            opening,
+            closed: false,
+            here: InodeNr::ROOT,
+            root: InodeNr::ROOT,
+            position: Position::default(),
+            out,
+            json,
+            messages: *messages,
+            done: false,
+            complained: false,
+        })
+    }
+
+    /// Opens another image in place of the one that was closed.
+    pub(crate) fn reopen(&mut self, opening: Opening) -> Result<()> {
+        (self.device, self.volume) = open(&opening, &self.messages)?;
+        self.opening = opening;
+        self.closed = false;
+        (self.here, self.root) = (InodeNr::ROOT, InodeNr::ROOT);
+        self.position = Position::default();
+        Ok(())
     }
 
     /// The inode a command's argument names: `<12>`, a place (`inode:12`, `inode."/a"`), or a path. The last symbolic link
@@ -82,8 +94,12 @@ impl<'a> Session<'a> {
             },
             _ if spec.is_empty() => bail!("an empty name"),
             _ => {
-                let here = self.volume.inode(self.here)?;
-                Ok(self.volume.resolve_from(&here, spec, false)?)
+                let absolute = spec.first() == Some(&b'/');
+                let here = self.volume.inode(if absolute { self.root } else { self.here })?;
+                // With another root, what follows the slash is looked for there.
+                let below = spec.iter().position(|b| *b != b'/').map_or(&b"."[..], |at| spec.get(at..).unwrap_or(b"."));
+                let path = if absolute && self.root != InodeNr::ROOT { below } else { spec };
+                Ok(self.volume.resolve_from(&here, path, false)?)
             }
         }
     }
@@ -106,4 +122,26 @@ impl<'a> Session<'a> {
         self.messages.error(what);
         self.complained = true;
     }
+}
+
+/// Opens the device and the volume on it.
+fn open(opening: &Opening, messages: &Messages) -> Result<(Arc<dyn BlockDevice>, Volume)> {
+    let device = FileDevice::open(&opening.image, FileOptions::read_only().offset(opening.offset))?;
+    let device: Arc<dyn BlockDevice> = Arc::new(device);
+    if let Some(how) = daxkit_device::lock::in_use(&opening.image) {
+        messages.warning(format_args!("{}: {how}; what is shown may be half changed", opening.image.display()));
+    }
+    let options = OpenOptions {
+        super_block: opening.superblock.map(BlockNr),
+        block_size: opening.block_size,
+        catastrophic: opening.catastrophic,
+        replay: opening.replay,
+        ..OpenOptions::default()
+    };
+    let volume = Volume::open(Arc::clone(&device), &options)
+        .with_context(|| output::shown(opening.image.as_os_str().as_encoded_bytes()))?;
+    if volume.needs_recovery() && opening.replay && !opening.catastrophic {
+        messages.note("the journal is replayed in memory (--no-replay shows the image as it lies)");
+    }
+    Ok((device, volume))
 }

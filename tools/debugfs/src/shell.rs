@@ -2,7 +2,7 @@
 
 use crate::session::{Opening, Session};
 use crate::{Args, commands, words};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use daxkit_cli::message::Messages;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
@@ -14,7 +14,7 @@ const MAX_LINE: u64 = 1 << 20;
 /// Runs everything; `false` when a command failed.
 pub(crate) fn run(args: &Args, image: &Path, messages: &Messages) -> Result<bool> {
     let opening = Opening {
-        image,
+        image: image.to_owned(),
         offset: args.offset,
         catastrophic: args.catastrophic,
         superblock: args.superblock,
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Args, image: &Path, messages: &Messages) -> Result<bool
         replay: !args.no_replay,
     };
     let out = Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));
-    let mut session = Session::open(&opening, args.json, messages, out)?;
+    let mut session = Session::open(opening, args.json, messages, out)?;
     if !args.request.is_empty() {
         let mut good = true;
         for request in &args.request {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, image: &Path, messages: &Messages) -> Result<bool
             break;
         }
         if n as u64 == MAX_LINE {
-            anyhow::bail!("a command of more than {MAX_LINE} bytes");
+            bail!("a command of more than {MAX_LINE} bytes");
         }
         let ok = line(&mut session, &text);
         // Whoever types sees the failure and goes on.
@@ -104,5 +104,8 @@ fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
     let name = crate::output::shown(name);
     let command =
         commands::find(&name).with_context(|| format!("{name}: no such command (help lists the commands)"))?;
+    if session.closed && !command.works_without_image() {
+        bail!("{name}: no image is open");
+    }
     (command.run)(session, command, rest).with_context(|| name)
 }

@@ -1,6 +1,9 @@
 //! A command line cut into words by debugfs's rules (those of its `ss` library): blanks separate, double quotes hold
 //! together, two double quotes inside quotes are one. There is no backslash.
 
+use crate::output::shown;
+use anyhow::{Context, Result};
+
 /// The words of `line`; `None` when a quote does not end.
 pub(crate) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
@@ -23,6 +26,12 @@ pub(crate) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     }
     words.extend(word);
     (!quoted).then_some(words)
+}
+
+/// A number as C writes it (`12`, `0x1f`, `017`); `what` is said when it is none.
+pub(crate) fn number(word: &[u8], what: &str) -> Result<u64> {
+    let text = std::str::from_utf8(word).ok();
+    text.and_then(daxkit_format::field::parse_number).with_context(|| format!("{}: not {what}", shown(word)))
 }
 
 #[cfg(test)]

@@ -59,7 +59,9 @@ fn commands_come_from_options_pipes_and_files() {
     let script = b"# a comment\n\ncd sub/deeper\npwd\ncat \"quote\"\"d\"\nquit\ncat nosuch\n";
     let piped = tool(&[image], script);
     assert_eq!(piped.status.code(), Some(0), "{}", stderr(&piped));
-    assert!(stdout(&piped).starts_with("[pwd]   INODE:") && stdout(&piped).ends_with("PATH: /sub/deeper\nquoted\n"));
+    let text = stdout(&piped);
+    assert!(text.starts_with("[pwd]   INODE:") && text.contains("PATH: /sub/deeper\n[root]"), "{text}");
+    assert!(text.ends_with("PATH: /\nquoted\n"), "{text}");
     let file = scratch.path("script");
     std::fs::write(&file, script).unwrap();
     let read = tool(&["-f", file.to_str().unwrap(), image], b"");
@@ -76,7 +78,12 @@ fn commands_come_from_options_pipes_and_files() {
 #[test]
 fn every_example_works() {
     let scratch = Scratch::new();
-    let image = scratch.image("image", "32M", &["-t", "ext4"]);
+    // Enough names in the root for an index, and something of everything.
+    for nr in 0..200 {
+        std::fs::write(scratch.path(&format!("tree/one of many files {nr}")), "").unwrap();
+    }
+    let image = scratch.image("image", "32M", &["-t", "ext4", "-b", "1024", "-O", "mmp,quota,project"]);
+    common::spawn("e2fsck", &["-fyD", image.to_str().unwrap()], b"");
     let list = tool(&["--json", "-R", "help", image.to_str().unwrap()], b"");
     let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
     let commands = list["result"].as_array().unwrap();
@@ -84,6 +91,13 @@ fn every_example_works() {
     for command in commands {
         let example =
             command["example"].as_str().unwrap().replace(" /tmp", &format!(" {}", scratch.path("").display()));
+        // Another image can be opened when none is.
+        if example.starts_with("open ") {
+            let example = format!("open {}", image.display());
+            let output = tool(&["-R", "close", "-R", &example, image.to_str().unwrap()], b"");
+            assert_eq!(output.status.code(), Some(0), "{example}: {}", stderr(&output));
+            continue;
+        }
         let output = tool(&["-R", &example, image.to_str().unwrap()], b"");
         assert_eq!(output.status.code(), Some(0), "{example}: {}", stderr(&output));
         let output = tool(&["--json", "-R", &example, image.to_str().unwrap()], b"");

@@ -173,7 +173,7 @@ impl Volume {
 
 /// A leaf has a tail of one kind, an index block one of another. Which one a block is shows in its shape, but a leaf that has
 /// lost all its entries may look like an index block.
-fn dir_checksum_ok(seed: u32, block: &[u8], indexed: bool) -> bool {
+pub(super) fn dir_checksum_ok(seed: u32, block: &[u8], indexed: bool) -> bool {
     dir_entry::verify_block(seed, block)
         || (indexed && dx::entries_offset(block).is_some_and(|at| dx::verify_block(seed, block, at)))
 }

@@ -106,7 +106,7 @@ fn pmd(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) 
 }
 
 /// The name of a state, the same in every version.
-fn kind(state: WindowState) -> &'static str {
+pub(super) fn kind(state: WindowState) -> &'static str {
     match state {
         WindowState::Mappable => "mappable",
         WindowState::Hole => "hole",
@@ -119,7 +119,7 @@ fn kind(state: WindowState) -> &'static str {
     }
 }
 
-fn fault(size: FaultSize) -> &'static str {
+pub(super) fn fault(size: FaultSize) -> &'static str {
     match size {
         FaultSize::Huge => "2M",
         FaultSize::HugeZero => "2M-zero",

@@ -1,35 +1,22 @@
-//! Where one stands, what is there, what is in it.
+//! What a directory holds, what a file holds.
 
 use super::Command;
 use crate::files::{self, Row};
 use crate::output::{self, shown, text};
 use crate::session::Session;
 use anyhow::{Result, bail};
-use daxkit_format::InodeNr;
+use daxkit_format::ext4::dir_entry;
+use daxkit_format::{BlockNr, InodeNr};
 use serde_json::{Value, json};
 use std::io::Write;
 
 pub(super) static COMMANDS: &[Command] = &[
     Command {
         names: &["ls", "list_directory"],
-        args: "[-d] [-l] [-p] [FILE]",
-        summary: "List a directory; -l: long, -p: as /inode/mode/uid/gid/name/size/, -d: removed entries too",
+        args: "[-c] [-d] [-l] [-p] [-r] [FILE]",
+        summary: "List a directory; -l: long, -p: as /inode/mode/uid/gid/name/size/, -d: removed entries too, -c: checksums",
         example: "ls -l /",
         run: ls,
-    },
-    Command {
-        names: &["cd", "change_working_directory"],
-        args: "DIRECTORY",
-        summary: "Go to a directory",
-        example: "cd /",
-        run: cd,
-    },
-    Command {
-        names: &["pwd", "print_working_directory"],
-        args: "",
-        summary: "Say where one stands",
-        example: "pwd",
-        run: pwd,
     },
     Command {
         names: &["cat"],
@@ -50,7 +37,8 @@ const CHUNK: usize = 1 << 20;
 const JSON_MAX: u64 = 64 << 20;
 
 fn ls(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "dlp", &[], (0, 1))?;
+    // `-r` asks for encrypted names as they are stored, which is what is shown in any case.
+    let options = command.options(words, "cdlpr", &[], (0, 1))?;
     let dir = match options.rest.first() {
         Some(spec) => session.inode(spec)?,
         None => session.volume.inode(session.here)?,
@@ -88,6 +76,25 @@ fn ls(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -
     }
     if column > 0 {
         writeln!(session.out)?;
+    }
+    if options.has('c') {
+        checksums(session, &dir, long)?;
+    }
+    Ok(())
+}
+
+/// The checksum of each leaf block of a directory, as a last row of its own.
+fn checksums(session: &mut Session<'_>, dir: &daxkit_volume::Inode, long: bool) -> Result<()> {
+    let runs: Vec<_> = session.volume.extents(dir).collect();
+    for run in runs {
+        let run = run?;
+        for step in 0..run.len {
+            let bytes = session.volume.read_block(BlockNr(run.physical.get() + step))?;
+            if let Some(tail) = dir_entry::tail(&bytes) {
+                let head = if long { "     0       0" } else { " 0 " };
+                writeln!(session.out, "{head} (dirblock checksum: 0x{:08x})", tail.det_checksum)?;
+            }
+        }
     }
     Ok(())
 }
@@ -157,33 +164,6 @@ fn document(session: &mut Session<'_>, row: &Row) -> Value {
         map.insert("i_mtime".to_owned(), Value::from(daxkit_format::field::format_time(inode.mtime())));
     }
     value
-}
-
-fn cd(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "", &[], (1, 1))?;
-    for spec in options.rest {
-        let dir = session.inode(spec)?;
-        if !dir.is_dir() {
-            bail!("{}: not a directory", shown(spec));
-        }
-        session.here = dir.nr();
-    }
-    Ok(())
-}
-
-fn pwd(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    command.options(words, "", &[], (0, 0))?;
-    let here = session.volume.inode(session.here)?;
-    let path = session.volume.path_of_dir(&here)?;
-    if session.json {
-        return output::document(
-            &mut session.out,
-            command.name(),
-            json!({ "inode": here.nr().get(), "path": text(&path) }),
-        );
-    }
-    writeln!(session.out, "[pwd]   INODE: {:6}  PATH: {}", here.nr(), shown(&path))?;
-    Ok(())
 }
 
 fn cat(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {

@@ -1,13 +1,29 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
+mod attributes;
+mod convert;
 mod copy;
 mod dax;
+mod decide;
 mod dump;
 mod extents;
+mod extract;
 mod flags;
+mod free;
+mod hash;
+mod hex;
+mod image;
+mod journal;
 mod list;
+mod map;
+mod navigate;
+mod place;
+mod search;
 mod shell;
 mod stat;
+mod stats;
+mod sums;
+mod usage;
 
 use crate::output::shown;
 use crate::session::Session;
@@ -35,12 +51,28 @@ pub(crate) struct Group {
 
 /// All commands.
 pub(crate) static GROUPS: &[Group] = &[
-    Group { title: "Navigate and read", commands: list::COMMANDS },
+    Group { title: "The file system", commands: image::COMMANDS },
+    Group { title: "Its numbers", commands: stats::COMMANDS },
+    Group { title: "Find one's way", commands: navigate::COMMANDS },
+    Group { title: "Directories and content", commands: list::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
-    Group { title: "Blocks of files", commands: extents::COMMANDS },
+    Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
+    Group { title: "Extents", commands: extents::COMMANDS },
+    Group { title: "Places of blocks and inodes", commands: map::COMMANDS },
+    Group { title: "From numbers to names", commands: search::COMMANDS },
+    Group { title: "Names and their hashes", commands: hash::COMMANDS },
+    Group { title: "In use and free", commands: free::COMMANDS },
+    Group { title: "Quota, deleted inodes", commands: usage::COMMANDS },
+    Group { title: "The journal", commands: journal::COMMANDS },
+    Group { title: "Bytes", commands: hex::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
-    Group { title: "Copy out", commands: copy::COMMANDS },
+    Group { title: "Is it really DAX?", commands: decide::COMMANDS },
+    Group { title: "Places", commands: place::COMMANDS },
+    Group { title: "Checksums", commands: sums::COMMANDS },
+    Group { title: "Units", commands: convert::COMMANDS },
+    Group { title: "Copy a file out", commands: extract::COMMANDS },
+    Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -67,8 +99,16 @@ impl Command {
         format!("usage: {}{gap}{}", self.name(), self.args)
     }
 
-    /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), and long options of
-    /// `long` with a value (`--data-offset 2M`, `--data-offset=2M`). `--` ends them. Between `least` and `most` words must
+    /// Whether it can be run when no image is open.
+    pub(crate) fn works_without_image(&self) -> bool {
+        let names =
+            ["help", "quit", "open_filesys", "close_filesys", "show_debugfs_params", "lcd", "supported_features"];
+        names.iter().any(|name| self.names.contains(name))
+    }
+
+    /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), a letter behind which
+    /// `letters` has a colon with a value (`-b 12`, `-b12`), and long options of `long` with a value (`--data-offset 2M`,
+    /// `--data-offset=2M`). `--` ends them. Between `least` and `most` words must
     /// be left.
     pub(crate) fn options<'w>(
         &self,
@@ -99,13 +139,29 @@ impl Command {
                 continue;
             }
             let Some(flags) = word.strip_prefix(b"-").filter(|f| !f.is_empty()) else { break };
-            for flag in flags.iter().map(|b| char::from(*b)) {
-                if !letters.contains(flag) {
+            found.rest = rest;
+            let mut flags = flags;
+            while let Some((flag, behind)) = flags.split_first() {
+                flags = behind;
+                let flag = char::from(*flag);
+                let mut known = letters.chars().skip_while(|l| *l != flag);
+                if flag == ':' || known.next().is_none() {
                     bail!("no option -{}; {}", flag.escape_default(), self.usage());
                 }
                 found.letters.push(flag);
+                if known.next() == Some(':') {
+                    let value = match (behind, rest.split_first()) {
+                        ([], Some((value, rest))) => {
+                            found.rest = rest;
+                            value.as_slice()
+                        }
+                        ([], None) => bail!("-{flag} wants a value; {}", self.usage()),
+                        (behind, _) => behind,
+                    };
+                    found.long.push((flag.to_string(), value));
+                    break;
+                }
             }
-            found.rest = rest;
         }
         if found.rest.len() < least || found.rest.len() > most {
             bail!("{}", self.usage());
@@ -128,7 +184,7 @@ impl Options<'_> {
         self.letters.contains(letter)
     }
 
-    /// The value of a long option, the last one if given again.
+    /// The value of an option, the last one if given again.
     pub(crate) fn value(&self, name: &str) -> Option<&[u8]> {
         self.long.iter().rev().find(|(n, _)| n == name).map(|(_, v)| *v)
     }
@@ -138,6 +194,129 @@ impl Options<'_> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    /// The requests of debugfs 1.47 (`list_requests`), each with its aliases.
+    const DEBUGFS: &[&str] = &[
+        "show_debugfs_params params",
+        "open_filesys open",
+        "close_filesys close",
+        "freefrag e2freefrag",
+        "feature features",
+        "dirty_filesys dirty",
+        "init_filesys",
+        "show_super_stats stats",
+        "ncheck",
+        "icheck",
+        "change_root_directory chroot",
+        "change_working_directory cd",
+        "list_directory ls",
+        "show_inode_info stat",
+        "dump_extents extents ex",
+        "blocks",
+        "filefrag",
+        "link ln",
+        "unlink",
+        "mkdir",
+        "rmdir",
+        "rm",
+        "kill_file",
+        "copy_inode",
+        "clri",
+        "freei",
+        "seti",
+        "testi",
+        "freeb",
+        "setb",
+        "testb",
+        "modify_inode mi",
+        "find_free_block ffb",
+        "find_free_inode ffi",
+        "print_working_directory pwd",
+        "expand_dir expand",
+        "mknod",
+        "list_deleted_inodes lsdel",
+        "undelete undel",
+        "write",
+        "dump_inode dump",
+        "cat",
+        "lcd",
+        "rdump",
+        "set_super_value ssv",
+        "set_inode_field sif",
+        "set_block_group set_bg",
+        "logdump",
+        "htree_dump htree",
+        "dx_hash hash",
+        "dirsearch",
+        "bmap",
+        "fallocate",
+        "punch truncate",
+        "symlink",
+        "imap",
+        "dump_unused",
+        "set_current_time",
+        "supported_features",
+        "dump_mmp",
+        "set_mmp_value smmp",
+        "extent_open eo",
+        "zap_block zap",
+        "block_dump bdump bd",
+        "ea_list",
+        "ea_get",
+        "ea_set",
+        "ea_rm",
+        "list_quota lq",
+        "get_quota gq",
+        "inode_dump idump id",
+        "journal_open jo",
+        "journal_close jc",
+        "journal_write jw",
+        "journal_run jr",
+        "help",
+        "list_requests lr ?",
+        "quit q",
+    ];
+
+    /// What debugfs has no request for.
+    const OWN: &[&str] = &[
+        "convert",
+        "dax",
+        "dump_image",
+        "freesp",
+        "history",
+        "inherit",
+        "locate",
+        "lsattr",
+        "orphan_inodes",
+        "pmd",
+        "pop",
+        "print",
+        "push",
+        "back",
+        "forward",
+        "sums",
+    ];
+
+    #[test]
+    fn names_mean_what_they_mean_in_debugfs() {
+        for command in all() {
+            if let Some(own) = OWN.iter().find(|own| command.names.contains(own)) {
+                assert_eq!(command.names, [*own], "an own command has one name");
+                let taken = DEBUGFS.iter().any(|request| request.split(' ').any(|name| name == *own));
+                assert!(!taken, "{own} is a request of debugfs");
+                continue;
+            }
+            // Every other name belongs to one request, and the request has all its names.
+            for request in DEBUGFS {
+                let names: Vec<&str> = request.split(' ').collect();
+                if names.iter().any(|name| command.names.contains(name)) {
+                    assert!(names.iter().all(|name| command.names.contains(name)), "{request}: {:?}", command.names);
+                }
+            }
+            let known = |name: &&str| DEBUGFS.iter().any(|request| request.split(' ').any(|n| n == *name));
+            assert!(command.names.iter().all(known), "{:?}", command.names);
+        }
+    }
 
     #[test]
     fn every_name_belongs_to_one_command_and_every_command_is_explained() {

@@ -279,7 +279,7 @@ fn document(session: &mut Session<'_>, inode: &Inode) -> Value {
     Value::from(map)
 }
 
-fn xattr_document(x: &Xattr) -> Value {
+pub(super) fn xattr_document(x: &Xattr) -> Value {
     let mut value = json!({
         "name": text(&x.full_name()),
         "e_name_index": x.index,

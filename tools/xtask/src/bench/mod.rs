@@ -7,6 +7,7 @@
 
 mod floor;
 mod measure;
+mod reads;
 mod report;
 mod rows;
 mod source;
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Measure this dax-mkfs instead of building one
     #[arg(long, value_name = "PROGRAM")]
     mkfs: Option<PathBuf>,
+    /// Measure this dax-debugfs instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    debugfs: Option<PathBuf>,
 }
 
 /// The rows of the table.
@@ -62,6 +66,12 @@ pub(crate) enum RowName {
     /// Peak memory
     #[value(name = "memory")]
     Memory,
+    /// Names of 1,000 inodes among 500,000 files
+    #[value(name = "ncheck")]
+    Ncheck,
+    /// Owners of 1,000 blocks among 500,000 files
+    #[value(name = "icheck")]
+    Icheck,
 }
 
 /// Where a bench works, and with what.
@@ -69,18 +79,25 @@ pub(crate) enum RowName {
 struct Bench {
     dir: PathBuf,
     mkfs: PathBuf,
+    debugfs: PathBuf,
     runs: u32,
 }
 
 /// Measures the rows that are asked for.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let mkfs = match &args.mkfs {
-        Some(program) => program.clone(),
-        None => workspace.build_tools(Profile::Release)?.join("dax-mkfs"),
+    let reads = args.row.is_none_or(|row| matches!(row, RowName::Ncheck | RowName::Icheck));
+    let (mkfs, debugfs) = match (&args.mkfs, &args.debugfs) {
+        // Only the rows that read want a dax-debugfs.
+        (Some(mkfs), debugfs) if debugfs.is_some() || !reads => (mkfs.clone(), debugfs.clone().unwrap_or_default()),
+        (mkfs, debugfs) => {
+            let built = workspace.build_tools(Profile::Release)?;
+            let program = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| built.join(name));
+            (program(mkfs, "dax-mkfs"), program(debugfs, "dax-debugfs"))
+        }
     };
     let dir = args.dir.clone().unwrap_or_else(|| workspace.target.join("bench"));
     std::fs::create_dir_all(&dir)?;
-    let bench = Bench { dir, mkfs, runs: args.runs };
+    let bench = Bench { dir, mkfs, debugfs, runs: args.runs };
     let wanted = |row| args.row.is_none_or(|only| only == row);
     let mut rows = Vec::new();
     if wanted(RowName::Empty15T) {
@@ -100,6 +117,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if wanted(RowName::Memory) {
         rows.extend(rows::memory(&bench, args.large)?);
+    }
+    if wanted(RowName::Ncheck) {
+        rows.push(reads::ncheck(&bench)?);
+    }
+    if wanted(RowName::Icheck) {
+        rows.push(reads::icheck(&bench)?);
     }
     let report = report::Report::new(bench.runs, rows);
     if args.json {

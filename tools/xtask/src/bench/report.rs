@@ -75,6 +75,8 @@ impl fmt::Display for Target {
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) work: String,
+    /// The program of ours.
+    pub(super) program: &'static str,
     pub(super) ours: Times,
     pub(super) against: Option<&'static str>,
     pub(super) peer: Option<Times>,
@@ -82,7 +84,7 @@ pub(super) struct Row {
     /// Bytes of disk that the images occupy.
     pub(super) disk_ours: u64,
     pub(super) disk_peer: Option<u64>,
-    /// Peak resident memory of dax-mkfs in bytes.
+    /// Peak resident memory of our program in bytes.
     pub(super) peak_memory: u64,
     pub(super) peak_memory_peer: Option<u64>,
     pub(super) targets: Vec<Target>,
@@ -111,7 +113,7 @@ impl fmt::Display for Report {
         )?;
         for row in &self.rows {
             writeln!(f, "\n{}: {}", row.name, row.work)?;
-            line(f, "dax-mkfs", row.ours, Some(row.disk_ours), Some(row.peak_memory))?;
+            line(f, row.program, row.ours, Some(row.disk_ours), Some(row.peak_memory))?;
             if let (Some(name), Some(times)) = (row.against, row.peer) {
                 line(f, name, times, row.disk_peer, row.peak_memory_peer)?;
             }

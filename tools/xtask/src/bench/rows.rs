@@ -29,7 +29,7 @@ impl Bench {
     }
 
     /// Everything measured for one row, put beside each other.
-    fn compare(
+    pub(super) fn compare(
         &self,
         name: &'static str,
         work: String,
@@ -47,6 +47,7 @@ impl Bench {
         Ok(Row {
             name,
             work,
+            program: "dax-mkfs",
             ours: Times::of(side(0)).context("no run of ours was measured")?,
             against,
             peer: Times::of(side(1)),
@@ -232,6 +233,7 @@ fn memory_of(bench: &Bench, source: &Path, files: u64, len: u64) -> Result<Row> 
     Ok(Row {
         name: "memory",
         work,
+        program: "dax-mkfs",
         ours: Times::of(samples).context("no run was measured")?,
         against: None,
         peer: None,

@@ -1,0 +1,275 @@
+//! Is it really DAX? The flag on disk, what a mount makes of it, what a fault gets, and what children would inherit.
+
+use super::Command;
+use super::dax::{fault, kind};
+use crate::output::{self, shown, text};
+use crate::session::Session;
+use anyhow::{Context, Result, bail};
+use daxkit_format::InodeNr;
+use daxkit_format::dax::ext4::{
+    Creation, DataMode, DaxInputs, INHERITED, JournalInputs, MountInputs, create, inherited, mount, should_enable_dax,
+};
+use daxkit_format::dax::{DaxMode, FileKind};
+use daxkit_format::ext4::features::{Compat, Incompat};
+use daxkit_format::ext4::inode_flags::InodeFlags;
+use daxkit_format::ext4::super_block::DefaultMountOpts;
+use daxkit_format::field::BitSet;
+use daxkit_format::pmd::{FileExtent, PMD_SIZE, PmdGeometry, WindowRun, windows};
+use daxkit_volume::Inode;
+use serde_json::{Value, json};
+
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        names: &["dax"],
+        args: "[-n] [--page-size BYTES] [--data-offset BYTES] FILE",
+        summary: "Say whether a file is accessed directly under each mount option, and which rule decides; -n: on a device without DAX",
+        example: "dax <8>",
+        run: dax,
+    },
+    Command {
+        names: &["inherit"],
+        args: "DIRECTORY",
+        summary: "Say which flags new children of a directory would get, and which children have others",
+        example: "inherit /",
+        run: inherit,
+    },
+];
+
+fn size(options: &super::Options<'_>, name: &str, default: u64) -> Result<u64> {
+    let Some(word) = options.value(name) else { return Ok(default) };
+    let word = shown(word);
+    daxkit_cli::size::parse(&word, 1).with_context(|| format!("--{name}: {word:?} is not a size"))
+}
+
+/// What a mount without options does with data: the defaults that the superblock keeps.
+fn journal(session: &Session<'_>) -> JournalInputs {
+    let options = DefaultMountOpts::from_bits_retain(session.volume.super_block().s_default_mount_opts.get());
+    let journal = options.contains(DefaultMountOpts::JOURNAL_DATA);
+    let ordered = options.contains(DefaultMountOpts::JOURNAL_DATA_ORDERED);
+    let data = match (journal, ordered) {
+        (true, true) => DataMode::Writeback,
+        (true, false) => DataMode::Journal,
+        _ => DataMode::Ordered,
+    };
+    let delalloc = !options.contains(DefaultMountOpts::NODELALLOC) && data != DataMode::Journal;
+    JournalInputs { has_journal: session.volume.has_compat(Compat::HAS_JOURNAL), data, delalloc }
+}
+
+/// The directory in which the name of a file stands, as far as the word tells.
+fn parent(session: &mut Session<'_>, spec: &[u8], inode: &Inode) -> Option<Inode> {
+    if inode.is_dir() {
+        let nr = session.volume.parent(inode).ok().filter(|nr| *nr != inode.nr())?;
+        return session.volume.inode(nr).ok();
+    }
+    // A number does not say by which name the file was meant.
+    if spec.starts_with(b"<") || spec.starts_with(b"inode") {
+        return None;
+    }
+    let dir = match spec.iter().rposition(|b| *b == b'/') {
+        Some(0) => b"/".as_slice(),
+        Some(at) => spec.get(..at)?,
+        None => b".",
+    };
+    session.inode(dir).ok()
+}
+
+fn dax(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
+    let options = command.options(words, "n", &["page-size", "data-offset"], (1, 1))?;
+    let page_size = u32::try_from(size(&options, "page-size", 4096)?).context("--page-size: too large")?;
+    let data_offset = size(&options, "data-offset", 0)?;
+    let device = !options.has('n');
+    let spec = options.rest.first().map(Vec::as_slice).unwrap_or_default();
+    let inode = session.inode(spec)?;
+    let kind_of =
+        FileKind::from_mode(inode.i_mode.get()).with_context(|| format!("{}: of no known type", shown(spec)))?;
+    let flag = inode.flags().contains(InodeFlags::DAX);
+    let above = parent(session, spec, &inode);
+    let journal = journal(session);
+    let block_size = session.volume.block_size();
+
+    let mut modes = Vec::new();
+    let mut lines = Vec::new();
+    for mode in [DaxMode::Always, DaxMode::Inode, DaxMode::Never] {
+        let inputs = MountInputs {
+            option: Some(mode),
+            device,
+            block_size,
+            page_size,
+            inline_data: session.volume.has_incompat(Incompat::INLINE_DATA),
+            data: journal.data,
+        };
+        let option = mode.option();
+        if let Err(refusal) = mount(&inputs) {
+            modes.push(json!({ "option": option, "mounts": false, "why": refusal.to_string() }));
+            lines.push(format!("{option:<10}  no mount: {refusal}"));
+            continue;
+        }
+        let decision = should_enable_dax(&DaxInputs {
+            mode,
+            kind: kind_of,
+            flags: inode.flags(),
+            has_inline_data: inode.has_inline_data(),
+            journal,
+            device,
+            block_size,
+            page_size,
+        });
+        let (row, why) = (decision.row, decision.reason.to_string());
+        modes.push(json!({ "option": option, "mounts": true, "s_dax": decision.s_dax, "row": row, "why": why }));
+        let answer = if decision.s_dax { "S_DAX" } else { "no S_DAX" };
+        lines.push(format!("{option:<10}  {answer}: row {row}, {why}"));
+    }
+    let runs = if inode.is_file() { faults(session, &inode, data_offset)? } else { Vec::new() };
+    if session.json {
+        let parent = above.map(|p| json!({ "inode": p.nr().get(), "dax_flag": p.flags().contains(InodeFlags::DAX) }));
+        let document = json!({
+            "file": text(spec), "inode": inode.nr().get(), "dax_flag": flag, "parent": parent, "device": device,
+            "page_size": page_size, "block_size": block_size, "mounts": modes,
+            "windows": runs.iter().map(window).collect::<Vec<_>>(),
+        });
+        return output::document(&mut session.out, command.name(), document);
+    }
+    let out = &mut session.out;
+    writeln!(out, "{}: the DAX flag is {} on inode {}", shown(spec), if flag { "set" } else { "clear" }, inode.nr())?;
+    if let Some(p) = above {
+        let has = p.flags().contains(InodeFlags::DAX);
+        let gives = if has && kind_of.can_hold_dax() { "would get it" } else { "would not get it" };
+        let origin = match (flag, has && kind_of.can_hold_dax()) {
+            (true, true) => ": inherited, or set on it",
+            (true, false) => ": set on it, or inherited before the directory lost it or the file was moved here",
+            (false, true) => ": cleared on it, or older than the directory's flag, or moved here",
+            (false, false) => "",
+        };
+        let state = if has { "set" } else { "clear" };
+        writeln!(out, "  directory {} has the flag {state}: what is made there now {gives}{origin}", p.nr())?;
+    }
+    for line in lines {
+        writeln!(out, "  {line}")?;
+    }
+    if !device {
+        writeln!(out, "  (on a device without DAX)")?;
+    }
+    if !runs.is_empty() {
+        writeln!(out, "  with S_DAX, faults in each window of 2 MiB:")?;
+    }
+    for r in &runs {
+        let last = r.first + r.count - 1;
+        let range = if r.count == 1 { r.first.to_string() } else { format!("{}-{last}", r.first) };
+        let (read, write) = (fault(r.state.read_fault()), fault(r.state.write_fault()));
+        writeln!(out, "    {range:<10} at {:#x}: read {read}, write {write}: {}", r.first * PMD_SIZE, r.state)?;
+    }
+    Ok(())
+}
+
+fn faults(session: &mut Session<'_>, inode: &Inode, data_offset: u64) -> Result<Vec<WindowRun>> {
+    let geometry = PmdGeometry::new(session.volume.block_size(), data_offset).context("impossible block size")?;
+    let (mut extents, mut failed) = (Vec::new(), None);
+    for run in session.volume.extents(inode) {
+        match run {
+            Ok(r) => extents.push(FileExtent {
+                logical: r.logical,
+                physical: r.physical.get(),
+                len: r.len,
+                written: r.written,
+            }),
+            Err(e) => failed = Some(e),
+        }
+    }
+    if let Some(e) = failed {
+        session.complain(&e);
+    }
+    Ok(windows(geometry, inode.size(), extents).collect())
+}
+
+fn window(r: &WindowRun) -> Value {
+    json!({
+        "first": r.first, "count": r.count, "state": kind(r.state), "why": r.state.to_string(),
+        "read_fault": fault(r.state.read_fault()), "write_fault": fault(r.state.write_fault()),
+    })
+}
+
+fn flag_names(flags: InodeFlags) -> String {
+    if flags.is_empty() { "none".to_owned() } else { BitSet::Inode.format(flags.bits().into()) }
+}
+
+fn inherit(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
+    let options = command.options(words, "", &[], (1, 1))?;
+    let spec = options.rest.first().map(Vec::as_slice).unwrap_or_default();
+    let dir = session.inode(spec)?;
+    if !dir.is_dir() {
+        bail!("{}: not a directory", shown(spec));
+    }
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    for (name, kind) in [
+        ("file", FileKind::Regular),
+        ("directory", FileKind::Directory),
+        ("link", FileKind::Symlink),
+        ("other", FileKind::Special),
+    ] {
+        let made = create(&Creation {
+            kind,
+            parent: dir.flags(),
+            encrypt: dir.is_encrypted(),
+            extents: session.volume.has_incompat(Incompat::EXTENTS),
+            inline_data: session.volume.has_incompat(Incompat::INLINE_DATA),
+        });
+        match made {
+            Ok(made) => {
+                let flags = flag_names(made.flags);
+                lines.push(format!("new {name}: {flags}"));
+                rows.push(json!({
+                    "kind": name, "i_flags": BitSet::Inode.format(made.flags.bits().into()),
+                    "dax_flag": made.flags.contains(InodeFlags::DAX), "may_inline": made.may_inline,
+                }));
+            }
+            Err(errno) => {
+                lines.push(format!("new {name}: cannot be made: {errno}"));
+                rows.push(json!({ "kind": name, "errno": errno.to_string() }));
+            }
+        }
+    }
+    let mut children = Vec::new();
+    let mut entries = Vec::new();
+    crate::files::directory(session, &dir, false, &mut |_, row| {
+        if !matches!(row.name.as_slice(), b"." | b"..") {
+            entries.push((row.name, InodeNr(row.inode.into())));
+        }
+        Ok(())
+    })?;
+    for (name, nr) in entries {
+        let child = match session.volume.inode(nr) {
+            Ok(child) => child,
+            Err(e) => {
+                session.complain(&e);
+                continue;
+            }
+        };
+        let Some(kind) = FileKind::from_mode(child.i_mode.get()) else { continue };
+        let (has, gets) = (child.flags() & INHERITED, inherited(kind, dir.flags()));
+        let (missing, extra) = (gets - has, has - gets);
+        if missing.is_empty() && extra.is_empty() {
+            continue;
+        }
+        lines.push(format!(
+            "differs: {} ({nr}): lacks {}, has besides {}",
+            shown(&name),
+            flag_names(missing),
+            flag_names(extra)
+        ));
+        children.push(json!({
+            "name": text(&name), "inode": nr.get(), "lacks": BitSet::Inode.format(missing.bits().into()),
+            "has_besides": BitSet::Inode.format(extra.bits().into()),
+        }));
+    }
+    if session.json {
+        let document = json!({
+            "directory": text(spec), "inode": dir.nr().get(), "dax_flag": dir.flags().contains(InodeFlags::DAX),
+            "new": rows, "differ": children,
+        });
+        return output::document(&mut session.out, command.name(), document);
+    }
+    for line in lines {
+        writeln!(session.out, "{line}")?;
+    }
+    Ok(())
+}
