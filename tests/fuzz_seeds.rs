@@ -92,8 +92,8 @@ macro_rules! targets {
 
 targets! {
     acl casefold dax_rules dir_block dir_hash dump_image extent_node fast_commit fields group_desc htree_block indirect_map inode
-    jbd2_commit jbd2_descriptor jbd2_revoke jbd2_super_block place pmd_windows recipe super_block tails undo_file volume
-    volume_unchecked xattr_block xattr_inode
+    jbd2_commit jbd2_descriptor jbd2_revoke jbd2_super_block place pmd_windows recipe super_block tails tar undo_file
+    volume volume_unchecked xattr_block xattr_inode
 }
 
 #[test]
@@ -117,9 +117,14 @@ fn the_seeds_are_real() {
     for (name, least) in [("extent_node", 20), ("dir_block", 10), ("htree_block", 3), ("inode", 100)] {
         assert!(of(name).len() >= least, "{name} has {} seeds", of(name).len());
     }
-    for (name, least) in
-        [("xattr_block", 1), ("xattr_inode", 2), ("jbd2_descriptor", 8), ("jbd2_revoke", 4), ("undo_file", 1)]
-    {
+    for (name, least) in [
+        ("xattr_block", 1),
+        ("xattr_inode", 2),
+        ("jbd2_descriptor", 8),
+        ("jbd2_revoke", 4),
+        ("undo_file", 1),
+        ("tar", 20),
+    ] {
         assert!(of(name).len() >= least, "{name} has {} seeds", of(name).len());
     }
 }

@@ -72,7 +72,7 @@ fn run(program: &str, args: &[&str], input: &str) {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("oracle missing: cannot run {program} (package e2fsprogs): {error}"));
+        .unwrap_or_else(|error| panic!("oracle missing: cannot run {program}: {error}"));
     child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("the program reads");
     let output = child.wait_with_output().expect("the program ends");
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -126,6 +126,7 @@ pub(crate) fn make(scratch: &Path) -> Seeds {
     }
     journals(&mut seeds);
     undo_file(scratch, &mut seeds);
+    archives(scratch, &tree, &mut seeds);
     spelled(&mut seeds);
     // A target's own arguments stand before what it parses; for these any bytes will do.
     for (name, _) in super::targets::TARGETS {
@@ -235,6 +236,38 @@ fn undo_file(scratch: &Path, seeds: &mut Seeds) {
     let arguments = ["-z", undo.to_str().expect("UTF-8"), "-L", "changed", image.to_str().expect("UTF-8")];
     run("tune2fs", &arguments, "");
     add(seeds, "undo_file", &[], &fs::read(&undo).expect("tune2fs keeps what it overwrites"));
+}
+
+/// A few members of a tree in each form of archive, read in each way.
+fn archives(scratch: &Path, tree: &Path, seeds: &mut Seeds) {
+    let file = scratch.join("archive");
+    let (file_arg, tree_arg) = (file.to_str().expect("UTF-8"), tree.to_str().expect("UTF-8"));
+    let gnu = ["-c", "-C", tree_arg, "-f", file_arg, "-b1", "--owner=3000000000"];
+    let libarchive = ["-c", "-C", tree_arg, "-f", file_arg, "-b1"];
+    let members = ["dir/file", "dir/link", "dir/deep/deeper", "dir/long-link", "dir/sparse"];
+    // Old forms hold no long names; without maps the sparse file is only long.
+    for (program, options, form, members) in [
+        ("tar", &gnu[..], &["--format=posix", "-S", "--sparse-version=1.0"][..], &members[..]),
+        ("tar", &gnu, &["--format=posix", "-S", "--sparse-version=0.1"], &members),
+        (
+            "tar",
+            &gnu,
+            &["--format=posix", "-S", "--sparse-version=0.0", "--acls", "--xattrs", "--mtime=@-5.5"],
+            &members,
+        ),
+        ("tar", &gnu, &["--format=gnu", "-S", "--incremental"], &members),
+        ("tar", &gnu[..6], &["--format=ustar"], &members[..3]),
+        ("tar", &gnu[..6], &["--format=posix", "-z"], &members[..4]),
+        ("tar", &gnu[..6], &["--format=posix", "--zstd"], &members[..4]),
+        ("bsdtar", &libarchive, &["--format=pax", "--fflags", "--acls", "--xattrs"], &members),
+        ("bsdtar", &libarchive, &["--format=gnutar"], &members[..4]),
+    ] {
+        run(program, &[options, form, members].concat(), "");
+        let bytes = fs::read(&file).expect("the archive is there");
+        for choice in [0, 1, 5] {
+            add(seeds, "tar", &[choice], &bytes);
+        }
+    }
 }
 
 /// Seeds that can be written down.

@@ -6,6 +6,7 @@
 //! `fuzz_seeds`, which runs all of them over seeds and seeded mutations.
 #![allow(dead_code)]
 
+mod archive;
 mod input;
 mod journal;
 mod metadata;
@@ -41,6 +42,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("recipe", recipe::recipe),
     ("super_block", metadata::super_block),
     ("tails", metadata::tails),
+    ("tar", archive::tar),
     ("undo_file", volume::undo_file),
     ("volume", volume::volume),
     ("volume_unchecked", volume::volume_unchecked),

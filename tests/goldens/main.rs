@@ -4,17 +4,15 @@
 //! `DAXKIT_BLESS=1 cargo test -p daxkit-tests --test goldens` writes the texts anew; what changed is then for the reviewer.
 
 #[allow(dead_code)]
-#[path = "../images/oracle.rs"]
-mod oracle;
-#[allow(dead_code)]
-#[path = "../images/tools.rs"]
-mod tools;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 mod diff;
 mod tree;
 
 use daxkit_build::dump::{DumpOptions, dump_to_string};
 use daxkit_device::{BlockDevice, FileDevice, FileOptions};
+use shared::{oracle, tools};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

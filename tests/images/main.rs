@@ -3,16 +3,15 @@
 //!
 //! Most of these tests need root (device nodes, owners, mounts); one without the rights it needs fails and says so.
 
+#[path = "../shared/mod.rs"]
+mod shared;
+
 mod ext4_view;
-mod fixtures;
 mod harness;
 mod matrix;
-mod oracle;
 mod pairwise;
 mod pmem;
 mod promises;
-mod readers;
 mod reproducible;
-mod snapshot;
-mod tools;
-mod tree_compare;
+
+use shared::{fixtures, oracle, readers, snapshot, tools, tree_compare};

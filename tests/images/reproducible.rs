@@ -1,7 +1,7 @@
 //! The same source and arguments give the same bytes: whatever clock, user, host file system, order of directories, number
 //! of threads, or environment.
 
-use super::fixtures::{self, set_times};
+use super::fixtures;
 use super::tools::{dax, dax_mkfs, output, succeed, system, told};
 use super::{oracle, snapshot, tools};
 use std::fs::{self, Permissions};
@@ -39,26 +39,11 @@ fn copy(from: &Path, to: &Path) {
     succeed(command.args(["-a", "--sparse=auto", "-T"]).arg(from).arg(to)).expect("a copy");
 }
 
-/// Trees that fit on any host.
-const NAMES: [&str; 6] = ["small", "names", "xattrs", "sparse", "many", "large"];
-
-/// One tree of several.
-fn all_in_one(at: &Path) {
-    fs::create_dir(at).expect("mkdir");
-    NAMES.into_iter().for_each(|name| fixtures::make(name, &at.join(name)));
-    finish(at);
-}
-
 /// The same tree, its directories made in another order.
 fn all_in_one_backwards(from: &Path, at: &Path) {
     fs::create_dir(at).expect("mkdir");
-    NAMES.into_iter().rev().for_each(|name| copy(&from.join(name), &at.join(name)));
-    finish(at);
-}
-
-fn finish(at: &Path) {
-    fs::set_permissions(at, Permissions::from_mode(0o755)).expect("chmod");
-    set_times(at, 1_400_000_000, 55);
+    fixtures::ON_ANY_HOST.into_iter().rev().for_each(|name| copy(&from.join(name), &at.join(name)));
+    fixtures::finish(at);
 }
 
 #[test]
@@ -67,7 +52,7 @@ fn neither_clock_nor_host_nor_threads_matter() {
     let memory = tempfile::tempdir_in("/dev/shm").expect("a directory on the tmpfs at /dev/shm");
     let image = scratch.path().join("image");
     let one = scratch.path().join("one");
-    all_in_one(&one);
+    fixtures::all_in_one(&one);
     let first = digest(&mut with_epoch(), &[], &one, &image);
     oracle::e2fsck(&image).expect("clean");
     let told = oracle::dumpe2fs(&image).expect("a superblock");

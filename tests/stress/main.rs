@@ -6,20 +6,8 @@
 //! that lacks what it needs fails and says so.
 
 #[allow(dead_code)]
-#[path = "../images/oracle.rs"]
-mod oracle;
-#[allow(dead_code)]
-#[path = "../images/readers.rs"]
-mod readers;
-#[allow(dead_code)]
-#[path = "../images/snapshot.rs"]
-mod snapshot;
-#[allow(dead_code)]
-#[path = "../images/tools.rs"]
-mod tools;
-#[allow(dead_code)]
-#[path = "../images/tree_compare.rs"]
-mod tree_compare;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 mod attributes;
 mod common;
@@ -31,3 +19,5 @@ mod million;
 mod names;
 mod reproducible;
 mod sparse;
+
+use shared::{oracle, readers, snapshot, tools, tree_compare};

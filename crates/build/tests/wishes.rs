@@ -158,6 +158,50 @@ fn what_cannot_be_is_told_with_its_path() {
     }
 }
 
+#[test]
+fn extents_that_touch_stay_apart_and_indirect_maps_end_where_their_blocks_do() {
+    let text = r#"
+        [[file]]
+        path = "/seam"
+        pattern = "offset"
+        size = "4M"
+        extents = [
+            { logical = 0, physical = 8192, len = 300 },
+            { logical = 300, physical = 8492, len = 724 },
+        ]
+        [[file]]
+        path = "/indirect"
+        pattern = "offset"
+        size = "6M"
+        mapping = "indirect"
+        place = { align = "2M" }
+    "#;
+    let source = source(text, 4096);
+    let p = params(DEFAULT, 4096, 64 << 20);
+    let made = make(&p, &source).expect("a plan");
+    made.clean("seam");
+    assert_eq!(made.extents("/seam").len(), 2);
+    // Of the windows 0..512, 512..1024, 1024..1536 only the second lies in one run; Linux 6.12 maps that one.
+    let report = Plan::new(&p, source.tree(), Default::default()).expect("a plan").report(source.tree());
+    let files = report.content.expect("content").pmd.files;
+    let share: Vec<(&str, u64, u64)> = files.iter().map(|f| (&*f.path, f.windows, f.mappable)).collect();
+    assert_eq!(share, [("/indirect", 3, 1), ("/seam", 2, 1)]);
+}
+
+#[test]
+fn a_directory_without_case_holds_a_name_once() {
+    let text = |name: &str| {
+        format!(
+            "[[dir]]\npath = \"/d\"\nflags = [\"CASEFOLD\"]\n[[file]]\npath = \"/d/Stra\u{df}e\"\n[[file]]\npath = \"/d/{name}\"\n"
+        )
+    };
+    let p = params(&format!("{DEFAULT} casefold"), 4096, 64 << 20);
+    make(&p, &source(&text("strase"), 4096)).expect("another name").clean("casefold");
+    let error = make(&p, &source(&text("STRASSE"), 4096)).err().expect("the same name");
+    let message = error.to_string();
+    assert!(message.starts_with("/d: it compares names without case, and "), "{message}");
+}
+
 /// xorshift64*.
 struct Rng(u64);
 

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod new_file;
 pub mod overlay;
 pub mod range_set;
+pub mod rollback;
 mod sys;
 pub mod undo;
 pub mod zero_map;

@@ -57,6 +57,33 @@ pub struct FileExtent {
     pub written: bool,
 }
 
+/// Cuts an extent of a file with indirect blocks where those end, as one question to such a map is answered
+/// (`ext4_ind_map_blocks`): behind block 11, and behind every `per_block` blocks from there on, which is the number of entries of an
+/// indirect block. No fault maps more than one piece.
+pub fn cut_at_indirect_blocks(extent: FileExtent, per_block: u64) -> impl Iterator<Item = FileExtent> {
+    const DIRECT: u64 = 12;
+    let per_block = per_block.max(1);
+    let mut rest = extent;
+    core::iter::from_fn(move || {
+        if rest.len == 0 {
+            return None;
+        }
+        let end = match rest.logical.checked_sub(DIRECT) {
+            None => DIRECT,
+            Some(behind) => (behind / per_block).saturating_add(1).saturating_mul(per_block).saturating_add(DIRECT),
+        };
+        let len = rest.len.min(end - rest.logical);
+        let piece = FileExtent { len, ..rest };
+        rest = FileExtent {
+            logical: rest.logical.saturating_add(len),
+            physical: rest.physical.saturating_add(len),
+            len: rest.len - len,
+            ..rest
+        };
+        Some(piece)
+    })
+}
+
 /// What one window is, and so why a fault in it falls back to 4 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WindowState {

@@ -242,3 +242,13 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn indirect_maps_are_answered_by_block() {
+    let whole = FileExtent { logical: 10, physical: 100, len: 1050, written: true };
+    let pieces: Vec<(u64, u64, u64)> =
+        cut_at_indirect_blocks(whole, 1024).map(|e| (e.logical, e.physical, e.len)).collect();
+    assert_eq!(pieces, [(10, 100, 2), (12, 102, 1024), (1036, 1126, 24)]);
+    let far = FileExtent { logical: u64::MAX - 3, physical: 1, len: 3, written: true };
+    assert_eq!(cut_at_indirect_blocks(far, 256).map(|e| e.len).sum::<u64>(), 3);
+}

@@ -12,6 +12,7 @@ pub mod ext4;
 
 pub use daxkit_format::{BlockNr, GroupNr, InodeNr, LogicalBlock};
 pub use ext4::{
-    Corruption, DirEntry, Edit, Extents, Field, Geometry, Inode, LocateError, Located, Mapping, OpenOptions, Place,
-    Seal, SealError, Segment, Unsupported, Verdict, Volume, VolumeError, Xattr, seal,
+    Corruption, DirEntry, Edit, Extents, Field, Geometry, Inode, JournalCommit, LocateError, Located, Mapping,
+    OpenOptions, Place, ReplayOverlay, Seal, SealError, Segment, Unsupported, Verdict, Volume, VolumeError, Xattr,
+    seal,
 };

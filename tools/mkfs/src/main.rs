@@ -39,9 +39,9 @@ fn main() -> ExitCode {
         (Some(document), _) => {
             docs::write(document, Args::command(), &mut std::io::stdout().lock()).map_err(anyhow::Error::from)
         }
-        (None, true) => json::print(&report::schema()).map_err(anyhow::Error::from),
+        (None, true) => json::print(&report::schema::<report::Document>()).map_err(anyhow::Error::from),
         (None, false) if args.manifest_schema => {
-            json::print(&schemars::schema_for!(Manifest)).map_err(anyhow::Error::from)
+            json::print(&report::schema::<Manifest>()).map_err(anyhow::Error::from)
         }
         (None, false) => run::run(&args, &messages),
     };

@@ -5,7 +5,8 @@ use crate::outputs::BlockMap;
 use daxkit_build::defect::Applied;
 use daxkit_build::options::{Level, Notice, Resolved};
 use daxkit_build::report::{PlanReport, ResultReport};
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use std::path::Path;
 
@@ -162,7 +163,7 @@ impl Document {
     }
 }
 
-/// The schema of [`Document`].
-pub(crate) fn schema() -> Schema {
-    schema_for!(Document)
+/// The schema of what is printed for a `T`: fields that are left out where there is nothing to say are not required.
+pub(crate) fn schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<T>()
 }

@@ -1,4 +1,5 @@
-//! The document that `--json` prints: the committed schema is the tool's own, and real documents follow it.
+//! The documents that `--json` prints and `--manifest` writes: the committed schemas are the tool's own, and real documents
+//! follow them.
 
 mod common;
 
@@ -7,15 +8,19 @@ use serde_json::Value;
 use std::fs;
 
 const SCHEMA: &str = include_str!("../schema/dax-mkfs.v1.json");
+const MANIFEST_SCHEMA: &str = include_str!("../schema/dax-mkfs-manifest.v1.json");
 
 #[test]
-fn the_committed_schema_is_current() {
-    let printed = Bench::new().ok(&["--schema"]).stdout;
-    assert!(
-        printed == SCHEMA,
-        "tools/mkfs/schema/dax-mkfs.v1.json is old: `dax-mkfs --schema` prints the new one. Fields may be added; whoever renames \
-         or removes one raises SCHEMA_VERSION"
-    );
+fn the_committed_schemas_are_current() {
+    for (option, committed, file) in
+        [("--schema", SCHEMA, "dax-mkfs.v1.json"), ("--manifest-schema", MANIFEST_SCHEMA, "dax-mkfs-manifest.v1.json")]
+    {
+        assert!(
+            Bench::new().ok(&[option]).stdout == committed,
+            "tools/mkfs/schema/{file} is old: `dax-mkfs {option}` prints the new one. Fields may be added; whoever renames or \
+             removes one raises SCHEMA_VERSION"
+        );
+    }
 }
 
 #[test]
@@ -23,6 +28,7 @@ fn documents_follow_the_schema() {
     let bench = Bench::new();
     fs::create_dir(bench.path("src")).unwrap();
     fs::write(bench.path("src/large"), vec![1; 3 << 20]).unwrap();
+    fs::write(bench.path("recipe.toml"), RECIPE).unwrap();
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     for (args, action) in [
         (&["--json", "-n", "image", "9M"][..], "planned"),
@@ -31,6 +37,8 @@ fn documents_follow_the_schema() {
         (&["--json", "-n", "-b", "1024", "-t", "ext2", "huge", "1T"], "planned"),
         (&["--json", "-O", "journal_dev", "journal", "8M"], "created"),
         (&["--json", "-J", "device=journal", "other", "8M"], "created"),
+        (&["--json", "-d", "src", "-g", "/large", "auto"], "created"),
+        (&["--json", "--recipe", "recipe.toml", "wrong", "16M"], "created"),
     ] {
         let run = bench.ok(args);
         let document: Value = serde_json::from_str(&run.stdout).expect("JSON");
@@ -40,6 +48,9 @@ fn documents_follow_the_schema() {
         assert_eq!(document["schema_version"], 1);
         assert_eq!(document["target"]["action"], action, "{args:?}");
         assert_eq!(document["result"].is_object(), action != "planned" && !args.contains(&"journal_dev"), "{args:?}");
+        // What there is nothing to say of is left out.
+        assert_eq!(document.get("block_maps").is_some(), args.contains(&"-g"), "{args:?}");
+        assert_eq!(document.get("defects").is_some(), args.contains(&"--recipe"), "{args:?}");
     }
     // The plan is the one that is written.
     let plan =
@@ -47,6 +58,73 @@ fn documents_follow_the_schema() {
     let dry = plan(&["--json", "-n", "-d", "src", "second", "32M"]);
     assert_eq!(dry, plan(&["--json", "-d", "src", "second", "32M"]));
     assert_eq!(dry["content"]["pmd"]["share"], 1.0);
+}
+
+/// One of everything a manifest can speak of.
+const RECIPE: &str = r#"
+version = 1
+[[file]]
+path = "/large"
+size = "5M"
+pattern = "random"
+unwritten = ["4M..5M"]
+dax = true
+xattrs = { "user.a" = { hex = "00ff" } }
+[[file]]
+path = { bytes = "2f61ff0a" }
+text = "odd"
+[[dir]]
+path = "/dir"
+entries = { count = 3, prefix = "e" }
+[[symlink]]
+path = "/symlink"
+target = "large"
+[[link]]
+path = "/link"
+target = "/large"
+[[node]]
+path = "/device"
+type = "block"
+device = "259:70000"
+[[node]]
+path = "/fifo"
+type = "fifo"
+[[node]]
+path = "/socket"
+type = "socket"
+[[defect]]
+place = "inode:2.i_generation"
+set = 7
+"#;
+
+#[test]
+fn manifests_follow_the_schema() {
+    let bench = Bench::new();
+    let schema: Value = serde_json::from_str(MANIFEST_SCHEMA).unwrap();
+    fs::write(bench.path("recipe.toml"), RECIPE).unwrap();
+    for args in [
+        &["image", "32M"][..],
+        &["--recipe", "recipe.toml", "image"],
+        &["--recipe", "recipe.toml", "-b", "1024", "-O", "inline_data", "-E", "offset=2097152", "image", "32M"],
+    ] {
+        let _ = fs::remove_file(bench.path("image"));
+        let mut all = vec!["-q", "--manifest", "manifest.json"];
+        all.extend(args);
+        bench.ok(&all);
+        let text = fs::read_to_string(bench.path("manifest.json")).expect("a manifest, over the one before");
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        let mut wrong = Vec::new();
+        check(&schema, &schema, &document, "", &mut wrong);
+        assert!(wrong.is_empty(), "{args:?}: {}", wrong.join("\n"));
+        let types = |name: &str| document["entries"].as_array().unwrap().iter().filter(|e| e["type"] == name).count();
+        if args.contains(&"--recipe") {
+            assert_eq!(document["defects"].as_array().map(Vec::len), Some(1));
+            let found = ["file", "directory", "symlink", "char", "block", "fifo", "socket"].map(types);
+            // Two names of the large file, one odd, three made by rule; root and one directory.
+            assert_eq!(found, [6, 2, 1, 0, 1, 1, 1], "{text}");
+        }
+    }
+    assert_eq!(bench.names(), ["image", "manifest.json", "recipe.toml"]);
 }
 
 #[test]
@@ -136,6 +214,13 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<
                         Some(rule) => check(root, rule, field, &format!("{at}/{name}"), wrong),
                         None => wrong.push(format!("{at}: {name} is not in the schema")),
                     }
+                }
+            }
+            "minItems" | "maxItems" => {
+                let bound = rule.as_u64().expect("a number");
+                let fits = |n: u64| if keyword == "minItems" { n >= bound } else { n <= bound };
+                if value.as_array().is_some_and(|v| !fits(v.len() as u64)) {
+                    wrong.push(format!("{at}: {keyword} is {bound}"));
                 }
             }
             "items" => {

@@ -1,12 +1,14 @@
 //! The project's chores: what a fresh machine needs, the tests, the speed table, the quick start.
 //!
 //! Run as `cargo xtask CHORE`. It knows the workspace and how to call cargo; it must never know a file system: where the
-//! bench needs a number of ext4's geometry, the computation stands beside it.
+//! bench needs a number of ext4's geometry, the computation stands beside it. The judge of the images asks `daxkit-build`
+//! what a recipe says.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod ci;
 mod fuzz;
+mod images;
 mod lint;
 mod man;
 mod process;
@@ -41,6 +43,8 @@ enum Chore {
     Lint,
     /// Measure against what a user would run instead
     Bench(bench::Args),
+    /// Make every image of images/ twice and hold it against what its recipe says of it
+    Images(images::Args),
     /// Fuzz one parser, guided by coverage
     Fuzz(fuzz::Args),
     /// Write the tools' manual pages and shell completions
@@ -64,9 +68,10 @@ fn run(cli: Cli) -> Result<()> {
     match cli.chore {
         Chore::Quickstart => quickstart::run(&workspace),
         Chore::Test(args) => test::run(&workspace, &args),
-        Chore::Setup => setup::run(),
+        Chore::Setup => setup::run(&workspace),
         Chore::Lint => lint::run(&workspace),
         Chore::Bench(args) => bench::run(&workspace, &args),
+        Chore::Images(args) => images::run(&workspace, &args),
         Chore::Fuzz(args) => fuzz::run(&workspace, &args),
         Chore::Man => man::run(&workspace),
         Chore::Ci => ci::run(&workspace),

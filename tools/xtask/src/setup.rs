@@ -2,12 +2,17 @@
 //!
 //! Everything here is an oracle (e2fsprogs, the kernel's mount) or makes sources that an oracle can be asked about.
 
+mod debs;
+
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::process;
+use crate::workspace::Workspace;
 
 /// A program and the Debian package that has it.
-const NEEDED: [(&str, &str); 24] = [
+const NEEDED: [(&str, &str); 32] = [
     ("cc", "gcc"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
@@ -29,7 +34,15 @@ const NEEDED: [(&str, &str); 24] = [
     ("setfacl", "acl"),
     ("getcap", "libcap2-bin"),
     ("setcap", "libcap2-bin"),
+    ("tar", "tar"),
     ("bsdtar", "libarchive-tools"),
+    ("python3", "python3"),
+    ("gzip", "gzip"),
+    ("zstd", "zstd"),
+    ("xz", "xz-utils"),
+    ("dpkg", "dpkg"),
+    ("dpkg-deb", "dpkg"),
+    ("tee", "coreutils"),
     ("cmp", "diffutils"),
     ("git", "git"),
 ];
@@ -37,7 +50,7 @@ const NEEDED: [(&str, &str); 24] = [
 /// What the machine lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
-    programs: Vec<&'static str>,
+    pub(crate) programs: Vec<&'static str>,
     packages: Vec<&'static str>,
 }
 
@@ -51,6 +64,11 @@ impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "missing {}; on Debian: apt-get install {}", self.programs.join(", "), self.packages.join(" "))
     }
+}
+
+/// Whether this runs in continuous integration, where nothing may be missing.
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false")
 }
 
 /// Looks for every program.
@@ -71,11 +89,30 @@ fn missing_where(installed: impl Fn(&str) -> bool) -> Missing {
     missing
 }
 
-/// Installs what is missing when root on Debian.
+fn apt() -> Command {
+    let mut apt = process::command("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "Acquire::Retries=3"]);
+    apt
+}
+
+/// Brings the lists of packages up to date.
+fn update() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("only root may bring apt's lists of packages up to date (apt-get update)");
+    }
+    process::run(apt().arg("update"))
+}
+
+/// Installs and downloads what is missing when root on Debian.
 ///
 /// # Errors
 /// Something is still missing; the message says what, and which packages have it.
-pub(crate) fn ensure() -> Result<()> {
+pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
+    programs()?;
+    debs::ensure(&workspace.target, update)
+}
+
+fn programs() -> Result<()> {
     let found = missing();
     if found.is_empty() {
         return Ok(());
@@ -84,12 +121,7 @@ pub(crate) fn ensure() -> Result<()> {
         bail!("{found}");
     }
     eprintln!("{found}");
-    let apt = || {
-        let mut apt = process::command("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "Acquire::Retries=3"]);
-        apt
-    };
-    process::run(apt().arg("update"))?;
+    update()?;
     process::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&found.packages))?;
     let still = missing();
     if !still.is_empty() {
@@ -99,9 +131,13 @@ pub(crate) fn ensure() -> Result<()> {
 }
 
 /// `cargo xtask setup`.
-pub(crate) fn run() -> Result<()> {
-    ensure()?;
-    println!("Everything the tests need is here: {} programs.", NEEDED.len());
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    ensure(workspace)?;
+    println!(
+        "Everything the tests need is here: {} programs, and Debian packages in {}.",
+        NEEDED.len(),
+        debs::place(&workspace.target).display()
+    );
     Ok(())
 }
 

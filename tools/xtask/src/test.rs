@@ -57,7 +57,7 @@ fn select(cargo: &mut Command, part: &Part, quick: bool, libs: bool, bins: bool)
 
 /// Runs the tests.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let in_ci = std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false");
+    let in_ci = setup::in_ci();
     let part = part(workspace, args.name.as_deref());
     let mut cargo = workspace.cargo();
     cargo.arg("test");
@@ -65,7 +65,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         cargo.arg("--release");
     }
     if !args.quick {
-        if let Err(error) = setup::ensure() {
+        if let Err(error) = setup::ensure(workspace) {
             if in_ci {
                 return Err(error);
             }

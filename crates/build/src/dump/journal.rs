@@ -9,8 +9,8 @@ use super::maps::Run;
 use daxkit_format::OnDisk;
 use daxkit_format::field::{BitSet, Structure, to_hex};
 use daxkit_format::jbd2::{
-    self, BlockType, JournalHeader, JournalIncompat, JournalSuperBlock, TagChecksum, TagFormat, commit_block,
-    descriptor_block, journal_seed, revoke_block,
+    self, BlockType, JournalHeader, JournalSuperBlock, TagChecksum, TagFormat, commit_block, descriptor_block,
+    journal_seed, revoke_block,
 };
 
 /// What the journal's superblock says of the other blocks.
@@ -84,14 +84,7 @@ impl Image<'_> {
             |name: &str| (name == "s_checksum" && sb.has_checksum()).then(|| Known::Fits(u64::from(sb.checksum())));
         fields(self.out, cover, Structure::JournalSuperBlock, 0, 1024, &known)?;
         let incompat = sb.incompat();
-        let checksum = if incompat.contains(JournalIncompat::CSUM_V3) {
-            TagChecksum::V3
-        } else if incompat.contains(JournalIncompat::CSUM_V2) {
-            TagChecksum::V2
-        } else {
-            TagChecksum::None
-        };
-        let format = TagFormat { checksum, wide: incompat.contains(JournalIncompat::BIT64) };
+        let format = TagFormat::of(incompat);
         Ok(Some(Log { format, seed: journal_seed(&sb.s_uuid) }))
     }
 

@@ -10,8 +10,8 @@ use daxkit_format::ext4::features::Compat;
 use daxkit_format::ext4::inode::{Timestamp, mode};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::field::{format_time, to_hex};
-use daxkit_format::pmd::{FileExtent, PmdGeometry, summary};
-use daxkit_volume::{Volume, VolumeError};
+use daxkit_format::pmd::{FileExtent, PmdGeometry, cut_at_indirect_blocks, summary};
+use daxkit_volume::{Mapping, Volume, VolumeError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -168,13 +168,8 @@ pub(super) fn of(
     let mut extents = Vec::new();
     if volume.has_map(&inode) {
         for run in volume.extents(&inode) {
-            let run = run?;
-            extents.push(Extent {
-                logical: run.logical,
-                physical: run.physical.get(),
-                length: run.len,
-                written: run.written,
-            });
+            let Mapping { logical, physical, len, written } = run?;
+            extents.push(Extent { logical, physical: physical.get(), length: len, written });
         }
     }
     let kind = FileKind::from_mode(i_mode).unwrap_or(FileKind::Special);
@@ -206,8 +201,8 @@ pub(super) fn of(
         atime: time(disk.i_atime.get(), disk.i_atime_extra.get()),
         flags: flags.iter_names().map(|(name, _)| name.to_owned()).collect(),
         flags_value: flags.bits(),
-        dax: dax(plan, tree.primary(id), kind, flags, inode.has_inline_data()),
-        pmd: pmd(plan, kind, inode.size(), &extents),
+        dax: dax(plan, tree.primary(id), kind, flags),
+        pmd: pmd(plan, kind, inode.size(), &extents, flags.contains(InodeFlags::EXTENTS)),
         extents,
         xattrs,
         target: target.map(|t| String::from_utf8_lossy(&t).into_owned()),
@@ -228,7 +223,7 @@ fn type_name(i_mode: u16) -> &'static str {
     }
 }
 
-fn dax(plan: &Plan, id: NodeId, kind: FileKind, flags: InodeFlags, inline: bool) -> Dax {
+fn dax(plan: &Plan, id: NodeId, kind: FileKind, flags: InodeFlags) -> Dax {
     let p = &plan.params;
     let has_journal = p.features.compat.contains(Compat::HAS_JOURNAL);
     let decide = |mode| {
@@ -236,7 +231,8 @@ fn dax(plan: &Plan, id: NodeId, kind: FileKind, flags: InodeFlags, inline: bool)
             mode,
             kind,
             flags,
-            has_inline_data: inline,
+            // `__ext4_iget` decides before it has looked for inline data (`i_inline_off` is still zero).
+            has_inline_data: false,
             journal: JournalInputs { has_journal, ..JournalInputs::DEFAULT },
             device: true,
             block_size: p.block_size,
@@ -257,7 +253,7 @@ fn dax(plan: &Plan, id: NodeId, kind: FileKind, flags: InodeFlags, inline: bool)
     }
 }
 
-fn pmd(plan: &Plan, kind: FileKind, size: u64, extents: &[Extent]) -> Option<Pmd> {
+fn pmd(plan: &Plan, kind: FileKind, size: u64, extents: &[Extent], by_extents: bool) -> Option<Pmd> {
     if kind != FileKind::Regular {
         return None;
     }
@@ -268,6 +264,11 @@ fn pmd(plan: &Plan, kind: FileKind, size: u64, extents: &[Extent]) -> Option<Pmd
         len: e.length,
         written: e.written,
     });
-    let sum = summary(geometry, size, runs);
+    let per_block = u64::from(plan.params.block_size / 4);
+    let sum = if by_extents {
+        summary(geometry, size, runs)
+    } else {
+        summary(geometry, size, runs.flat_map(|e| cut_at_indirect_blocks(e, per_block)))
+    };
     Some(Pmd { windows: sum.windows, mappable: sum.mappable, share: sum.share()? })
 }

@@ -4,16 +4,18 @@
 //! is what the format cannot hold.
 
 use super::error::{ImagePath, PlanError};
-use super::htree::Shape;
+use super::htree::{Item, Shape};
 use super::map::Run;
 use super::needs::{Needs, block_ranges};
 use super::place::Data;
 use super::verity;
 use crate::params::Params;
 use crate::source::{Extra, Kind, Mapping, NodeId, Placement, Tree};
+use daxkit_format::ext4::casefold::casefold;
 use daxkit_format::ext4::extent;
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::inode_flags::InodeFlags;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Flags that follow from how an inode is laid out, never from a wish alone.
@@ -201,6 +203,17 @@ pub(super) fn check_levels(tree: &Tree, id: NodeId, shape: Shape) -> Result<(), 
         return Err(PlanError::Extra { path: ImagePath(tree.path(id)), reason });
     }
     Ok(())
+}
+
+/// Two names that a directory without case cannot hold both, as Linux would not create the second. Names that cannot be folded are
+/// compared by their bytes.
+pub(super) fn same_when_folded<'t>(items: &[Item<'t>]) -> Option<(&'t [u8], &'t [u8])> {
+    let mut seen: HashMap<Vec<u8>, &[u8]> = HashMap::with_capacity(items.len());
+    items.iter().find_map(|item| {
+        let mut folded = Vec::new();
+        casefold(item.name, &mut folded).ok()?;
+        seen.insert(folded, item.name).map(|before| (before, item.name))
+    })
 }
 
 /// The blocks of a file with wishes; `None` where they follow from its bytes alone.

@@ -5,9 +5,10 @@
 //! when it is written, by the same packing.
 
 use daxkit_format::OnDisk;
+use daxkit_format::ext4::casefold::dirhash_casefold;
 use daxkit_format::ext4::dir_entry::{self, DirEntry, entry_len, rec_len_to_disk};
 use daxkit_format::ext4::dx::{self, DxCountLimit, DxEntry, DxRoot};
-use daxkit_format::ext4::hash::{HashVersion, dirhash};
+use daxkit_format::ext4::hash::{DirHash, HashVersion, dirhash};
 use zerocopy::IntoBytes;
 
 /// One name.
@@ -32,6 +33,8 @@ pub struct DirFormat {
     pub has_file_type: bool,
     /// How names are hashed, where directories are indexed at all.
     pub hash: Option<(HashVersion, [u32; 4])>,
+    /// Names are folded before they are hashed: this directory compares them without case.
+    pub folded: bool,
     /// Three levels of index instead of two.
     pub large_dir: bool,
 }
@@ -131,12 +134,17 @@ impl DirFormat {
         Shape::Linear { blocks }
     }
 
+    fn name_hash(&self, name: &[u8], version: HashVersion, seed: &[u32; 4]) -> DirHash {
+        let folded = self.folded.then(|| dirhash_casefold(name, version, seed, false).ok()).flatten();
+        folded.unwrap_or_else(|| dirhash(name, version, seed))
+    }
+
     fn pack(&self, items: &[Item<'_>], (version, seed): (HashVersion, [u32; 4])) -> Packing {
         let mut order: Vec<(u32, u32, u32)> = items
             .iter()
             .enumerate()
             .map(|(i, item)| {
-                let h = dirhash(item.name, version, &seed);
+                let h = self.name_hash(item.name, version, &seed);
                 (h.hash, h.minor_hash, i as u32)
             })
             .collect();
@@ -402,7 +410,7 @@ mod tests {
 
     fn format(block_size: u32, large_dir: bool) -> DirFormat {
         let hash = Some((HashVersion::HalfMd4, [1, 2, 3, 4]));
-        DirFormat { block_size, tail: true, has_file_type: true, hash, large_dir }
+        DirFormat { block_size, tail: true, has_file_type: true, hash, folded: false, large_dir }
     }
 
     /// Follows the index to each name and finds it in the leaf it leads to, or in the next ones while the hash continues.

@@ -14,6 +14,7 @@ use crate::params::{Holes, Params};
 use crate::source::{Kind, NodeId, Placement, Tree};
 use daxkit_format::ext4::dir_entry::file_type;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr::REFCOUNT_MAX;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,7 +26,7 @@ pub struct Needs {
     pub inodes: InodePlan,
     /// Attributes.
     pub xattrs: XattrPlan,
-    /// The form of directories.
+    /// The form that directories have in common; of one, [`Needs::format_of_dir`].
     pub dir_format: DirFormat,
     /// Digest of the tree, from which a reproducible identity comes.
     pub tree_digest: [u8; 32],
@@ -82,7 +83,7 @@ impl Needs {
         extras::check(params, tree, &needs)?;
         needs.check_links(params, tree)?;
         needs.choose_inline(params, tree)?;
-        needs.shape_dirs(tree)?;
+        needs.shape_dirs(params, tree)?;
         Ok(needs)
     }
 
@@ -143,8 +144,12 @@ impl Needs {
         Ok(())
     }
 
-    /// A file with the DAX flag never becomes inline by itself (`__ext4_new_inode`); on purpose it can.
+    /// A file with the DAX flag and anything encrypted never become inline by themselves (`__ext4_new_inode`); on purpose
+    /// they can.
     fn fits_inline(&self, tree: &Tree, id: NodeId, wished: bool) -> bool {
+        if !wished && tree.extra(id).is_some_and(|e| e.flags.contains(InodeFlags::ENCRYPT)) {
+            return false;
+        }
         let Some(room) = self.xattrs.inline_room(self.xattrs.set_of(tree, id)) else { return false };
         match tree.kind(id) {
             Kind::File if tree.primary(id) == id && (wished || !self.inodes.is_dax(id)) => {
@@ -161,12 +166,32 @@ impl Needs {
         }
     }
 
-    fn shape_dirs(&mut self, tree: &Tree) -> Result<(), PlanError> {
+    /// The form of one directory.
+    #[must_use]
+    pub fn format_of_dir(&self, params: &Params, tree: &Tree, id: NodeId) -> DirFormat {
+        let folded = params.features.incompat.contains(Incompat::CASEFOLD)
+            && tree.extra(id).is_some_and(|e| e.flags.contains(InodeFlags::CASEFOLD));
+        DirFormat { folded, ..self.dir_format }
+    }
+
+    fn shape_dirs(&mut self, params: &Params, tree: &Tree) -> Result<(), PlanError> {
         for id in tree.dirs() {
             if self.inodes.is_inline(id) {
                 continue;
             }
-            let shape = self.dir_format.shape(&self.items(tree, id));
+            let format = self.format_of_dir(params, tree, id);
+            let items = self.items(tree, id);
+            if format.folded
+                && let Some((one, other)) = extras::same_when_folded(&items)
+            {
+                let reason = format!(
+                    "it compares names without case, and \"{}\" and \"{}\" are the same to it",
+                    one.escape_ascii(),
+                    other.escape_ascii()
+                );
+                return Err(PlanError::Extra { path: ImagePath(tree.path(id)), reason });
+            }
+            let shape = format.shape(&items);
             extras::check_levels(tree, id, shape)?;
             let mut blocks = shape.blocks();
             if Some(id) == self.inodes.lost_found {
@@ -289,6 +314,17 @@ impl Needs {
             d.clusters += self.clusters_of(&pieces, extents) - clusters(&pieces, self.ratio);
             return;
         }
+        // What a wish needs while it is being met, though it gives it back: gaps, and room to find an aligned place.
+        d.clusters += match tree.extra(id).map(|e| &e.placement) {
+            Some(Placement::Fragments { gap, .. }) => gap.div_ceil(self.ratio) * pieces.len() as u64,
+            Some(Placement::TreeDepth(_)) => pieces.len() as u64,
+            Some(Placement::Align { align, .. }) => {
+                let align = align / u64::from(self.block_size);
+                let rest = |r: &Range<u64>| (r.end - r.start).next_multiple_of(align.max(1)) - (r.end - r.start);
+                (align + pieces.iter().map(rest).sum::<u64>()).div_ceil(self.ratio)
+            }
+            _ => 0,
+        };
         d.clusters += self.clusters_of(&pieces, extents);
     }
 
@@ -351,6 +387,7 @@ fn dir_format(params: &Params, hash_seed: &[u8; 16]) -> DirFormat {
         tail: f.ro_compat.contains(RoCompat::METADATA_CSUM),
         has_file_type: f.incompat.contains(Incompat::FILETYPE),
         hash: f.compat.contains(Compat::DIR_INDEX).then_some((params.hash_version, words)),
+        folded: false,
         large_dir: f.incompat.contains(Incompat::LARGEDIR),
     }
 }

@@ -236,7 +236,8 @@ impl Content<'_> {
         match placement {
             Placement::Best => {}
             Placement::Block(_) | Placement::Extents(_) => {
-                extras::fixed(self.needs, self.tree, id).into_iter().for_each(|run| map.push(run));
+                // Not joined: extents that touch stay extents of their own.
+                map.runs = extras::fixed(self.needs, self.tree, id);
             }
             Placement::Align { align, skew } => {
                 let bs = u64::from(self.params.block_size);

@@ -37,6 +37,7 @@ const CONTEXT: &[u8] = b"encryption.c";
 pub fn apply(recipe: &Recipe, layers: &mut Layers, surroundings: Surroundings) -> Result<(), RecipeError> {
     layers.begin().map_err(|e| RecipeError::at(At::default(), e))?;
     layers.draft.births = true;
+    layers.draft.date_root(surroundings.time);
     for item in &recipe.items {
         put(item, layers, surroundings).map_err(|reason| RecipeError::at(item.at, reason))?;
     }

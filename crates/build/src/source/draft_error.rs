@@ -83,6 +83,14 @@ pub enum DraftError {
         /// The directory.
         target: Vec<u8>,
     },
+    /// A symbolic link to nothing, or with a zero byte in its target.
+    #[error("{} is a symbolic link to {}, which is no path", Escaped(path), Escaped(target))]
+    BadTarget {
+        /// The link.
+        path: Vec<u8>,
+        /// Its target as it was given.
+        target: Vec<u8>,
+    },
     /// More than the numbers hold.
     #[error("too many {what}")]
     TooMany {

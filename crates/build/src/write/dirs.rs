@@ -2,7 +2,7 @@
 
 use super::inode::ROOT;
 use super::{WriteError, Writer};
-use crate::plan::htree::Item;
+use crate::plan::htree::{DirFormat, Item};
 use crate::plan::inodes::LOST_FOUND_INO;
 use crate::plan::map::{NodeMap, Run};
 use crate::pool;
@@ -25,7 +25,13 @@ impl Writer<'_> {
         self.progress.stage("writing directories", dirs.len() as u64);
         if self.plan.needs.inodes.lost_found.is_none() {
             let mut out = Vec::new();
-            self.build_dir(&[], LOST_FOUND_INO, 2, self.plan.needs.lost_found_blocks(), &mut out);
+            self.build_dir(
+                &self.plan.needs.dir_format,
+                &[],
+                (LOST_FOUND_INO, 2),
+                self.plan.needs.lost_found_blocks(),
+                &mut out,
+            );
             self.put_runs(&self.plan.lost_found.runs, &out)?;
         }
         let count = dirs.len().div_ceil(BATCH);
@@ -49,6 +55,7 @@ impl Writer<'_> {
 
     fn gather(&self, id: NodeId, g: &mut Gather) -> Result<(), WriteError> {
         let items = self.plan.needs.items(self.tree, id);
+        let format = self.plan.needs.format_of_dir(&self.plan.params, self.tree, id);
         let ino = self.plan.needs.inodes.ino(id);
         let parent = if id == ROOT { 2 } else { self.parent_ino(id) };
         let blocks = self.plan.needs.dir_blocks(id);
@@ -58,23 +65,30 @@ impl Writer<'_> {
                 self.flush(g)?;
                 g.at = at;
             }
-            self.build_dir(&items, ino, parent, blocks, &mut g.bytes);
+            self.build_dir(&format, &items, (ino, parent), blocks, &mut g.bytes);
             return Ok(());
         }
         let mut out = Vec::new();
-        self.build_dir(&items, ino, parent, blocks, &mut out);
+        self.build_dir(&format, &items, (ino, parent), blocks, &mut out);
         let runs: Vec<Run> = self.plan.maps.runs(id.0, u64::from(blocks)).collect();
         self.put_runs(&runs, &out)
     }
 
     /// Appends the directory's blocks, filled up with empty ones.
-    fn build_dir(&self, items: &[Item<'_>], ino: u32, parent: u32, blocks: u32, out: &mut Vec<u8>) {
+    fn build_dir(
+        &self,
+        format: &DirFormat,
+        items: &[Item<'_>],
+        (ino, parent): (u32, u32),
+        blocks: u32,
+        out: &mut Vec<u8>,
+    ) {
         let bs = self.plan.params.block_size as usize;
         let end = out.len() + bs * blocks as usize;
         let seed = self.inode_seed(ino);
-        self.plan.needs.dir_format.build(items, ino, parent, seed, out);
+        format.build(items, ino, parent, seed, out);
         while out.len() < end {
-            self.plan.needs.dir_format.push_empty(seed, out);
+            format.push_empty(seed, out);
         }
     }
 

@@ -332,7 +332,9 @@ pub struct DaxInputs {
     pub kind: FileKind,
     /// Its flags when it is instantiated.
     pub flags: InodeFlags,
-    /// It holds inline data now.
+    /// It is known to hold inline data (`ext4_has_inline_data`): an inode that is read from disk is not at that moment, because
+    /// `__ext4_iget` decides before it looks behind the inode's fields (`i_inline_off`). So Linux sets `S_DAX` for a file
+    /// that has both the flag and inline data, and fails on it later (seen with 6.12: reads give EIO, faults SIGBUS).
     pub has_inline_data: bool,
     /// For row 3.
     pub journal: JournalInputs,

@@ -3,6 +3,7 @@
 //! The length of a tag depends on the journal's features (`journal_tag_bytes`), and so do the places of its flags and
 //! of its checksum; [`TagFormat`] is that rule, once.
 
+use super::features::JournalIncompat;
 use crate::OnDisk;
 use crate::checksum::crc32c;
 use bitflags::bitflags;
@@ -67,6 +68,19 @@ pub struct TagFormat {
 }
 
 impl TagFormat {
+    /// The shape in a journal with these features.
+    #[must_use]
+    pub const fn of(features: JournalIncompat) -> Self {
+        let checksum = if features.contains(JournalIncompat::CSUM_V3) {
+            TagChecksum::V3
+        } else if features.contains(JournalIncompat::CSUM_V2) {
+            TagChecksum::V2
+        } else {
+            TagChecksum::None
+        };
+        Self { checksum, wide: features.contains(JournalIncompat::BIT64) }
+    }
+
     /// Bytes of one tag, its UUID not counted (`journal_tag_bytes`).
     ///
     /// Version 2 makes every tag two bytes longer than its fields need: the kernel counts its 16-bit checksum twice.

@@ -3,7 +3,7 @@
 //! [`JournalSuperBlock`] is what lies there, [`Journal`] what has been checked. Version 1 has only the fields up to
 //! `s_errno`; what lies behind them does not count there.
 
-use super::block_tag::{TagChecksum, TagFormat};
+use super::block_tag::TagFormat;
 use super::checksum::journal_seed;
 use super::features::{ChecksumType, JournalCompat, JournalIncompat};
 use super::header::{BlockType, MAGIC};
@@ -263,13 +263,6 @@ impl JournalSuperBlock {
         if start != 0 && !(first..last).contains(&start) {
             return Err(JournalError::Start { start, first, last });
         }
-        let checksum = if incompat.contains(JournalIncompat::CSUM_V3) {
-            TagChecksum::V3
-        } else if incompat.contains(JournalIncompat::CSUM_V2) {
-            TagChecksum::V2
-        } else {
-            TagChecksum::None
-        };
         let uuid = if version == 1 { [0; 16] } else { self.s_uuid };
         Ok(Journal {
             version,
@@ -284,7 +277,7 @@ impl JournalSuperBlock {
             incompat,
             uuid,
             seed: journal_seed(&uuid),
-            format: TagFormat { checksum, wide: incompat.contains(JournalIncompat::BIT64) },
+            format: TagFormat::of(incompat),
             fast_commit,
         })
     }

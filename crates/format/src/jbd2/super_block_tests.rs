@@ -1,5 +1,6 @@
 //! Tests of the journal's superblock: what `check` refuses, one line each, and what survives.
 
+use super::super::block_tag::TagChecksum;
 use super::*;
 
 const MAKE: NewJournal = NewJournal {

@@ -91,7 +91,7 @@ pub(super) fn one_file(dir: &Path, len: u64) -> Result<PathBuf> {
 pub(super) fn root_tree(dir: &Path, bytes: u64) -> Result<PathBuf> {
     once(dir, &format!("root-of-{bytes}"), |root| {
         let mut rng = Xorshift::new(bytes);
-        let mut data = vec![0; 64 << 20];
+        let mut data = vec![0; 256 << 10];
         let mut left = bytes;
         for nr in 0u64.. {
             if left == 0 {
@@ -104,11 +104,18 @@ pub(super) fn root_tree(dir: &Path, bytes: u64) -> Result<PathBuf> {
             // Sizes by powers of two: as many files from 1 to 2 KiB as from 128 to 256 KiB; one in 400 has up to 64 MiB.
             let power = if nr % 400 == 399 { 20 + rng.below(6) } else { 6 + rng.below(12) };
             let len = ((1 << power) + rng.below(1 << power)).min(left);
-            let data = data.get_mut(..usize::try_from(len)?).unwrap_or_default();
-            rng.fill(data);
             let path = parent.join(format!("file-{nr}"));
-            fs::write(&path, data)?;
-            left -= data.len() as u64;
+            let mut file = File::create(&path)?;
+            let mut rest = len;
+            // In pieces: what this program holds counts as memory of those it measures.
+            while rest > 0 {
+                let now = rest.min(256 << 10);
+                let data = data.get_mut(..usize::try_from(now)?).unwrap_or_default();
+                rng.fill(data);
+                file.write_all(data)?;
+                rest -= now;
+            }
+            left -= len;
             if nr % 8 == 0 {
                 std::os::unix::fs::symlink(format!("file-{nr}"), parent.join(format!("link-{nr}")))?;
             }

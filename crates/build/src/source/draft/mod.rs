@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 /// A name of the draft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct NameId(pub(crate) u32);
 
 /// An inode of the draft.
@@ -120,6 +120,8 @@ pub(crate) struct Draft {
     pub(crate) extras: HashMap<InodeId, Extra>,
     /// Names without an inode yet, with the paths they are links to.
     pending: Vec<(NameId, Box<[u8]>)>,
+    /// Directories of lower layers that this layer put something into and did not describe, with the time of what came first.
+    entered: HashMap<NameId, Time>,
     layer: u16,
     /// Whether the name under which an inode comes first says where it was created: a recipe's does, the order of an archive does not.
     pub(crate) births: bool,
@@ -152,6 +154,7 @@ impl Draft {
             ranges: HashMap::new(),
             extras: HashMap::new(),
             pending: Vec::new(),
+            entered: HashMap::new(),
             layer: 0,
             births: false,
         };
@@ -165,14 +168,25 @@ impl Draft {
         Ok(())
     }
 
-    /// Ends a layer: hard links find their targets.
+    /// Ends a layer: hard links find their targets, and what it hides is no longer known.
     pub(crate) fn end_layer(&mut self) -> Result<(), DraftError> {
+        self.find_targets()?;
+        for (name, mtime) in std::mem::take(&mut self.entered) {
+            let parent = self.name(name).map(|n| n.parent);
+            if parent.is_some_and(|parent| self.opaque_at(parent) == self.layer) {
+                self.forget(name, mtime);
+            }
+        }
+        Ok(())
+    }
+
+    fn find_targets(&mut self) -> Result<(), DraftError> {
         // A link may lead to a link that is itself waiting, so as long as any finds its target the others are asked again.
         loop {
             let waiting = std::mem::take(&mut self.pending);
             let before = waiting.len();
             for (name, target) in waiting {
-                if self.name(name).is_none_or(|n| n.dead || n.inode != PENDING) {
+                if self.inode_of(name) != PENDING || self.is_gone(name) {
                     continue;
                 }
                 match self.lookup(&target) {
@@ -264,6 +278,18 @@ impl Draft {
         }
     }
 
+    /// Whether a name or a directory above it was taken away.
+    fn is_gone(&self, id: NameId) -> bool {
+        let mut at = id;
+        loop {
+            match self.name(at) {
+                Some(n) if !n.dead && at == Self::ROOT => return false,
+                Some(n) if !n.dead => at = n.parent,
+                _ => return true,
+            }
+        }
+    }
+
     fn add_name(&mut self, parent: NameId, name: &[u8], inode: InodeId) -> Result<NameId, DraftError> {
         let too_many = || DraftError::TooMany { what: "names" };
         let id = u32::try_from(self.names.len()).ok().filter(|n| *n < u32::MAX - 1).ok_or_else(too_many)?;
@@ -314,6 +340,12 @@ impl Draft {
 
     /// Puts something at a path: a directory over a directory describes it anew, anything else replaces what is there.
     pub(crate) fn put(&mut self, path: &[u8], new: NewInode) -> Result<NameId, DraftError> {
+        if let NewKind::Symlink(target) = &new.kind {
+            // The kernel reads a target up to its first zero byte, and `e2fsck` clears a link whose length says otherwise.
+            if target.is_empty() || target.contains(&0) {
+                return Err(DraftError::BadTarget { path: path.to_vec(), target: target.clone() });
+            }
+        }
         let mtime = Time::from(new.attributes.mtime);
         let Some((dir, last)) = self.parent_of(path, mtime)? else {
             if !matches!(new.kind, NewKind::Dir) {
@@ -382,6 +414,7 @@ impl Draft {
         if let Some(n) = self.names.get_mut(dir.0 as usize) {
             n.layer = layer;
         }
+        self.entered.remove(&dir);
         let id = self.inode_of(dir);
         if let Some(i) = self.inodes.get_mut(id.0 as usize) {
             i.implied = false;
@@ -412,6 +445,14 @@ impl Draft {
         (attributes, xattrs, self.extras.get(&id).cloned().unwrap_or_default())
     }
 
+    /// Dates the root, as long as nothing has described it.
+    pub(crate) fn date_root(&mut self, time: Timestamp) {
+        let root = self.inode_of(Self::ROOT);
+        if let Some(i) = self.inodes.get_mut(root.0 as usize).filter(|i| i.implied) {
+            (i.atime, i.ctime, i.mtime) = (time.into(), time.into(), time.into());
+        }
+    }
+
     /// Gives the inode behind a name other attributes; its type and content stay.
     pub(crate) fn redescribe(&mut self, name: NameId, a: Attributes, xattrs: XattrSet, extra: Extra) {
         let xattrs = self.intern(xattrs);
@@ -434,14 +475,17 @@ impl Draft {
         components(target)?;
         let found = self.lookup(target);
         let Some((dir, last)) = self.parent_of(path, mtime)? else { return Err(DraftError::RootNotDir) };
-        let existing = self.child(dir.name, last);
-        if let Some(found) = found {
+        if let (Some(found), Some(here)) = (found, self.visible_child(dir.name, last, dir.opaque))
+            && (here == found || self.inode_of(here) != PENDING && self.inode_of(here) == self.inode_of(found))
+        {
             // An archive that names a file twice links it to itself.
-            if existing == Some(found) || existing.is_some_and(|e| self.inode_of(e) == self.inode_of(found)) {
-                return Ok(found);
+            let layer = self.layer;
+            if let Some(n) = self.names.get_mut(here.0 as usize) {
+                n.layer = layer;
             }
+            return Ok(here);
         }
-        if let Some(old) = existing {
+        if let Some(old) = self.child(dir.name, last) {
             self.kill(old);
         }
         let name = self.add_name(dir.name, last, PENDING)?;
@@ -483,10 +527,22 @@ impl Draft {
         let Some(name) = self.lookup(path).filter(|n| *n != Self::ROOT) else { return };
         let layer = self.layer;
         match self.names.get_mut(name.0 as usize) {
-            Some(n) if n.layer < layer => self.kill(name),
-            // This layer has brought it again: of a directory only what lies beneath goes.
+            Some(n) if n.layer < layer => return self.kill(name),
+            // This layer has brought it again: of a directory what lies beneath goes, and what lower layers said of it.
             Some(n) => n.opaque = layer,
             None => {}
+        }
+        if let Some(mtime) = self.entered.get(&name) {
+            self.forget(name, *mtime);
+        }
+    }
+
+    /// Forgets what lower layers said of a directory that this layer has not described.
+    fn forget(&mut self, dir: NameId, mtime: Time) {
+        let id = self.inode_of(dir);
+        self.extras.remove(&id);
+        if let Some(i) = self.inodes.get_mut(id.0 as usize) {
+            *i = implied_dir(mtime);
         }
     }
 

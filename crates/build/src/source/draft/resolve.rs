@@ -63,9 +63,13 @@ impl Draft {
         match self.kind(child) {
             Some(Kind::Dir) => {
                 let layer = self.layer;
-                let opaque = self.names.get_mut(child.0 as usize).map_or(0, |n| {
-                    if make.is_some() {
+                let Self { names, entered, .. } = self;
+                let opaque = names.get_mut(child.0 as usize).map_or(0, |n| {
+                    if let Some(mtime) = make
+                        && n.layer < layer
+                    {
                         n.layer = layer;
+                        entered.insert(child, mtime);
                     }
                     n.opaque
                 });
@@ -92,7 +96,7 @@ impl Draft {
     }
 
     /// The strongest opacity on the way from the root down to a directory.
-    fn opaque_at(&self, id: NameId) -> u16 {
+    pub(super) fn opaque_at(&self, id: NameId) -> u16 {
         let mut opaque = 0;
         let mut at = id;
         while let Some(n) = self.name(at) {

@@ -1,5 +1,8 @@
 //! The two encodings of libarchive's records of extended attributes: percent signs in names, base64 in values.
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
+
 /// Undoes percent encoding of every byte. A percent sign without two hexadecimal digits behind it stands for itself.
 pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
     decode_where(text, |_| true)
@@ -36,35 +39,17 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok())
 }
 
+/// Base64 with or without padding: libarchive writes none.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// Decodes base64 with or without padding; `None` when it is not base64.
 pub(super) fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
-    let padding = text.iter().rev().take_while(|b| **b == b'=').count();
-    let text = text.get(..text.len() - padding)?;
-    if padding > 2 || text.len() % 4 == 1 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for quad in text.chunks(4) {
-        let mut bits = 0u32;
-        for (i, c) in quad.iter().enumerate() {
-            bits |= sextet(*c)? << (18 - 6 * i);
-        }
-        let bytes = bits.to_be_bytes();
-        // Two characters are one byte, three are two, four are three.
-        out.extend_from_slice(bytes.get(1..quad.len())?);
-    }
-    Some(out)
-}
-
-fn sextet(c: u8) -> Option<u32> {
-    Some(u32::from(match c {
-        b'A'..=b'Z' => c - b'A',
-        b'a'..=b'z' => c - b'a' + 26,
-        b'0'..=b'9' => c - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    }))
+    LENIENT.decode(text).ok()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 const CHUNK: usize = 256 << 10;
 /// Chunks that wait to be taken.
 const AHEAD: usize = 4;
-/// How often somebody who waits for a chunk asks whether to go on.
+/// How long somebody waits for a chunk before asking again whether to go on.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 enum Message {
@@ -57,6 +57,9 @@ impl Feed {
         }
         if self.ended {
             return Ok(None);
+        }
+        if cancelled() {
+            return Err(TarError::Cancelled);
         }
         loop {
             match self.messages.recv_timeout(PATIENCE) {

@@ -84,6 +84,27 @@ impl<'a> Log<'a> {
         Ok(bytes)
     }
 
+    /// The journal's superblock.
+    pub(super) fn super_block(&self) -> &JournalSuperBlock {
+        &self.super_block
+    }
+
+    /// Byte of the device at which a block of a journal inside the file system lies.
+    pub(super) fn place(&self, block: u32) -> Option<u64> {
+        let Source::Inode { volume, runs } = &self.source else { return None };
+        let at = find(runs, block)?.get().checked_mul(self.block_size.into())?;
+        volume.base().checked_add(at)
+    }
+
+    /// The blocks of the file system that a journal inside it takes.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = std::ops::Range<u64>> + '_ {
+        let runs: &[Mapping] = match &self.source {
+            Source::Inode { runs, .. } => runs,
+            Source::Device { .. } => &[],
+        };
+        runs.iter().map(|r| r.physical.get()..r.physical.get().saturating_add(r.len))
+    }
+
     /// Writes a superblock that says that the log is empty and the next transaction has number `sequence`. An external
     /// journal stays as it is, since the overlay does not reach there.
     pub(crate) fn mark_empty(

@@ -3,6 +3,7 @@
 //! First the log of blocks (`recover`), then the fast commits behind it (`fast_commit` and its helpers), then the superblocks are marked as
 //! recovered. Orphans are left to whoever mounts.
 
+mod commit;
 mod fast_commit;
 mod fc_dir;
 mod fc_map;
@@ -18,6 +19,8 @@ use daxkit_format::OnDisk;
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::super_block::{MAGIC, STATE_ERROR, SUPER_BLOCK_OFFSET, SuperBlock};
 use zerocopy::IntoBytes;
+
+pub use commit::JournalCommit;
 
 use super::error::{Place, VolumeError};
 use super::open::{OpenOptions, Volume};

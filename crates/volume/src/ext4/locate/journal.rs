@@ -65,17 +65,10 @@ impl Finder<'_> {
         let bytes = self.read(object, block.range())?;
         let sb = JournalSuperBlock::peek(&bytes).copied().unwrap_or_else(OnDisk::zeroed);
         let incompat = sb.incompat();
-        let checksum = if incompat.contains(JournalIncompat::CSUM_V3) {
-            TagChecksum::V3
-        } else if incompat.contains(JournalIncompat::CSUM_V2) {
-            TagChecksum::V2
-        } else {
-            TagChecksum::None
-        };
         let fast = if incompat.contains(JournalIncompat::FAST_COMMIT) { sb.num_fc_blks() } else { 0 };
         Ok(Log {
             seed: JournalSeed { super_at: block.at },
-            format: TagFormat { checksum, wide: incompat.contains(JournalIncompat::BIT64) },
+            format: TagFormat::of(incompat),
             first: sb.s_first.get().into(),
             end: sb.s_maxlen.get().saturating_sub(fast).into(),
         })

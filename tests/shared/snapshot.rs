@@ -47,6 +47,10 @@ impl Entry {
         self.kind() == 0o040_000
     }
 
+    pub(crate) fn is_symlink(&self) -> bool {
+        self.kind() == 0o120_000
+    }
+
     pub(crate) fn is_file(&self) -> bool {
         self.kind() == 0o100_000
     }

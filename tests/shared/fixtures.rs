@@ -56,6 +56,22 @@ pub(crate) fn make(name: &str, at: &Path) {
     make(at);
 }
 
+/// Trees that fit on any host.
+pub(crate) const ON_ANY_HOST: [&str; 6] = ["small", "names", "xattrs", "sparse", "many", "large"];
+
+/// One tree of several.
+pub(crate) fn all_in_one(at: &Path) {
+    fs::create_dir(at).expect("mkdir");
+    ON_ANY_HOST.into_iter().for_each(|name| make(name, &at.join(name)));
+    finish(at);
+}
+
+/// Mode and times of a root that do not depend on when it was filled.
+pub(crate) fn finish(at: &Path) {
+    fs::set_permissions(at, Permissions::from_mode(0o755)).expect("chmod");
+    set_times(at, 1_400_000_000, 55);
+}
+
 /// Bytes that do not repeat soon, the same in every run.
 pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

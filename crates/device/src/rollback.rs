@@ -1,0 +1,146 @@
+//! Changes in place, all or nothing: a rollback file beside the image leads back as long as they are not complete.
+//!
+//! The file is an undo file (`e2undo` reads it). It is made under another name and gets its own when every pre-image is
+//! durable; only then does the image change; when the image is durable it goes. So where the name stands, the image may be half
+//! changed, and whoever opens the image rolls it back first. The Linux kernel does not know this file: an image that is mounted
+//! while it stands is mounted half changed.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::block::BlockDevice;
+use crate::error::DeviceError;
+use crate::overlay::Overlay;
+use crate::undo::{Applied, UndoDevice, UndoError, UndoOptions, apply_undo};
+
+/// What follows the image's name in that of its rollback file.
+const SUFFIX: &str = ".daxkit-rollback";
+/// What follows that while the file is being made.
+const UNFINISHED: &str = ".new";
+
+/// Why changes were not made, or not taken back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RollbackError {
+    /// The rollback file could not be made, used or removed.
+    #[error("rollback file {path:?}: {source}")]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: UndoError,
+    },
+    /// The image failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// The rollback file of an image.
+#[must_use]
+pub fn rollback_path(image: &Path) -> PathBuf {
+    let mut name = OsString::from(image);
+    name.push(SUFFIX);
+    PathBuf::from(name)
+}
+
+/// Whether an image waits for being rolled back.
+#[must_use]
+pub fn rollback_pending(image: &Path) -> bool {
+    fs::symlink_metadata(rollback_path(image)).is_ok()
+}
+
+/// Rolls back what an interrupted run has half changed; `None` when there is nothing to roll back. `device` is the image (or an
+/// overlay over it, for who may not write: then the file stays, see [`finish_roll_back`]).
+///
+/// # Errors
+/// The rollback file is damaged or belongs to something else; nothing has been changed then. Or the device failed; then it can be
+/// tried again.
+pub fn roll_back(image: &Path, device: &dyn BlockDevice) -> Result<Option<Applied>, RollbackError> {
+    let path = rollback_path(image);
+    let fail = |source| RollbackError::File { path: path.clone(), source };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(fail(UndoError::File { op: "open", source })),
+    };
+    apply_undo(&file, device).map(Some).map_err(fail)
+}
+
+/// Removes the rollback file of an image that was rolled back and is durable.
+///
+/// # Errors
+/// The host refuses.
+pub fn finish_roll_back(image: &Path) -> Result<(), RollbackError> {
+    let path = rollback_path(image);
+    remove(&path).map_err(|source| RollbackError::File { path, source })
+}
+
+/// Writes the changes of an overlay into `device`, which lies below it and is the image at `image`, all or none of them.
+/// `fs_offset` is where the device begins in the image.
+///
+/// # Errors
+/// The rollback file cannot be made: nothing has been changed. Or the device failed: the image is as before, or is when it is
+/// rolled back, which has been tried.
+pub fn write_all_or_none<D: BlockDevice>(
+    image: &Path,
+    fs_offset: u64,
+    device: &dyn BlockDevice,
+    changes: &Overlay<D>,
+) -> Result<(), RollbackError> {
+    let path = rollback_path(image);
+    let fail = |source| RollbackError::File { path: path.clone(), source };
+    let mut unfinished = path.clone().into_os_string();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    // Left by a run that was cut short before it changed anything.
+    match fs::remove_file(&unfinished) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(fail(UndoError::File { op: "remove", source }));
+        }
+        _ => {}
+    }
+    let saved = save(&unfinished, fs_offset, device, changes).and_then(|()| {
+        fs::rename(&unfinished, &path).map_err(|source| UndoError::File { op: "rename", source })?;
+        sync_dir(&path)
+    });
+    if let Err(error) = saved {
+        // Nothing has been changed; what the file held does not matter.
+        let _ = fs::remove_file(&unfinished);
+        return Err(fail(error));
+    }
+    let written = changes.apply_to(device).and_then(|()| device.flush());
+    if let Err(error) = written {
+        if roll_back(image, device).is_ok() {
+            remove(&path).map_err(fail)?;
+        }
+        return Err(error.into());
+    }
+    remove(&path).map_err(fail)
+}
+
+/// Saves what the changes will overwrite, durably.
+fn save<D: BlockDevice>(
+    path: &Path,
+    fs_offset: u64,
+    device: &dyn BlockDevice,
+    changes: &Overlay<D>,
+) -> Result<(), UndoError> {
+    let options = UndoOptions { fs_offset, ..UndoOptions::default() };
+    let undo = UndoDevice::create(device, path, options)?;
+    let ranges: Vec<_> = changes.changes().into_iter().map(|change| change.range).collect();
+    undo.save(&ranges)?;
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), UndoError> {
+    fs::remove_file(path).map_err(|source| UndoError::File { op: "remove", source })?;
+    sync_dir(path)
+}
+
+/// Makes the names in a file's directory durable.
+fn sync_dir(path: &Path) -> Result<(), UndoError> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(|source| UndoError::File { op: "flush", source })
+}
