@@ -23,6 +23,7 @@ use daxkit_cli::message::Messages;
 use daxkit_cli::{status, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// The name in messages.
 const TOOL: &str = "dax-debugfs";
@@ -80,12 +81,13 @@ fn main() -> ExitCode {
         Err(error) => return ExitCode::from(usage::answer(TOOL, &error)),
     };
     let messages = Messages::new(TOOL, false);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let done = match (args.document, &args.image) {
         (Some(document), _) => {
             let done = docs::write(document, Args::command(), &mut std::io::stdout().lock());
             done.map(|()| true).map_err(anyhow::Error::from)
         }
-        (None, Some(image)) => shell::run(&args, image, &messages),
+        (None, Some(image)) => shell::run(&args, image, now, &messages),
         // The parser has seen to it that there is an image.
         (None, None) => Ok(false),
     };

@@ -7,6 +7,7 @@ use daxkit_cli::message::Messages;
 use daxkit_device::{BlockDevice, FileDevice, FileOptions};
 use daxkit_format::field::{InodeRef, Object, Place};
 use daxkit_format::{BlockNr, InodeNr};
+use daxkit_volume::ext4::ScanErrors;
 use daxkit_volume::{Inode, OpenOptions, Volume};
 use std::io::Write;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub(crate) struct Session<'a> {
     pub(crate) out: Box<dyn Write + 'a>,
     pub(crate) json: bool,
     pub(crate) messages: Messages,
+    /// When the program was started, in seconds since 1970.
+    pub(crate) now: u64,
     /// `quit` was given.
     pub(crate) done: bool,
     /// Something went wrong that did not end its command.
@@ -47,7 +50,12 @@ pub(crate) struct Opening {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn open(opening: Opening, json: bool, messages: &Messages, out: Box<dyn Write + 'a>) -> Result<Self> {
+    pub(crate) fn open(
+        opening: Opening,
+        (json, now): (bool, u64),
+        messages: &Messages,
+        out: Box<dyn Write + 'a>,
+    ) -> Result<Self> {
         let (device, volume) = open(&opening, messages)?;
         Ok(Self {
             device,
@@ -60,6 +68,7 @@ impl<'a> Session<'a> {
             out,
             json,
             messages: *messages,
+            now,
             done: false,
             complained: false,
         })
@@ -113,6 +122,25 @@ impl<'a> Session<'a> {
             }
             other => Ok(other?),
         }
+    }
+
+    /// Says what was in the way of a scan.
+    pub(crate) fn complain_all(&mut self, errors: ScanErrors) {
+        let more = errors.count.saturating_sub(errors.first.len() as u64);
+        for error in errors.first {
+            self.complain(error);
+        }
+        if more > 0 {
+            self.complain(format_args!("and {more} more places that are damaged or cannot be read"));
+        }
+    }
+
+    /// The groups that lie on the device, if only in part: a superblock that lies may claim thousands of millions.
+    pub(crate) fn groups(&self) -> std::ops::Range<u32> {
+        let g = self.volume.geometry();
+        let bytes = self.device.len().saturating_sub(self.volume.base());
+        let groups = bytes.div_ceil(u64::from(g.blocks_per_group).saturating_mul(g.block_size.into()).max(1));
+        0..u32::try_from(groups.saturating_add(1)).unwrap_or(u32::MAX).min(g.groups_count)
     }
 
     /// Says what is wrong without ending the command; the exit status will be 1.

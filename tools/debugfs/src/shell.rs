@@ -11,8 +11,8 @@ use std::path::Path;
 /// Longest line read, so that a stream without newlines ends as an error and not out of memory.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Runs everything; `false` when a command failed.
-pub(crate) fn run(args: &Args, image: &Path, messages: &Messages) -> Result<bool> {
+/// Runs everything; `false` when a command failed. `now` is in seconds since 1970.
+pub(crate) fn run(args: &Args, image: &Path, now: u64, messages: &Messages) -> Result<bool> {
     let opening = Opening {
         image: image.to_owned(),
         offset: args.offset,
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Args, image: &Path, messages: &Messages) -> Result<bool
         replay: !args.no_replay,
     };
     let out = Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));
-    let mut session = Session::open(opening, args.json, messages, out)?;
+    let mut session = Session::open(opening, (args.json, now), messages, out)?;
     if !args.request.is_empty() {
         let mut good = true;
         for request in &args.request {

@@ -48,7 +48,7 @@ fn convert(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8
     let volume = &session.volume;
     let spot = spot(volume, &given)?;
     if let Some(wanted) = wanted {
-        let value = value(volume, &spot, wanted)?;
+        let value = value(session, &spot, wanted)?;
         if session.json {
             let map: Map<String, Value> = [(wanted.to_owned(), Value::from(value))].into_iter().collect();
             return output::document(&mut session.out, command.name(), Value::from(map));
@@ -56,7 +56,7 @@ fn convert(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8
         writeln!(session.out, "{value} ({value:#x})")?;
         return Ok(());
     }
-    let all: Vec<(&str, u64)> = UNITS.into_iter().filter_map(|u| Some((u, value(volume, &spot, u).ok()?))).collect();
+    let all: Vec<(&str, u64)> = UNITS.into_iter().filter_map(|u| Some((u, value(session, &spot, u).ok()?))).collect();
     if session.json {
         let map: Map<String, Value> = all.into_iter().map(|(u, n)| (u.to_owned(), Value::from(n))).collect();
         return output::document(&mut session.out, command.name(), Value::from(map));
@@ -111,14 +111,14 @@ fn spot(volume: &Volume, given: &[(&'static str, u64)]) -> Result<Spot> {
     }
 }
 
-fn value(volume: &Volume, spot: &Spot, wanted: &str) -> Result<u64> {
-    let g = volume.geometry();
+fn value(session: &Session<'_>, spot: &Spot, wanted: &str) -> Result<u64> {
+    let g = session.volume.geometry();
     let bs = u64::from(g.block_size);
     let block = spot.byte / bs;
     let group = || g.group_of_block(BlockNr(block)).with_context(|| format!("block:{block}: in no group"));
     let inode = || match spot.inode {
         Some(nr) => Ok(nr),
-        None => inode_at(volume, spot.byte).with_context(|| format!("block:{block}: no block of an inode table")),
+        None => inode_at(session, spot.byte).with_context(|| format!("block:{block}: no block of an inode table")),
     };
     Ok(match wanted {
         "byte" => spot.byte,
@@ -138,10 +138,11 @@ fn value(volume: &Volume, spot: &Spot, wanted: &str) -> Result<u64> {
 }
 
 /// The inode whose table holds a byte.
-fn inode_at(volume: &Volume, byte: u64) -> Option<InodeNr> {
+fn inode_at(session: &Session<'_>, byte: u64) -> Option<InodeNr> {
+    let volume = &session.volume;
     let g = volume.geometry();
     let bs = u64::from(g.block_size);
-    (0..g.groups_count).find_map(|group| {
+    session.groups().find_map(|group| {
         let table = volume.group_desc(GroupNr(group)).ok()?.inode_table();
         let inside = byte.checked_sub(table.checked_mul(bs)?)? / u64::from(g.inode_size);
         (inside < g.inodes_per_group.into())

@@ -6,7 +6,8 @@ use crate::session::Session;
 use crate::words::number;
 use anyhow::{Context, Result, bail};
 use daxkit_format::{BlockNr, GroupNr, InodeNr};
-use daxkit_volume::{Inode, Volume, VolumeError};
+use daxkit_volume::Inode;
+use daxkit_volume::ext4::ScanErrors;
 use serde_json::{Value, json};
 
 pub(super) static COMMANDS: &[Command] = &[
@@ -59,11 +60,12 @@ const MOST: u64 = 1 << 20;
 
 /// Calls `each` with every run of free blocks, joined over the ends of groups. Groups whose bitmap cannot be read count as
 /// in use; their errors are returned.
-fn free_runs(volume: &Volume, mut each: impl FnMut(u64, u64)) -> Vec<VolumeError> {
+fn free_runs(session: &Session<'_>, mut each: impl FnMut(u64, u64)) -> ScanErrors {
+    let volume = &session.volume;
     let g = *volume.geometry();
-    let mut errors = Vec::new();
+    let mut errors = ScanErrors::default();
     let mut run: Option<(u64, u64)> = None;
-    for group in (0..g.groups_count).map(GroupNr) {
+    for group in session.groups().map(GroupNr) {
         let map = match volume.block_bitmap(group) {
             Ok(map) => map,
             Err(e) => {
@@ -143,7 +145,7 @@ fn find_block(session: &mut Session<'_>, command: &'static Command, words: &[Vec
     let count =
         usize::try_from(count).ok().filter(|n| (1..=MOST as usize).contains(n)).context("not a possible count")?;
     let (mut behind, mut before) = (Vec::new(), Vec::new());
-    let errors = free_runs(&session.volume, |first, len| {
+    let errors = free_runs(session, |first, len| {
         let end = first + len;
         let split = goal.clamp(first, end);
         behind.extend((split..end).take(count - behind.len()));
@@ -152,9 +154,7 @@ fn find_block(session: &mut Session<'_>, command: &'static Command, words: &[Vec
     // Behind the last block the search goes on at the first one.
     behind.extend(before);
     behind.truncate(count);
-    for e in errors {
-        session.complain(e);
-    }
+    session.complain_all(errors);
     if behind.is_empty() {
         bail!("no free block");
     }
@@ -183,7 +183,7 @@ fn find_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec
     let count = u64::from(g.inodes_count);
     let (from, _) =
         g.group_of_inode(dir).with_context(|| format!("inode:{dir}: no such inode, the file system has {count}"))?;
-    let groups = (from.get()..g.groups_count).chain(0..from.get());
+    let groups = (from.get()..session.groups().end).chain(0..from.get().min(session.groups().end));
     for group in groups {
         let map = match session.volume.inode_bitmap(GroupNr(group)) {
             Ok(map) => map,
@@ -267,15 +267,13 @@ fn freefrag(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u
     };
     let mut histogram = Histogram::new();
     let mut free_chunks = 0;
-    let errors = free_runs(&session.volume, |first, len| {
+    let errors = free_runs(session, |first, len| {
         histogram.add(len);
         if let Some(chunk) = chunk {
             free_chunks += windows(first, len, chunk).1;
         }
     });
-    for e in errors {
-        session.complain(e);
-    }
+    session.complain_all(errors);
     let average = histogram.blocks.checked_div(histogram.runs).unwrap_or(0);
     let (min, max) = (if histogram.runs == 0 { 0 } else { histogram.least }, histogram.most);
     if session.json {
@@ -334,7 +332,7 @@ fn freesp(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
     let window = align / bs;
     let mut histogram = Histogram::new();
     let (mut whole, mut runs) = (0, Vec::new());
-    let errors = free_runs(&session.volume, |first, len| {
+    let errors = free_runs(session, |first, len| {
         histogram.add(len);
         let (begin, count) = windows(first, len, window);
         whole += count;
@@ -342,9 +340,7 @@ fn freesp(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
             runs.push((first, len, begin, count));
         }
     });
-    for e in errors {
-        session.complain(e);
-    }
+    session.complain_all(errors);
     if session.json {
         let rows: Vec<Value> = histogram
             .filled()

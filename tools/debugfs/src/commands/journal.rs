@@ -15,7 +15,7 @@ use daxkit_volume::{Mapping, OpenOptions, Volume};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -71,12 +71,14 @@ fn logdump(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8
         old: options.has('O'),
         transactions: options.value("n").map(|w| number(w, "a number of transactions")).transpose()?,
     };
-    let mut text: Vec<u8> = Vec::new();
+    let mut file;
+    let mut nothing = std::io::sink();
+    let mut head_line = String::new();
     if let Some(spec) = options.value("i") {
         let nr = session.inode(spec)?.nr();
         let (block, offset) = raw.inode_location(nr)?;
         let group = raw.geometry().group_of_inode(nr).map_or(0, |(g, _)| g.get());
-        writeln!(text, "Inode {nr} is at group {group}, block {block}, offset {offset}")?;
+        head_line = format!("Inode {nr} is at group {group}, block {block}, offset {offset}\n");
         wanted.block = Some(block.get());
     }
     let source = match options.value("f") {
@@ -101,22 +103,27 @@ fn logdump(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8
     let head = source.read(0, bs)?;
     let sb = JournalSuperBlock::peek(&head).copied().context("a block is too short")?;
     let journal = sb.check(bs, u64::from(u32::MAX)).context("journal/block:0")?;
-    let mut log =
-        Log { source, journal, wanted, out: text, rows: Vec::new(), json: session.json, complaints: Vec::new() };
+    let json = session.json;
+    let out: &mut dyn Write = match options.rest.first() {
+        _ if json => &mut nothing,
+        None => &mut *session.out,
+        Some(name) => {
+            file = BufWriter::new(File::create(OsStr::from_bytes(name)).with_context(|| shown(name))?);
+            &mut file
+        }
+    };
+    out.write_all(head_line.as_bytes())?;
+    let mut log = Log { source, journal, wanted, out, rows: Vec::new(), json, complaints: Vec::new() };
     if options.has('S') {
         log.super_block(&sb)?;
     }
-    let result = log.walk();
-    let Log { out, rows, complaints, .. } = log;
-    if session.json {
+    let result = log.walk().and_then(|()| Ok(log.out.flush()?));
+    let Log { rows, complaints, .. } = log;
+    if json {
         let fields =
             output::fields(daxkit_format::field::Structure::JournalSuperBlock, &head, size_of::<JournalSuperBlock>());
         let document = json!({ "super_block": fields, "blocks": rows });
         output::document(&mut session.out, command.name(), document)?;
-    } else if let Some(name) = options.rest.first() {
-        std::fs::write(OsStr::from_bytes(name), &out).with_context(|| shown(name))?;
-    } else {
-        session.out.write_all(&out)?;
     }
     for complaint in complaints {
         session.complain(complaint);
@@ -150,17 +157,17 @@ fn backup(volume: &Volume, inode: &daxkit_volume::Inode) -> Result<daxkit_volume
     Ok(volume.decode_inode(inode.nr(), raw))
 }
 
-struct Log<'v> {
+struct Log<'v, 'o> {
     source: Source<'v>,
     journal: Journal,
     wanted: Wanted,
-    out: Vec<u8>,
+    out: &'o mut dyn Write,
     rows: Vec<Value>,
     json: bool,
     complaints: Vec<String>,
 }
 
-impl Log<'_> {
+impl Log<'_, '_> {
     fn super_block(&mut self, sb: &JournalSuperBlock) -> Result<()> {
         let mut line = |label: &str, value: String| writeln!(self.out, "{:<25} {value}", format!("{label}:"));
         let mut names = self.journal.incompat.names();

@@ -8,7 +8,7 @@ use crate::words::number;
 use anyhow::Result;
 use daxkit_format::ext4::dir_entry::file_type;
 use daxkit_format::{BlockNr, InodeNr};
-use daxkit_volume::ext4::{BlockSet, BlockUse, NameScan, Naming, OwnerScan, ScanErrors};
+use daxkit_volume::ext4::{BlockSet, BlockUse, NameScan, Naming, OwnerScan};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
@@ -28,17 +28,6 @@ pub(super) static COMMANDS: &[Command] = &[
         run: icheck,
     },
 ];
-
-/// Says what was in the way of a scan.
-fn complain(session: &mut Session<'_>, errors: ScanErrors) {
-    let more = errors.count.saturating_sub(errors.first.len() as u64);
-    for error in errors.first {
-        session.complain(error);
-    }
-    if more > 0 {
-        session.complain(format_args!("and {more} more places that are damaged or cannot be read"));
-    }
-}
 
 fn ncheck(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let options = command.options(words, "c", &[], (1, usize::MAX))?;
@@ -97,7 +86,7 @@ fn ncheck(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
             writeln!(session.out, "{}\t{}{mark}", name.inode, shown(&path))?;
         }
     }
-    complain(session, errors);
+    session.complain_all(errors);
     if session.json {
         return output::document(&mut session.out, command.name(), Value::from(rows));
     }
@@ -157,7 +146,7 @@ fn icheck(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
             writeln!(session.out, "{block}\t{}", o.inode)?;
         }
     }
-    complain(session, errors);
+    session.complain_all(errors);
     if session.json {
         return output::document(&mut session.out, command.name(), Value::from(rows));
     }

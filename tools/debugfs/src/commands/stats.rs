@@ -367,7 +367,7 @@ fn document(session: &mut Session<'_>, name: &str, sb: &SuperBlock, with_groups:
     map.insert("groups_count".to_owned(), Value::from(session.volume.geometry().groups_count));
     if with_groups {
         let mut groups = Vec::new();
-        for group in 0..session.volume.geometry().groups_count {
+        for group in session.groups() {
             if let Some(desc) = desc_of(session, GroupNr(group)) {
                 let mut row: Map<String, Value> =
                     output::fields(Structure::GroupDesc, desc.as_bytes(), session.volume.geometry().desc_size.into());
@@ -404,13 +404,12 @@ fn desc_of(session: &mut Session<'_>, group: GroupNr) -> Option<GroupDesc> {
 
 /// How many directories there are, and the groups one by one where `rows` are wanted.
 fn groups(session: &mut Session<'_>, rows: bool) -> Result<()> {
-    let count = session.volume.geometry().groups_count;
     let bigalloc = session.volume.has_ro_compat(RoCompat::BIGALLOC);
     let sums = session.volume.has_ro_compat(RoCompat::GDT_CSUM) || session.volume.super_block().has_metadata_csum();
     let mut directories = 0u64;
     let mut text: Vec<u8> = Vec::new();
     let many = |n: u32, name: &str| format!("{n} {name}{}", if n == 1 { "" } else { "s" });
-    for group in 0..count {
+    for group in session.groups() {
         let Some(desc) = desc_of(session, GroupNr(group)) else { continue };
         directories += u64::from(desc.used_dirs_count());
         if !rows {

@@ -98,7 +98,7 @@ fn all(session: &mut Session<'_>, command: &Command) -> Result<()> {
     let mut errors = ScanErrors::default();
     let mut wrong = Vec::new();
     let mut supers = 0u64;
-    let groups = volume.geometry().groups_count;
+    let groups = session.groups().end;
     for group in (0..groups).map(GroupNr) {
         for done in [
             volume.group_desc(group).map(drop),

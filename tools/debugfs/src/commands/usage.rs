@@ -12,7 +12,7 @@ use daxkit_format::ext4::quota::{DqBlk, QuotaKind};
 use daxkit_format::field::Structure;
 use daxkit_format::{BlockNr, GroupNr, InodeNr};
 use daxkit_volume::ext4::{Bitmap, MapItem, QuotaFile};
-use daxkit_volume::{Inode, Volume, VolumeError};
+use daxkit_volume::{Inode, Volume};
 use serde_json::{Value, json};
 use zerocopy::IntoBytes;
 
@@ -162,18 +162,13 @@ fn list_deleted(session: &mut Session<'_>, command: &'static Command, words: &[V
         None => 0,
         Some(word) => {
             let seconds = number(word, "a number of seconds")?;
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-            now.saturating_sub(seconds)
+            session.now.saturating_sub(seconds)
         }
     };
-    let (tables, errors) = session.volume.inode_tables();
-    for e in errors.first {
-        session.complain(e);
-    }
+    let (tables, mut errors) = session.volume.inode_tables();
     let volume = &session.volume;
     let mut counter = Counter { volume, bitmap: None, left: volume.geometry().blocks_count.saturating_mul(4) };
     let mut found: Vec<Deleted> = Vec::new();
-    let mut failed: Vec<VolumeError> = Vec::new();
     let per_group = u64::from(session.volume.geometry().inodes_per_group);
     for table in tables {
         let first = u64::from(table.group.get()) * per_group + 1;
@@ -181,7 +176,7 @@ fn list_deleted(session: &mut Session<'_>, command: &'static Command, words: &[V
             let inode = match volume.inode(nr) {
                 Ok(inode) => inode,
                 Err(e) => {
-                    failed.push(e);
+                    errors.push(e);
                     continue;
                 }
             };
@@ -191,9 +186,7 @@ fn list_deleted(session: &mut Session<'_>, command: &'static Command, words: &[V
             }
         }
     }
-    for e in failed {
-        session.complain(e);
-    }
+    session.complain_all(errors);
     // The latest last, as whoever has just removed something looks there.
     found.sort_by_key(|d| d.inode.i_dtime.get());
     if session.json {
