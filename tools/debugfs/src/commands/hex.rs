@@ -5,7 +5,7 @@ use crate::output::{self, shown, text};
 use crate::session::Session;
 use crate::words::number;
 use anyhow::{Context, Result, bail};
-use daxkit_format::ext4::xattr::{XattrEntry, XattrHeader, XattrIbodyHeader};
+use daxkit_format::ext4::xattr::{self, XattrEntry, XattrHeader, XattrIbodyHeader};
 use daxkit_format::{BlockNr, OnDisk};
 use daxkit_volume::Segment;
 use serde_json::{Value, json};
@@ -126,9 +126,16 @@ fn entries(
     let mut rows = Vec::new();
     if !session.json {
         let start = if base == 0 { String::new() } else { format!(", value_start ={base}") };
-        writeln!(session.out, "magic = {magic:08x}, length = {}{start}\n", area.len())?;
+        writeln!(session.out, "magic = {magic:08x}, length = {}{start}", area.len())?;
+        if let Some(head) = XattrHeader::peek(area).filter(|h| base == 0 && h.h_magic.get() == xattr::MAGIC) {
+            writeln!(session.out, "refcount = {}, blocks = {}", head.h_refcount, head.h_blocks)?;
+            writeln!(session.out, "hash = {:08x}, checksum = {:08x}", head.h_hash, head.h_checksum)?;
+            let reserved: Vec<String> = head.h_reserved.iter().map(|w| format!("{w:08x}")).collect();
+            writeln!(session.out, "reserved: {}", reserved.join(" "))?;
+        }
+        writeln!(session.out)?;
     }
-    let sound = magic == daxkit_format::ext4::xattr::MAGIC;
+    let sound = magic == xattr::MAGIC;
     let mut at = first;
     while let Some(rest) = area.get(at..).filter(|r| sound && r.first_chunk::<4>().is_some_and(|w| *w != [0; 4])) {
         let entry = XattrEntry::peek(rest).context("an entry runs past the end")?;

@@ -52,7 +52,8 @@ pub fn ours(image: &Path, command: &str) -> String {
 /// What debugfs prints for the same command.
 pub fn theirs(image: &Path, command: &str) -> String {
     let output = spawn("debugfs", &["-R", command, image.to_str().unwrap()], b"");
-    String::from_utf8(output.stdout).unwrap()
+    // Values of attributes are printed as they are.
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A scratch directory with a source tree in it.
