@@ -216,9 +216,8 @@ impl Job<'_> {
             }
         };
         let overrides = |params: &Params| self.overrides(params, source, watcher);
-        let Sized { resolved, needs } = size::find(self.request, facts, source.tree(), overrides)
-            .map_err(|e| self.located(e))
-            .with_context(named)?;
+        let Sized { resolved, needs } =
+            size::find(self.request, facts, source.tree(), overrides).map_err(|e| self.located(e))?;
         Ok(Decided { resolved, needs: Some(needs).filter(|_| input.is_some()) })
     }
 
