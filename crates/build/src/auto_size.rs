@@ -5,7 +5,7 @@
 //! apart from a few sizes at which defaults change (the journal grows in steps): between those the answer is found by halving.
 
 use crate::options::{OptionError, human};
-use crate::params::Params;
+use crate::params::{InodeCount, Params};
 use crate::plan::{Demand, Ground, Needs, PlanError, place};
 use crate::source::Tree;
 use daxkit_format::ext4::features::Compat;
@@ -62,8 +62,12 @@ pub enum SizeError {
 const SAMPLE: u64 = 1 << 20;
 /// Blocks at which defaults change: of the journal (`default_journal_blocks`), and of the usage types by size.
 const STEPS: [u64; 8] = [2048, 32_768, 256 << 10, 512 << 10, 4096 << 10, 8192 << 10, 16_384 << 10, 32_768 << 10];
+/// The same, where so few do not hold the inodes that were asked for; fewer than 2^32, which all features can count.
+const LARGE_SAMPLE: u64 = 1 << 31;
 /// No file system has more blocks.
 const MOST: u64 = 1 << 48;
+/// A size so many times what is asked for does not help any more.
+const FAR: u64 = 64;
 
 /// What is asked of a size.
 pub struct Search<'a> {
@@ -90,7 +94,7 @@ impl Search<'_> {
     /// # Errors
     /// The options are wrong whatever the size.
     pub fn sample(&self) -> Result<Params, OptionError> {
-        (self.resolve)(SAMPLE)
+        (self.resolve)(SAMPLE).or_else(|error| (self.resolve)(LARGE_SAMPLE).map_err(|_| error))
     }
 
     /// The number of blocks of the smallest file system that holds the content and the reserve; up to three quarters of a group more
@@ -111,7 +115,8 @@ impl Search<'_> {
         let journal = sample.features.compat.contains(Compat::HAS_JOURNAL);
         let offer = |n: u64| self.offer(to_blocks(n), needs, &demand, journal);
         let mut from = least.saturating_add(lead).div_ceil(step);
-        for edge in self.edges(bs).into_iter().chain([MOST]) {
+        let far = self.far(&sample, least, demand.inodes);
+        for edge in self.edges(bs).into_iter().filter(|edge| *edge < far).chain([far]) {
             let last = (edge - 1 + lead) / step;
             if last < from {
                 continue;
@@ -128,6 +133,19 @@ impl Search<'_> {
         let roomy = (self.resolve)(least.saturating_mul(2).max(SAMPLE))?;
         self.ground(&roomy, needs)?;
         Err(SizeError::NoSize { bytes: demand.clusters.saturating_mul(ratio * bs) })
+    }
+
+    /// Blocks of a file system that has room for everything many times over. What does not fit there is no matter of size: no place
+    /// for a file becomes free by looking at larger ones.
+    fn far(&self, sample: &Params, least: u64, inodes: u64) -> u64 {
+        let inodes = if let InodeCount::Exact(count) = sample.inodes { count } else { inodes };
+        let reserve = match self.reserve {
+            Reserve::Bytes(bytes) => bytes / u64::from(sample.block_size),
+            // At most 95 percent.
+            Reserve::Percent(_) => least.saturating_mul(20),
+        };
+        let wanted = [inodes, reserve, SAMPLE].into_iter().fold(least, u64::saturating_add);
+        wanted.saturating_mul(FAR).min(MOST)
     }
 
     fn ground(&self, params: &Params, needs: &Needs) -> Result<Ground, PlanError> {

@@ -238,22 +238,10 @@ impl Plan {
     }
 
     fn place_content(&mut self, tree: &Tree) -> Result<(), PlanError> {
-        let limit = size_limit(&self.params);
-        for id in tree.ids() {
-            let size = tree.size(id);
-            let limit = match tree.kind(id) {
-                Kind::File => limit,
-                Kind::Symlink => u64::from(self.params.block_size) - 1,
-                _ => continue,
-            };
-            if size > limit {
-                return Err(PlanError::FileTooLarge { path: ImagePath(tree.path(id)), size, limit });
-            }
-            if size >= 1 << 31 {
-                // As the kernel does with the first file of that size.
-                self.params.features.ro_compat.insert(RoCompat::LARGE_FILE);
-                self.geometry.features.ro_compat.insert(RoCompat::LARGE_FILE);
-            }
+        if tree.ids().any(|id| tree.kind(id) == Kind::File && tree.size(id) >= 1 << 31) {
+            // As the kernel does with the first file of that size.
+            self.params.features.ro_compat.insert(RoCompat::LARGE_FILE);
+            self.geometry.features.ro_compat.insert(RoCompat::LARGE_FILE);
         }
         let mut maps = std::mem::take(&mut self.maps);
         let mut free = self.free.clone();

@@ -61,7 +61,7 @@ impl Needs {
     /// Works out what `tree` needs under these parameters; their size does not matter.
     ///
     /// # Errors
-    /// Attributes, flags or names that cannot be.
+    /// Attributes, flags, names or sizes that cannot be.
     pub fn new(params: &Params, tree: &Tree, overrides: RangeOverrides) -> Result<Self, PlanError> {
         let xattrs = XattrPlan::new(params, tree)?;
         let inodes = InodePlan::new(params, tree, xattrs.large.len())?;
@@ -82,6 +82,7 @@ impl Needs {
         };
         extras::check(params, tree, &needs)?;
         needs.check_links(params, tree)?;
+        check_sizes(params, tree)?;
         needs.choose_inline(params, tree)?;
         needs.shape_dirs(params, tree)?;
         Ok(needs)
@@ -374,6 +375,23 @@ fn file_type_of(kind: Kind) -> u8 {
         Kind::Fifo => file_type::FIFO,
         Kind::Socket => file_type::SOCK,
     }
+}
+
+/// No file is longer than its map can say, no symbolic link than a block: a size for all of them would be searched for in vain.
+fn check_sizes(params: &Params, tree: &Tree) -> Result<(), PlanError> {
+    let longest = super::size_limit(params);
+    for id in tree.ids() {
+        let limit = match tree.kind(id) {
+            Kind::File => longest,
+            Kind::Symlink => u64::from(params.block_size) - 1,
+            _ => continue,
+        };
+        let size = tree.size(id);
+        if size > limit {
+            return Err(PlanError::FileTooLarge { path: ImagePath(tree.path(id)), size, limit });
+        }
+    }
+    Ok(())
 }
 
 fn dir_format(params: &Params, hash_seed: &[u8; 16]) -> DirFormat {
