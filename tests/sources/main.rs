@@ -10,6 +10,7 @@
 mod shared;
 
 mod archives;
+mod auto_size;
 mod bench;
 mod corners;
 mod debs;
