@@ -15,7 +15,9 @@ mod bench;
 mod corners;
 mod debs;
 mod layers;
+mod manifest;
 mod members;
+mod placement;
 mod recipe_of;
 mod same_tree;
 
