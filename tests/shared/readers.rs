@@ -206,7 +206,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// The answers to a script that asked the same of many inodes.
-fn answers(text: &[u8], command: &str) -> Result<Vec<(u32, String)>, Failure> {
+pub(crate) fn answers(text: &[u8], command: &str) -> Result<Vec<(u32, String)>, Failure> {
     let head = format!("debugfs: {command} <");
     let text = String::from_utf8_lossy(text);
     text.split(head.as_str())

@@ -10,11 +10,14 @@
 mod shared;
 
 mod archives;
+mod auto_size;
 mod bench;
 mod corners;
 mod debs;
 mod layers;
+mod manifest;
 mod members;
+mod placement;
 mod recipe_of;
 mod same_tree;
 

@@ -36,7 +36,7 @@ pub struct Manifest {
     #[serde(flatten)]
     pub head: Head,
     /// Every name of the image in the order of the tree: directories breadth first, names by their bytes; the second name of
-    /// an inode repeats its facts.
+    /// an inode repeats its facts. The `lost+found` that every image has is not among them where no source brings one.
     pub entries: Vec<Entry>,
 }
 
