@@ -1,28 +1,19 @@
 //! SIZE auto over many trees and options: sound, complete, the reserve is free, and a group less would not do.
 
+mod common;
+
+use common::{e2fsck_clean, recipe_source};
 use daxkit_build::auto_size::{Reserve, Search};
 use daxkit_build::options::{self, Content, Facts, PmemAlign, Request};
 use daxkit_build::params::Params;
 use daxkit_build::plan::{Needs, Plan};
 use daxkit_build::progress::NoProgress;
-use daxkit_build::recipe::{self, Surroundings};
-use daxkit_build::source::{Kind, Layers, OwnerPolicy, Reader, Source, exclude_set};
+use daxkit_build::source::{Kind, Reader, Source};
 use daxkit_build::write::write_image;
 use daxkit_device::{BlockDevice, FileDevice, FileOptions};
 use daxkit_format::ext4::inode::Timestamp;
 use daxkit_volume::{OpenOptions, Volume};
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
-
-fn source(text: &str, block_size: u32) -> Source {
-    let recipe = recipe::parse(text, Path::new("/nowhere")).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let none = exclude_set::<&str>([]).expect("no pattern");
-    let mut layers = Layers::new(none, OwnerPolicy::AsIs);
-    let surroundings = Surroundings { time: Timestamp { seconds: 1_000_000_000, nanos: 0 }, block_size };
-    recipe::apply(&recipe, &mut layers, surroundings).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    layers.finish().expect("a tree")
-}
 
 /// The trees, by name.
 fn trees() -> Vec<(&'static str, String)> {
@@ -111,7 +102,7 @@ fn facts(source: &Source) -> Facts {
 /// Makes the image and holds it against its promises; the share of windows that can be mapped.
 fn check(what: &str, text: &str, request: &Request, reserve: Reserve) -> Option<f64> {
     let block_size = request.block_size.as_deref().map_or(4096, |b| b.parse().expect("a number"));
-    let source = source(text, block_size);
+    let source = recipe_source(text, block_size);
     let tree = source.tree();
     let facts = facts(&source);
     let at = |blocks: u64| options::resolve(&Request { blocks: Some(blocks), ..request.clone() }, &facts);
@@ -152,8 +143,7 @@ fn check(what: &str, text: &str, request: &Request, reserve: Reserve) -> Option<
     let device = FileDevice::create(&image, blocks * bs).expect("an image file");
     write_image(&plan, &source, &device, &NoProgress).unwrap_or_else(|e| panic!("{what}: {e}"));
     drop(device);
-    let out = Command::new("e2fsck").arg("-fn").arg(&image).output().expect("e2fsck (package e2fsprogs) is needed");
-    assert_eq!(out.status.code(), Some(0), "{what} (offset {offset}):\n{}", String::from_utf8_lossy(&out.stdout));
+    e2fsck_clean(&image, &format!("{what} (offset {offset})"));
 
     let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(&image, FileOptions::read_only()).expect("open"));
     let volume = Volume::open(device, &OpenOptions::default()).expect("a file system");

@@ -3,29 +3,17 @@
 
 mod common;
 
-use common::{DEFAULT, params};
+use common::{DEFAULT, e2fsck_clean, params, recipe_source};
 use daxkit_build::params::Params;
 use daxkit_build::plan::{Plan, PlanError};
 use daxkit_build::progress::NoProgress;
-use daxkit_build::recipe::{self, Surroundings};
-use daxkit_build::source::{Layers, OwnerPolicy, Source, exclude_set};
+use daxkit_build::source::Source;
 use daxkit_build::write::write_image;
 use daxkit_device::{BlockDevice, FileDevice, FileOptions};
-use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_volume::{Inode, Mapping, OpenOptions, Volume};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::Arc;
-
-fn source(text: &str, block_size: u32) -> Source {
-    let recipe = recipe::parse(text, Path::new("/nowhere")).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let none = exclude_set::<&str>([]).expect("no pattern");
-    let mut layers = Layers::new(none, OwnerPolicy::AsIs);
-    let surroundings = Surroundings { time: Timestamp { seconds: 1_000_000_000, nanos: 0 }, block_size };
-    recipe::apply(&recipe, &mut layers, surroundings).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    layers.finish().expect("a tree")
-}
 
 struct Made {
     _dir: tempfile::TempDir,
@@ -58,10 +46,7 @@ impl Made {
     }
 
     fn clean(&self, what: &str) {
-        let out = Command::new("e2fsck").arg("-fn").arg(&self.image).output();
-        let out = out.expect("e2fsck (package e2fsprogs) is needed");
-        let text = String::from_utf8_lossy(&out.stdout);
-        assert_eq!(out.status.code(), Some(0), "{what}: e2fsck -fn:\n{text}");
+        e2fsck_clean(&self.image, what);
     }
 }
 
@@ -109,7 +94,7 @@ fn what_is_wished_is_what_is_there() {
         size = "64K"
         unwritten = ["16K..32K", "1M..2M"]
     "#;
-    let made = make(&params(DEFAULT, 4096, 64 << 20), &source(text, 4096)).expect("a plan");
+    let made = make(&params(DEFAULT, 4096, 64 << 20), &recipe_source(text, 4096)).expect("a plan");
     made.clean("all wishes");
     let runs = |path| -> Vec<(u64, u64, u64, bool)> {
         made.extents(path).iter().map(|m| (m.logical, m.physical.get(), m.len, m.written)).collect()
@@ -153,7 +138,7 @@ fn what_cannot_be_is_told_with_its_path() {
         ),
     ] {
         let text = format!("[[file]]\npath = \"/f\"\npattern = \"offset\"\nsize = \"32K\"\n{item}\n");
-        let error = make(&params(DEFAULT, 4096, 64 << 20), &source(&text, 4096)).err().expect(item);
+        let error = make(&params(DEFAULT, 4096, 64 << 20), &recipe_source(&text, 4096)).err().expect(item);
         assert_eq!(error.to_string(), reason);
     }
 }
@@ -176,7 +161,7 @@ fn extents_that_touch_stay_apart_and_indirect_maps_end_where_their_blocks_do() {
         mapping = "indirect"
         place = { align = "2M" }
     "#;
-    let source = source(text, 4096);
+    let source = recipe_source(text, 4096);
     let p = params(DEFAULT, 4096, 64 << 20);
     let made = make(&p, &source).expect("a plan");
     made.clean("seam");
@@ -196,8 +181,8 @@ fn a_directory_without_case_holds_a_name_once() {
         )
     };
     let p = params(&format!("{DEFAULT} casefold"), 4096, 64 << 20);
-    make(&p, &source(&text("strase"), 4096)).expect("another name").clean("casefold");
-    let error = make(&p, &source(&text("STRASSE"), 4096)).err().expect("the same name");
+    make(&p, &recipe_source(&text("strase"), 4096)).expect("another name").clean("casefold");
+    let error = make(&p, &recipe_source(&text("STRASSE"), 4096)).err().expect("the same name");
     let message = error.to_string();
     assert!(message.starts_with("/d: it compares names without case, and "), "{message}");
 }
@@ -266,7 +251,7 @@ fn random_wishes_are_met_and_sound() {
         let clusters = words.contains("bigalloc");
         let cluster = u64::from(block) * if clusters { 16 } else { 1 };
         let text = random_recipe(&mut rng, u64::from(block), cluster, extents);
-        let source = source(&text, block);
+        let source = recipe_source(&text, block);
         let made =
             make(&params(words, block, 64 << 20), &source).unwrap_or_else(|e| panic!("round {round}: {e}\n{text}"));
         made.clean(&format!("round {round}\n{text}"));

@@ -1,10 +1,14 @@
-//! Parameters for images, as a test wants them: by the names of features.
+//! Parameters for images, as a test wants them: by the names of features; content by a recipe; `e2fsck`.
 #![allow(dead_code, unreachable_pub)]
 
 use daxkit_build::params::{Holes, Identity, InodeCount, Journal, MetadataPlace, Params, QuotaKinds};
+use daxkit_build::recipe::{self, Surroundings};
+use daxkit_build::source::{Layers, OwnerPolicy, Source, exclude_set};
 use daxkit_format::ext4::features::{Feature, Features};
 use daxkit_format::ext4::hash::HashVersion;
 use daxkit_format::ext4::inode::Timestamp;
+use std::path::Path;
+use std::process::Command;
 
 pub const DEFAULT: &str = "has_journal ext_attr resize_inode dir_index filetype extent 64bit flex_bg sparse_super large_file \
                        huge_file dir_nlink extra_isize metadata_csum";
@@ -73,4 +77,20 @@ pub fn params(words: &str, block_size: u32, bytes: u64) -> Params {
         sized_by_content: false,
         threads: 2,
     }
+}
+
+/// What a recipe comes to on nothing.
+pub fn recipe_source(text: &str, block_size: u32) -> Source {
+    let recipe = recipe::parse(text, Path::new("/nowhere")).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let none = exclude_set::<&str>([]).expect("no pattern");
+    let mut layers = Layers::new(none, OwnerPolicy::AsIs);
+    let surroundings = Surroundings { time: Timestamp { seconds: 1_000_000_000, nanos: 0 }, block_size };
+    recipe::apply(&recipe, &mut layers, surroundings).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    layers.finish().expect("a tree")
+}
+
+/// What `e2fsck -fn` has nothing to say about.
+pub fn e2fsck_clean(image: &Path, what: &str) {
+    let out = Command::new("e2fsck").arg("-fn").arg(image).output().expect("e2fsck (package e2fsprogs) is needed");
+    assert_eq!(out.status.code(), Some(0), "{what}: e2fsck -fn:\n{}", String::from_utf8_lossy(&out.stdout));
 }

@@ -41,15 +41,7 @@ pub(crate) fn layered_on(base: Option<&Path>, layers: &[Vec<Member>]) -> Result<
     let spool = std::env::temp_dir();
     let mut stack = Layers::new(exclude_set::<&str>([]).expect("a set"), OwnerPolicy::AsIs);
     if let Some(base) = base {
-        let options = ScanOptions {
-            exclude: exclude_set::<&str>([]).expect("a set"),
-            owner: OwnerPolicy::AsIs,
-            skip_unreadable: false,
-            threads: 1,
-            read_xattrs: true,
-            detect_holes: true,
-            leave_out: Vec::new(),
-        };
+        let options = ScanOptions { threads: 1, ..ScanOptions::default() };
         let (tree, _) = scan(base, &options, &NoProgress).expect("a readable directory");
         stack.add_directory(tree, base)?;
     }
