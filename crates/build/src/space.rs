@@ -3,6 +3,7 @@
 //! Three ways to take from it: whole windows (aligned to the start of the pmem device, best fit, so that long runs are kept
 //! for long files), one run for something small (next fit, so that what is created together lies together), and exact places.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -15,6 +16,8 @@ pub struct FreeSpace {
     runs: BTreeMap<u64, u64>,
     /// (windows that fit, start of the run)
     by_windows: BTreeSet<(u64, u64)>,
+    /// (length, start of the run): the last is the longest, of equal ones the first on the device
+    by_length: BTreeSet<(u64, Reverse<u64>)>,
     window: Option<Window>,
     /// Blocks between the start of the pmem device and block 0, rounded down.
     phase: u64,
@@ -41,6 +44,7 @@ impl FreeSpace {
         Self {
             runs: BTreeMap::new(),
             by_windows: BTreeSet::new(),
+            by_length: BTreeSet::new(),
             window,
             phase: data_offset / bs,
             cluster: u64::from(cluster_ratio),
@@ -98,12 +102,14 @@ impl FreeSpace {
         }
         self.runs.insert(start, len);
         self.by_windows.insert((self.windows_in(start, len), start));
+        self.by_length.insert((len, Reverse(start)));
         self.free += len;
     }
 
     fn remove(&mut self, start: u64) -> u64 {
         let len = self.runs.remove(&start).unwrap_or(0);
         self.by_windows.remove(&(self.windows_in(start, len), start));
+        self.by_length.remove(&(len, Reverse(start)));
         self.free -= len;
         len
     }
@@ -177,9 +183,11 @@ impl FreeSpace {
         if need > self.free {
             return false;
         }
-        let fits = |(s, l): (&u64, &u64)| (*l >= need).then_some(*s);
-        let at = self.runs.range(self.cursor..).find_map(fits).or_else(|| self.runs.iter().find_map(fits));
-        if let Some(start) = at {
+        // Runs are only looked through when one of them will do.
+        if self.by_length.last().is_some_and(|(longest, _)| *longest >= need) {
+            let fits = |(s, l): (&u64, &u64)| (*l >= need).then_some(*s);
+            let at = self.runs.range(self.cursor..).find_map(fits).or_else(|| self.runs.iter().find_map(fits));
+            let Some(start) = at else { return false };
             let len = self.remove(start);
             self.insert(start + need, len - need);
             self.cursor = start + need;
@@ -189,9 +197,7 @@ impl FreeSpace {
         let mut left = blocks;
         while left > 0 {
             // The longest run first keeps the pieces few.
-            let Some((&start, &len)) = self.runs.iter().max_by_key(|(s, l)| (**l, u64::MAX - **s)) else {
-                return false;
-            };
+            let Some(&(len, Reverse(start))) = self.by_length.last() else { return false };
             let n = left.min(len);
             self.remove(start);
             let taken = n.next_multiple_of(self.cluster);
