@@ -465,7 +465,7 @@ pub enum VolumeError {
 }
 
 /// A name or path as one line.
-fn printable(name: &[u8]) -> String {
+pub(crate) fn printable(name: &[u8]) -> String {
     name.escape_ascii().to_string()
 }
 

@@ -1,4 +1,4 @@
-//! ext4, from ext2 on: everything a mount or a tool needs to read.
+//! ext4, from ext2 on: everything a mount or a tool needs to read and to change.
 //!
 //! [`Volume`] is the whole; each file adds to it what one structure allows: `groups` descriptors, `inode` inodes, `map` and
 //! `file` content, `dir`, `htree` and `path` names, `xattr` attributes.
@@ -6,6 +6,7 @@
 mod bitmap;
 mod blocks;
 mod dir;
+pub mod edit;
 mod error;
 mod file;
 mod geometry;
@@ -35,6 +36,7 @@ mod xattr;
 
 pub use bitmap::Bitmap;
 pub use dir::{DirEntries, DirEntry};
+pub use edit::{CommitError, Committed, EditError, Editor};
 pub use error::{Corruption, Place, ReplayError, Unsupported, VolumeError};
 pub use file::{DataRanges, FileReader, MAX_READ};
 pub use geometry::{Geometry, GeometryError};
