@@ -238,7 +238,7 @@ fn memory_of(bench: &Bench, source: &Path, files: u64, len: u64) -> Result<Row> 
     let work = format!("peak memory, {files} file{}{from}", if files == 1 { " of 2 GiB" } else { "s" });
     eprintln!("memory: {work}");
     let ours = Side::program("dax-mkfs", |target| bench.mkfs(Some(source), target));
-    let samples = measure::alternate(&[ours], 1, &bench.dir.join("image"), len)?;
+    let samples = measure::alternate(&[ours], 1, &bench.dir.join("image"), Fresh::Hole(len))?;
     let samples = samples.first().map(Vec::as_slice).unwrap_or_default();
     let peak_memory = most(samples, |s| s.peak_memory);
     let limit = files.saturating_mul(200).saturating_add(64 << 20);
