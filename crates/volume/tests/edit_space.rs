@@ -2,16 +2,11 @@
 
 mod common;
 
-use common::{mke2fs, output, scratch};
-use daxkit_device::{BlockDevice, FileDevice, FileOptions};
-use daxkit_format::ext4::inode::Timestamp;
+use common::edit::{NOW, assert_clean, open_writable};
+use common::{mke2fs, scratch};
 use daxkit_format::{BlockNr, InodeNr};
 use daxkit_volume::ext4::edit::Run;
-use daxkit_volume::{Committed, EditError, OpenOptions, Volume};
-use std::path::Path;
-use std::sync::Arc;
-
-const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanos: 7 };
+use daxkit_volume::{Committed, EditError, Volume};
 
 /// Feature sets that keep their space differently.
 const KINDS: &[(&str, &str)] = &[
@@ -24,25 +19,12 @@ const KINDS: &[(&str, &str)] = &[
     ("-t ext2", "100M"),
 ];
 
-fn open(image: &Path) -> (Arc<dyn BlockDevice>, Volume) {
-    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(image, FileOptions::read_write()).expect("opens"));
-    let options = OpenOptions { writable: true, ..OpenOptions::default() };
-    let volume = Volume::open(Arc::clone(&device), &options).expect("a volume");
-    (device, volume)
-}
-
-fn assert_clean(image: &Path, what: &str) {
-    let out = output("e2fsck", &[&"-fn", &image]);
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert_eq!(out.status.code(), Some(0), "{what}: {text}");
-}
-
 #[test]
 fn what_is_given_back_was_never_taken() {
     for (args, size) in KINDS {
         let dir = scratch();
         let image = mke2fs(dir.path(), "image", args, None, size);
-        let (device, mut volume) = open(&image);
+        let (device, mut volume) = open_writable(&image);
         let free = |v: &Volume| (v.super_block().free_blocks_count(), v.super_block().s_free_inodes_count.get());
         let before = free(&volume);
         let groups = volume.geometry().groups_count;
@@ -92,7 +74,7 @@ fn what_is_given_back_was_never_taken() {
 fn a_failed_edit_changes_nothing_and_a_full_volume_says_so() {
     let dir = scratch();
     let image = mke2fs(dir.path(), "image", "-t ext4", None, "20M");
-    let (_, mut volume) = open(&image);
+    let (_, mut volume) = open_writable(&image);
     let all = volume.super_block().free_blocks_count();
     let taken = volume.change(NOW, |editor| {
         let mut taken = 0;
@@ -118,7 +100,7 @@ fn windows_are_whole_and_aligned_to_the_device() {
     let dir = scratch();
     let image = mke2fs(dir.path(), "image", "-t ext4 -b 4096", None, "64M");
     for phase in [0, 256] {
-        let (_, mut volume) = open(&image);
+        let (_, mut volume) = open_writable(&image);
         let mut found = 0;
         while let Some(Run { first, len }) =
             volume.change(NOW, |e| e.take_window(BlockNr(5000), 512, phase)).expect("sound")
