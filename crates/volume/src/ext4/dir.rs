@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use daxkit_format::ext4::casefold;
+use daxkit_format::ext4::dir_block::{self, EntryStyle};
 use daxkit_format::ext4::dir_entry::{self, Entries, file_type};
 use daxkit_format::ext4::dx;
 use daxkit_format::ext4::features::{Compat, Incompat};
@@ -167,7 +168,18 @@ impl Volume {
     }
 
     pub(crate) fn entries_of<'b>(&self, block: &'b [u8]) -> Entries<'b> {
-        Entries::new(block, self.block_size(), self.has_incompat(Incompat::FILETYPE))
+        self.entry_style().entries(block)
+    }
+
+    /// How entries are written here.
+    pub(crate) fn entry_style(&self) -> EntryStyle {
+        EntryStyle { block_size: self.block_size(), has_file_type: self.has_incompat(Incompat::FILETYPE) }
+    }
+
+    /// Bytes of a directory block that hold entries: what lies before the checksum, where there is one.
+    pub(crate) fn dir_area(&self) -> usize {
+        let tail = if self.super_block().has_metadata_csum() { dir_block::TAIL_LEN } else { 0 };
+        self.block_size() as usize - tail
     }
 }
 
