@@ -4,8 +4,7 @@
 //! up: the directory becomes a linear one with the same names, which every kernel reads.
 
 use daxkit_format::ext4::dir_block::NewEntry;
-use daxkit_format::ext4::dir_entry::{self, DirEntry as DiskEntry, file_type};
-use daxkit_format::ext4::dx;
+use daxkit_format::ext4::dir_entry::{self, file_type};
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inline_data::{DOTDOT_SIZE, XATTR_NAME};
 use daxkit_format::ext4::inode_flags::InodeFlags;
@@ -118,19 +117,14 @@ pub(super) fn init(w: &Writer<'_>, space: &mut Space, dir: InodeNr, parent: Inod
     if w.volume.lookup(&inode, b".").is_ok_and(|e| e.is_some_and(|e| e.inode == dir)) {
         return Ok(());
     }
-    let mut block = first_block(w, dir, parent);
+    let mut block = vec![0; w.volume.block_size() as usize];
+    w.volume.entry_style().dots(block.get_mut(..w.volume.dir_area()).unwrap_or_default(), ino(dir), ino(parent));
     w.change_inode(dir, |i| {
         i.set_size(0);
         i.set_flags(i.flags().difference(InodeFlags::INDEX));
     })?;
     let inode = w.volume.inode(dir)?;
     append(w, space, &inode, Vec::new(), &mut block)
-}
-
-fn first_block(w: &Writer<'_>, dir: InodeNr, parent: InodeNr) -> Vec<u8> {
-    let mut block = vec![0; w.volume.block_size() as usize];
-    w.volume.entry_style().dots(block.get_mut(..w.volume.dir_area()).unwrap_or_default(), ino(dir), ino(parent));
-    block
 }
 
 /// Puts a name where there is room; false when there is none.
@@ -201,25 +195,17 @@ fn append(
     count_blocks(w, nr)
 }
 
-/// Makes a linear directory of a hashed one: index blocks become blocks without names.
+/// Makes a linear directory of a hashed one.
 fn give_up_index(w: &Writer<'_>, dir: &Inode) -> Result<(), VolumeError> {
     let runs: Vec<Mapping> = w.volume.extents(dir).collect::<Result<_, _>>()?;
     for run in &runs {
         for logical in run.logical..run.end() {
-            let Some((block, bytes)) = w.volume.dir_block(dir, logical)? else { continue };
-            let mut bytes = bytes.to_vec();
-            if logical == 0 {
-                let parent = w.volume.parent(dir)?;
-                bytes = first_block(w, dir.nr(), parent);
-            } else if dx::entries_offset(&bytes) == Some(dx::NODE_ENTRIES)
-                && DiskEntry::peek(&bytes).is_some_and(|e| e.inode.get() == 0)
+            if let Some((block, bytes)) = w.volume.dir_block(dir, logical)?
+                && let Some(mut plain) = w.volume.without_index(dir, logical, &bytes)?
             {
-                w.volume.entry_style().clear(bytes.get_mut(..w.volume.dir_area()).unwrap_or_default());
-            } else {
-                continue;
+                seal(w, dir, &mut plain);
+                w.write_block(block, &plain)?;
             }
-            seal(w, dir, &mut bytes);
-            w.write_block(block, &bytes)?;
         }
     }
     w.change_inode(dir.nr(), |i| i.set_flags(i.flags().difference(InodeFlags::INDEX)))
@@ -254,16 +240,7 @@ fn add_inline(w: &Writer<'_>, dir: &Inode, new: NewName<'_>) -> Result<bool, Vol
 
 /// Moves the names of an inline directory into a block (`ext4_convert_inline_data_nolock`).
 fn leave_inline(w: &Writer<'_>, space: &mut Space, dir: &Inode) -> Result<(), VolumeError> {
-    let mut block = first_block(w, dir.nr(), w.volume.parent(dir)?);
-    for entry in w.volume.read_dir(dir)? {
-        let entry = entry?;
-        if !entry.is_dot() {
-            let mode = w.volume.inode(entry.inode).map_or(0, |i| i.i_mode.get());
-            let new = NewName { name: &entry.name, inode: ino(entry.inode), mode };
-            // What fitted into an inode fits into a block.
-            put_name(w, dir, block.get_mut(..w.volume.dir_area()).unwrap_or_default(), new)?;
-        }
-    }
+    let mut block = w.volume.inline_dir_as_block(dir)?;
     let mut raw = dir.raw().to_vec();
     let area = 128 + usize::from(dir.i_extra_isize.get());
     if let (Some(attributes), Some(bytes)) = (w.volume.inode_attributes(dir)?, raw.get_mut(area..)) {
