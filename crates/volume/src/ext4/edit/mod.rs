@@ -11,10 +11,16 @@
 //!
 //! Times enter with the edit; nothing here asks a clock or draws a random number.
 
+mod bulk;
 mod clusters;
 mod commit;
+mod content;
 mod error;
+mod flags;
+mod inline;
 mod inodes;
+mod map;
+mod quota;
 mod store;
 
 use std::ops::Deref;
@@ -28,7 +34,10 @@ use zerocopy::IntoBytes;
 
 pub use clusters::Run;
 pub use commit::{CommitError, Committed};
+pub use content::Fill;
 pub use error::EditError;
+pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
+pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;
