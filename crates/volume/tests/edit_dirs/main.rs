@@ -115,12 +115,12 @@ cases! {
     large_dir: Case { mke2fs: "-t ext4 -b 1024 -O large_dir", block_size: 1024, ..CASE };
     ext2: Case { mke2fs: "-t ext2 -b 1024", block_size: 1024, ..CASE };
     ext3: Case { mke2fs: "-t ext3 -b 2048 -I 128", block_size: 2048, ..CASE };
-    orphan_file: Case { mke2fs: "-t ext4 -O orphan_file", ..CASE };
-    bigalloc: Case { mke2fs: "-t ext4 -O bigalloc -C 16384", ops: 2500, ..CASE };
+    orphan_file: Case { mke2fs: "-t ext4 -b 4096 -O orphan_file", ..CASE };
+    bigalloc: Case { mke2fs: "-t ext4 -b 4096 -O bigalloc -C 16384", ops: 2500, ..CASE };
     big_blocks: Case { mke2fs: "-t ext4 -b 65536", block_size: 65536, size: "256M", kernel: false, ..CASE };
     inline_data: Case { mke2fs: "-t ext4 -b 1024 -O inline_data -I 256", block_size: 1024, ..CASE };
-    inline_data_wide: Case { mke2fs: "-t ext4 -O inline_data -I 1024", ..CASE };
-    quota: Case { mke2fs: "-t ext4 -O quota,project -E quotatype=usrquota:grpquota:prjquota", ..CASE };
+    inline_data_wide: Case { mke2fs: "-t ext4 -b 4096 -O inline_data -I 1024", ..CASE };
+    quota: Case { mke2fs: "-t ext4 -b 4096 -O quota,project -E quotatype=usrquota:grpquota:prjquota", ..CASE };
     casefold: Case {
         mke2fs: "-t ext4 -b 1024 -O casefold -E encoding=utf8",
         block_size: 1024,

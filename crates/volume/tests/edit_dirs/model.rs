@@ -28,7 +28,7 @@ pub struct Node {
 }
 
 /// One operation, in terms of inode numbers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Op {
     Make { dir: u64, name: Vec<u8>, mode: u16, uid: u32, gid: u32, device: (u32, u32) },
     Symlink { dir: u64, name: Vec<u8>, target: Vec<u8> },
@@ -36,6 +36,22 @@ pub enum Op {
     Unlink { dir: u64, name: Vec<u8> },
     Rmdir { dir: u64, name: Vec<u8> },
     Rename { from: u64, name: Vec<u8>, to: u64, new_name: Vec<u8>, rule: Rule },
+}
+
+impl std::fmt::Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let n = |name: &[u8]| name.escape_ascii().to_string();
+        match self {
+            Self::Make { dir, name, mode, .. } => write!(f, "make {dir}/{} {mode:o}", n(name)),
+            Self::Symlink { dir, name, target } => write!(f, "symlink {dir}/{} of {} bytes", n(name), target.len()),
+            Self::Link { dir, name, target } => write!(f, "link {dir}/{} to {target}", n(name)),
+            Self::Unlink { dir, name } => write!(f, "unlink {dir}/{}", n(name)),
+            Self::Rmdir { dir, name } => write!(f, "rmdir {dir}/{}", n(name)),
+            Self::Rename { from, name, to, new_name, rule } => {
+                write!(f, "rename {from}/{} to {to}/{} {rule:?}", n(name), n(new_name))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
