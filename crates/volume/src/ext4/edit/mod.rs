@@ -14,8 +14,11 @@
 mod clusters;
 mod commit;
 mod error;
+mod inline;
 mod inodes;
+mod quota;
 mod store;
+mod xattr;
 
 use std::ops::Deref;
 
@@ -29,6 +32,7 @@ use zerocopy::IntoBytes;
 pub use clusters::Run;
 pub use commit::{CommitError, Committed};
 pub use error::EditError;
+pub use quota::QuotaIds;
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;
