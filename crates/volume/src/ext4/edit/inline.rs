@@ -1,6 +1,7 @@
 //! Content kept in the inode: the first 60 bytes where a map would be, the rest as the value of `system.data` among the
 //! inode's attributes (Linux 6.12 `fs/ext4/inline.c`).
 
+use daxkit_format::ext4::dir_entry;
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::inline_data::{MIN_SIZE, XATTR_NAME};
 use daxkit_format::ext4::inode_flags::InodeFlags;
@@ -64,7 +65,37 @@ impl Editor<'_> {
         Ok(true)
     }
 
-    /// Moves content that is kept in the inode into blocks; nothing happens to an inode without such content.
+    /// Writes into content that is kept in the inode, as pwrite(2); false, and nothing done, when it does not fit there.
+    pub(super) fn write_inline(&mut self, inode: &mut Inode, offset: u64, bytes: &[u8]) -> Result<bool, EditError> {
+        let Some(start) = self.inline_size(inode, offset)? else { return Ok(false) };
+        let mut content = self.inline_data(inode)?;
+        let end = start.saturating_add(bytes.len());
+        if end > content.len() {
+            if end > self.inline_capacity(inode)? {
+                return Ok(false);
+            }
+            content.resize(end, 0);
+        }
+        content.iter_mut().skip(start).zip(bytes).for_each(|(to, from)| *to = *from);
+        self.set_inline(inode, &content)
+    }
+
+    /// Sets the size of content that is kept in the inode; false, and nothing done, when it does not fit there.
+    pub(super) fn truncate_inline(&mut self, inode: &mut Inode, size: u64) -> Result<bool, EditError> {
+        let Some(size) = self.inline_size(inode, size)? else { return Ok(false) };
+        let mut content = self.inline_data(inode)?;
+        content.resize(size, 0);
+        self.set_inline(inode, &content)
+    }
+
+    /// A size that can be kept in the inode.
+    fn inline_size(&self, inode: &Inode, size: u64) -> Result<Option<usize>, EditError> {
+        let most = self.inline_capacity(inode)?;
+        Ok(usize::try_from(size).ok().filter(|size| *size <= most))
+    }
+
+    /// Moves content that is kept in the inode into blocks; nothing happens to an inode without such content. What a directory
+    /// keeps becomes one block with `.` and `..`.
     ///
     /// # Errors
     /// No space is left, or the content is damaged.
@@ -72,10 +103,33 @@ impl Editor<'_> {
         if !inode.has_inline_data() {
             return Ok(());
         }
-        Err(EditError::refused(
-            inode.nr(),
-            daxkit_format::dax::Errno::EOPNOTSUPP,
-            "content cannot be moved out of the inode yet",
-        ))
+        let content = if inode.is_dir() { self.inline_dir_as_block(inode)? } else { self.inline_data(inode)? };
+        let mut entries = self.body_entries(inode)?;
+        entries.retain(|e| !e.is_inline_tail());
+        let mut changed = self.with_body(inode, &entries).unwrap_or_else(|| inode.clone());
+        let fast_link = inode.is_symlink() && content.len() < MIN_SIZE;
+        let extents = self.has_incompat(Incompat::EXTENTS) && !fast_link;
+        self.modify(&mut changed, |d| {
+            let mut flags = d.flags().difference(InodeFlags::INLINE_DATA);
+            flags.set(InodeFlags::EXTENTS, extents);
+            d.set_flags(flags);
+        });
+        if !fast_link {
+            self.modify(&mut changed, |d| d.set_size(0));
+            self.new_map(&mut changed);
+        }
+        if inode.is_dir() {
+            let (_, block) = self.append_block(&mut changed)?;
+            let mut bytes = content;
+            if let Some(seed) = self.inode_seal_seed(&changed) {
+                dir_entry::seal_block(seed, &mut bytes);
+            }
+            self.write_block(block, &bytes)?;
+        } else if !fast_link {
+            self.write_content(&mut changed, 0, &content)?;
+        }
+        self.store_inode(&mut changed)?;
+        *inode = changed;
+        Ok(())
     }
 }

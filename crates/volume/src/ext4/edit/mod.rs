@@ -11,11 +11,15 @@
 //!
 //! Times enter with the edit; nothing here asks a clock or draws a random number.
 
+mod bulk;
 mod clusters;
 mod commit;
+mod content;
 mod error;
+mod flags;
 mod inline;
 mod inodes;
+mod map;
 mod quota;
 mod store;
 mod xattr;
@@ -31,7 +35,10 @@ use zerocopy::IntoBytes;
 
 pub use clusters::Run;
 pub use commit::{CommitError, Committed};
+pub use content::Fill;
 pub use error::EditError;
+pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
+pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use quota::QuotaIds;
 
 use super::error::{Place, VolumeError};
