@@ -24,10 +24,10 @@ mod map;
 mod namespace;
 mod new_inode;
 mod orphans;
-mod pending;
 mod quota;
 mod remove;
 mod store;
+mod xattr;
 
 use std::ops::Deref;
 
@@ -46,6 +46,7 @@ pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
 pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use namespace::{Rename, RenameRule};
 pub use new_inode::NewInode;
+pub use quota::QuotaIds;
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;

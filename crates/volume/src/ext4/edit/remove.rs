@@ -2,7 +2,9 @@
 
 use daxkit_format::InodeNr;
 use daxkit_format::dax::Errno;
+use daxkit_format::ext4::features::Compat;
 use daxkit_format::ext4::inode::mode;
+use daxkit_format::ext4::quota::QuotaKind;
 
 use super::super::error::VolumeError;
 use super::super::inode::Inode;
@@ -56,12 +58,12 @@ impl Editor<'_> {
         self.drop_inode(inode)
     }
 
-    /// Whether an inode is reserved, or named by the superblock.
+    /// Whether an inode is reserved, or holds what the file system needs: an orphan file, quotas.
     fn is_own_inode(&self, nr: InodeNr) -> bool {
-        let sb = self.super_block();
-        let named =
-            [sb.s_usr_quota_inum, sb.s_grp_quota_inum, sb.s_prj_quota_inum, sb.s_orphan_file_inum, sb.s_journal_inum];
-        nr.get() < u64::from(self.geometry().first_ino) || named.iter().any(|n| u64::from(n.get()) == nr.get())
+        let orphans = self.super_block().s_orphan_file_inum.get();
+        nr.get() < u64::from(self.geometry().first_ino)
+            || (self.has_compat(Compat::ORPHAN_FILE) && u64::from(orphans) == nr.get())
+            || QuotaKind::ALL.into_iter().any(|kind| self.quota_inode(kind) == Some(nr))
     }
 
     /// An inode that is in use, for what makes or moves its names.

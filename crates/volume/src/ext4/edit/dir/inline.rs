@@ -46,7 +46,7 @@ impl Editor<'_> {
         let old = content.len().max(MIN_SIZE);
         let slack = self.slack(dir, content.get(MIN_SIZE..).unwrap_or_default())?;
         let grown = old + entry_len(new.name.len()).saturating_sub(slack);
-        if grown > self.inline_capacity(dir) || !(grown - MIN_SIZE).is_multiple_of(PAD) {
+        if grown > self.inline_capacity(dir)? || !(grown - MIN_SIZE).is_multiple_of(PAD) {
             return Ok(false);
         }
         content.resize(grown, 0);
@@ -106,7 +106,7 @@ impl Editor<'_> {
         if self.set_inline(dir, content)? {
             return Ok(());
         }
-        let why = Corruption::InlineData { size: dir.size(), found: self.inline_capacity(dir) };
+        let why = Corruption::InlineData { size: dir.size(), found: self.inline_capacity(dir)? };
         Err(EditError::damaged(dir.nr(), why))
     }
 }
