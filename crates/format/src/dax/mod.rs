@@ -32,6 +32,8 @@ pub enum Errno {
     ENOENT,
     /// Input/output error.
     EIO,
+    /// Argument list, or an attribute's value, too long.
+    E2BIG,
     /// Bad address.
     EFAULT,
     /// Device or resource busy.
@@ -66,6 +68,8 @@ pub enum Errno {
     ELOOP,
     /// No such attribute.
     ENODATA,
+    /// Value too large to be stored.
+    EOVERFLOW,
     /// Operation not supported.
     EOPNOTSUPP,
     /// The file system is damaged (`EFSCORRUPTED`).
@@ -82,6 +86,7 @@ impl Errno {
             Self::EPERM => 1,
             Self::ENOENT => 2,
             Self::EIO => 5,
+            Self::E2BIG => 7,
             Self::EFAULT => 14,
             Self::EBUSY => 16,
             Self::EEXIST => 17,
@@ -99,6 +104,7 @@ impl Errno {
             Self::ENOTEMPTY => 39,
             Self::ELOOP => 40,
             Self::ENODATA => 61,
+            Self::EOVERFLOW => 75,
             Self::EOPNOTSUPP => 95,
             Self::EUCLEAN => 117,
             Self::ENOKEY => 126,

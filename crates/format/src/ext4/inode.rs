@@ -298,6 +298,15 @@ impl Inode {
         }
     }
 
+    /// Counts one change more in `i_version`, as far as the inode has room for it.
+    pub fn bump_version(&mut self) {
+        let low = self.l_i_version.get().wrapping_add(1);
+        self.l_i_version.set(low);
+        if low == 0 && self.has_until(0x9C) {
+            self.i_version_hi.set(self.i_version_hi.get().wrapping_add(1));
+        }
+    }
+
     /// The device number of a device node: the old form when the first word holds something, else the new (`new_decode_dev`).
     #[must_use]
     pub fn device(&self) -> (u32, u32) {

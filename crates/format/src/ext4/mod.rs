@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod casefold;
+pub mod dir_block;
 pub mod dir_entry;
 pub mod dx;
 pub mod encryption;

@@ -34,6 +34,7 @@ mod symlink;
 mod tables;
 mod walk;
 mod xattr;
+mod xattr_list;
 
 pub use bitmap::Bitmap;
 pub use dir::{DirEntries, DirEntry};

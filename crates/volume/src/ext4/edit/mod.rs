@@ -15,13 +15,19 @@ mod bulk;
 mod clusters;
 mod commit;
 mod content;
+mod dir;
 mod error;
 mod flags;
 mod inline;
 mod inodes;
 mod map;
+mod namespace;
+mod new_inode;
+mod orphans;
 mod quota;
+mod remove;
 mod store;
+mod xattr;
 
 use std::ops::Deref;
 
@@ -38,6 +44,9 @@ pub use content::Fill;
 pub use error::EditError;
 pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
 pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
+pub use namespace::{Rename, RenameRule};
+pub use new_inode::NewInode;
+pub use quota::QuotaIds;
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;
