@@ -2,6 +2,7 @@
 
 mod attributes;
 mod change;
+mod chattr;
 mod convert;
 mod copy;
 mod dax;
@@ -61,6 +62,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Inodes", commands: stat::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
+    Group { title: "Flags, changed", commands: chattr::COMMANDS },
     Group { title: "Extents", commands: extents::COMMANDS },
     Group { title: "Extents by hand", commands: extent_mode::COMMANDS },
     Group { title: "Places of blocks and inodes", commands: map::COMMANDS },
@@ -293,6 +295,7 @@ mod tests {
     const OWN: &[&str] = &[
         "abort",
         "begin",
+        "chattr",
         "commit",
         "convert",
         "dax",
