@@ -25,6 +25,7 @@ mod namespace;
 mod new_inode;
 mod orphans;
 mod quota;
+mod raw;
 mod remove;
 mod store;
 mod xattr;
@@ -47,6 +48,7 @@ pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use namespace::{Rename, RenameRule};
 pub use new_inode::NewInode;
 pub use quota::QuotaIds;
+pub use raw::{RawError, Sums};
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;
