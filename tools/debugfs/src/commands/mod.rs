@@ -3,6 +3,7 @@
 mod attributes;
 mod change;
 mod chattr;
+mod content;
 mod convert;
 mod copy;
 mod dax;
@@ -19,6 +20,7 @@ mod image;
 mod journal;
 mod list;
 mod map;
+mod names;
 mod navigate;
 mod place;
 mod search;
@@ -59,6 +61,8 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Its numbers", commands: stats::COMMANDS },
     Group { title: "Find one's way", commands: navigate::COMMANDS },
     Group { title: "Directories and content", commands: list::COMMANDS },
+    Group { title: "Names, changed", commands: names::COMMANDS },
+    Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
@@ -305,6 +309,7 @@ mod tests {
         "inherit",
         "locate",
         "lsattr",
+        "mv",
         "orphan_inodes",
         "pmd",
         "pop",
