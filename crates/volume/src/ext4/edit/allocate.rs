@@ -78,7 +78,7 @@ impl Editor<'_> {
                     run
                 }
                 Segment::Hole { len, .. } => {
-                    let run = self.place(inode, &around, at, len.min(blocks.end - at))?;
+                    let run = self.place_hole(inode, &around, at, len.min(blocks.end - at))?;
                     if written {
                         self.zero_blocks(run.physical, run.len)?;
                     }

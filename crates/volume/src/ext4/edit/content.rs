@@ -50,7 +50,7 @@ impl Editor<'_> {
                     run
                 }
                 Segment::Hole { len, .. } => {
-                    let run = self.place(inode, &around, at, len.min(stop - at))?;
+                    let run = self.place_hole(inode, &around, at, len.min(stop - at))?;
                     self.write_run(&run, true, offset, bytes)?;
                     self.map_insert(inode, run)?;
                     run
@@ -161,7 +161,7 @@ impl Editor<'_> {
                 run.physical
             }
             Segment::Hole { .. } => {
-                let run = self.place(inode, &around, logical, 1)?;
+                let run = self.place_hole(inode, &around, logical, 1)?;
                 self.map_insert(inode, run)?;
                 run.physical
             }

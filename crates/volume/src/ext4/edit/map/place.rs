@@ -53,7 +53,7 @@ impl Volume {
 
 impl Editor<'_> {
     /// Finds a place for up to `len` blocks of a hole, at least one, and takes it. They are counted, but not mapped.
-    pub(in super::super) fn place(
+    pub(in super::super) fn place_hole(
         &mut self,
         inode: &mut Inode,
         around: &Around,
@@ -70,7 +70,7 @@ impl Editor<'_> {
         Ok(Mapping { logical, physical: run.first, len: run.len, written: true })
     }
 
-    /// As [`Editor::place`], where several blocks share a cluster.
+    /// As [`Editor::place_hole`], where several blocks share a cluster.
     fn place_in_clusters(
         &mut self,
         inode: &mut Inode,
