@@ -51,6 +51,8 @@ pub(crate) struct Hints {
     full: RangeSet,
     /// Groups without a free inode.
     no_inodes: RangeSet,
+    quota: quota::QuotaHints,
+    values: xattr::ValueHints,
 }
 
 /// One edit of a volume; see the module.
