@@ -259,7 +259,7 @@ impl Inode {
         self.has_until(0x98).then(|| Timestamp::decode(self.i_crtime.get(), Some(self.i_crtime_extra.get())))
     }
 
-    /// Stores the access time, as far as the inode has room for it.
+    /// Stores the time of the last access.
     pub fn set_atime(&mut self, time: Timestamp) {
         let has_extra = self.has_until(0x90);
         let (seconds, extra) = time.encode(has_extra);
@@ -269,7 +269,7 @@ impl Inode {
         }
     }
 
-    /// Stores the change time, as far as the inode has room for it.
+    /// Stores the time of the last change of the inode.
     pub fn set_ctime(&mut self, time: Timestamp) {
         let has_extra = self.has_until(0x88);
         let (seconds, extra) = time.encode(has_extra);
@@ -279,7 +279,7 @@ impl Inode {
         }
     }
 
-    /// Stores the modification time, as far as the inode has room for it.
+    /// Stores the time of the last change of the content.
     pub fn set_mtime(&mut self, time: Timestamp) {
         let has_extra = self.has_until(0x8C);
         let (seconds, extra) = time.encode(has_extra);
@@ -289,7 +289,7 @@ impl Inode {
         }
     }
 
-    /// Stores the creation time where the inode has room for one.
+    /// Stores the creation time, where the inode has room for one.
     pub fn set_crtime(&mut self, time: Timestamp) {
         if self.has_until(0x98) {
             let (seconds, extra) = time.encode(true);

@@ -15,12 +15,17 @@ mod bulk;
 mod clusters;
 mod commit;
 mod content;
+mod dir;
 mod error;
 mod flags;
 mod inline;
 mod inodes;
 mod map;
+mod namespace;
+mod new_inode;
+mod orphans;
 mod quota;
+mod remove;
 mod store;
 mod xattr;
 
@@ -39,6 +44,8 @@ pub use content::Fill;
 pub use error::EditError;
 pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
 pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
+pub use namespace::{Rename, RenameRule};
+pub use new_inode::NewInode;
 pub use quota::QuotaIds;
 
 use super::error::{Place, VolumeError};
