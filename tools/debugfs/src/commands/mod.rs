@@ -1,11 +1,14 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
 mod attributes;
+mod change;
+mod chattr;
 mod convert;
 mod copy;
 mod dax;
 mod decide;
 mod dump;
+mod extent_mode;
 mod extents;
 mod extract;
 mod flags;
@@ -44,6 +47,7 @@ pub(crate) struct Command {
 }
 
 /// A group: its title in the help, and its rows.
+#[derive(Clone, Copy)]
 pub(crate) struct Group {
     pub(crate) title: &'static str,
     pub(crate) commands: &'static [Command],
@@ -58,7 +62,9 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Inodes", commands: stat::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
+    Group { title: "Flags, changed", commands: chattr::COMMANDS },
     Group { title: "Extents", commands: extents::COMMANDS },
+    Group { title: "Extents by hand", commands: extent_mode::COMMANDS },
     Group { title: "Places of blocks and inodes", commands: map::COMMANDS },
     Group { title: "From numbers to names", commands: search::COMMANDS },
     Group { title: "Names and their hashes", commands: hash::COMMANDS },
@@ -73,6 +79,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Units", commands: convert::COMMANDS },
     Group { title: "Copy a file out", commands: extract::COMMANDS },
     Group { title: "Copy trees out", commands: copy::COMMANDS },
+    Group { title: "Changes", commands: change::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -82,9 +89,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     GROUPS.iter().flat_map(|g| g.commands)
 }
 
-/// The command with this name.
-pub(crate) fn find(name: &str) -> Option<&'static Command> {
-    all().find(|c| c.names.contains(&name))
+/// The command with this name. Those of the extent mode are there while a tree is open.
+pub(crate) fn find(session: &Session<'_>, name: &str) -> Option<&'static Command> {
+    let mode = extent_mode::MODE.iter().filter(|_| session.extent.is_some()).copied().flatten();
+    all().chain(mode).find(|c| c.names.contains(&name))
 }
 
 impl Command {
@@ -104,6 +112,12 @@ impl Command {
         let names =
             ["help", "quit", "open_filesys", "close_filesys", "show_debugfs_params", "lcd", "supported_features"];
         names.iter().any(|name| self.names.contains(name))
+    }
+
+    /// Whether what it does to the image counts as a whole, or not at all. The others open and close images and changes.
+    pub(crate) fn is_edit_of_image(&self) -> bool {
+        let names = ["open_filesys", "close_filesys", "begin", "commit", "abort", "quit"];
+        !names.iter().any(|name| self.names.contains(name))
     }
 
     /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), a letter behind which
@@ -279,6 +293,10 @@ mod tests {
 
     /// What debugfs has no request for.
     const OWN: &[&str] = &[
+        "abort",
+        "begin",
+        "chattr",
+        "commit",
         "convert",
         "dax",
         "dump_image",
