@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 
+use daxkit_format::InodeNr;
 use daxkit_format::ext4::features::Incompat;
-use daxkit_format::ext4::inode::{EXTRA_ISIZE, GOOD_OLD_INODE_SIZE, mode};
+use daxkit_format::ext4::inode::mode;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr;
-use daxkit_format::{InodeNr, OnDisk};
 
 use super::super::super::error::Corruption;
 use super::super::super::inode::Inode;
@@ -76,12 +76,13 @@ impl Editor<'_> {
     }
 
     fn new_value(&mut self, owner: &Inode, hash: u32, value: &[u8]) -> Result<u32, EditError> {
-        let g = *self.geometry();
         let nr = self.take_inode(owner.nr(), false)?;
-        let mut holder = self.decode_inode(nr, vec![0; g.inode_size.into()]);
+        let (extra, generation) = (self.extra_isize(), self.new_generation(nr)?);
+        let mut holder = self.decode_inode(nr, vec![0; self.geometry().inode_size.into()]);
         let (now, extents) = (self.now(), self.has_incompat(Incompat::EXTENTS));
         self.modify(&mut holder, |d| {
-            d.i_extra_isize.set(g.inode_size.saturating_sub(GOOD_OLD_INODE_SIZE).min(EXTRA_ISIZE));
+            d.i_extra_isize.set(extra);
+            d.i_generation.set(generation);
             d.i_mode.set(mode::IFREG | 0o600);
             d.set_uid(owner.uid());
             d.set_gid(owner.gid());
@@ -112,14 +113,8 @@ impl Editor<'_> {
         if count > 1 {
             return self.set_references(&mut holder, count - 1);
         }
-        self.truncate(&mut holder, 0)?;
-        let now = self.now().encode(false).0;
-        self.modify(&mut holder, |d| {
-            d.i_links_count.set(0);
-            d.i_dtime.set(now);
-        });
         self.set_references(&mut holder, 0)?;
-        self.give_inode(holder.nr(), false)
+        self.drop_inode(holder)
     }
 
     /// An inode with a value, and how often it is named.
