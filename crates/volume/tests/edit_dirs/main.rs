@@ -5,10 +5,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod kernel;
+mod large;
 mod model;
+mod orphans;
+mod rules;
 mod session;
 #[path = "../common/tree.rs"]
 mod tree;
+mod trouble;
 
 use std::path::Path;
 
