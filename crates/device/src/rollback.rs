@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::block::BlockDevice;
 use crate::error::DeviceError;
@@ -66,6 +67,26 @@ pub fn roll_back(image: &Path, device: &dyn BlockDevice) -> Result<Option<Applie
         Err(source) => return Err(fail(UndoError::File { op: "open", source })),
     };
     apply_undo(&file, device).map(Some).map_err(fail)
+}
+
+/// The device of an image as it was before a run that was cut short, and whether there was one. A device open for writing is
+/// rolled back in place and the file removed; over one open for reading the old content lies in memory.
+///
+/// # Errors
+/// As [`roll_back`] and [`finish_roll_back`].
+pub fn honour(image: &Path, device: Arc<dyn BlockDevice>) -> Result<(Arc<dyn BlockDevice>, bool), RollbackError> {
+    if !rollback_pending(image) {
+        return Ok((device, false));
+    }
+    if device.geometry().read_only {
+        let overlay = Arc::new(Overlay::new(device));
+        let rolled_back = roll_back(image, &*overlay)?.is_some();
+        return Ok((overlay, rolled_back));
+    }
+    let rolled_back = roll_back(image, &*device)?.is_some();
+    device.flush()?;
+    finish_roll_back(image)?;
+    Ok((device, rolled_back))
 }
 
 /// Removes the rollback file of an image that was rolled back and is durable.

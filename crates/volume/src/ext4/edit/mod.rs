@@ -60,6 +60,13 @@ pub(crate) struct Hints {
     no_inodes: RangeSet,
 }
 
+/// A point in the edits of a volume; see [`Volume::set_savepoint`].
+#[derive(Debug)]
+#[must_use]
+pub struct Savepoint {
+    super_block: SuperBlock,
+}
+
 /// One edit of a volume; see the module.
 #[derive(Debug)]
 pub struct Editor<'v> {
@@ -119,18 +126,36 @@ impl Volume {
         now: Timestamp,
         edit: impl FnOnce(&mut Editor<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let Some(overlay) = self.edits().cloned() else { return Err(EditError::NotWritable.into()) };
-        overlay.set_savepoint();
-        let before = *self.super_block();
+        let savepoint = self.set_savepoint().ok_or(EditError::NotWritable)?;
         let done = edit(&mut Editor { volume: self, now });
-        if done.is_ok() {
-            overlay.release_savepoint();
-        } else {
-            overlay.roll_back_to_savepoint();
-            self.set_super_block(before);
-            self.forget_everything();
+        match done {
+            Ok(_) => self.release_savepoint(savepoint),
+            Err(_) => self.roll_back(savepoint),
         }
         done
+    }
+
+    /// Sets a savepoint: the edits from here on can be taken back alone, or kept. Savepoints nest, and end in the order in which
+    /// they lie in each other. `None` when the volume was not opened for writing.
+    pub fn set_savepoint(&mut self) -> Option<Savepoint> {
+        self.edits()?.set_savepoint();
+        Some(Savepoint { super_block: *self.super_block() })
+    }
+
+    /// Keeps the edits since a savepoint.
+    pub fn release_savepoint(&mut self, _: Savepoint) {
+        if let Some(overlay) = self.edits() {
+            overlay.release_savepoint();
+        }
+    }
+
+    /// Takes back the edits since a savepoint.
+    pub fn roll_back(&mut self, savepoint: Savepoint) {
+        if let Some(overlay) = self.edits() {
+            overlay.roll_back_to_savepoint();
+        }
+        self.set_super_block(savepoint.super_block);
+        self.forget_everything();
     }
 
     /// Whether the volume may be changed.
@@ -160,8 +185,11 @@ impl Volume {
         self.read_super_block()
     }
 
-    /// Takes the superblock that the device has now.
-    fn read_super_block(&mut self) -> Result<(), VolumeError> {
+    /// Takes the superblock that is there now, because its bytes were written.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn read_super_block(&mut self) -> Result<(), VolumeError> {
         let mut sb = SuperBlock::zeroed();
         let offset = self.super_block_offset();
         self.read_bytes(Place::SuperBlock { offset: self.base().saturating_add(offset) }, offset, sb.as_mut_bytes())?;
