@@ -58,6 +58,8 @@ pub(crate) struct Hints {
     full: RangeSet,
     /// Groups without a free inode.
     no_inodes: RangeSet,
+    quota: quota::QuotaHints,
+    values: xattr::ValueHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].
