@@ -10,7 +10,7 @@ use daxkit_volume::ext4::edit::NewInode;
 use daxkit_volume::{InodeNr, Volume};
 
 use crate::common::{self, Rng};
-use crate::session::{Session, assert_clean};
+use crate::session::{self, Session, assert_clean};
 
 const FILE: NewInode = NewInode::of_root(0o644);
 const DIR: NewInode = NewInode::of_root(0o755);
@@ -37,7 +37,7 @@ fn fill_and_empty(mke2fs: &str, size: &str, count: usize, lengths: std::ops::Ran
     println!("{mke2fs}: seed {seed}");
     let mut rng = Rng(seed);
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "image", mke2fs, None, size);
+    let image = session::mke2fs(dir.path(), "image", mke2fs, None, size);
     let mut session = Session::open(&image);
     let top = session.edit(|e| e.mkdir(InodeNr::ROOT, b"top", &DIR)).expect("made").nr();
     let names: Vec<Vec<u8>> = (0..count)
@@ -97,7 +97,7 @@ fn two_hundred_thousand_names_in_two_levels_and_three() {
 #[test]
 fn an_index_that_is_full_says_so() {
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "image", "-t ext4 -b 1024 -I 128", None, "64M");
+    let image = session::mke2fs(dir.path(), "image", "-t ext4 -b 1024 -I 128", None, "64M");
     let mut session = Session::open(&image);
     let mut top = session.edit(|e| e.mkdir(InodeNr::ROOT, b"top", &DIR)).expect("made");
     let file = session.edit(|e| e.create(InodeNr::ROOT, b"file", &FILE)).expect("made").nr();
@@ -149,10 +149,8 @@ fn pairs_of_one_hash(volume: &Volume, candidates: u32, len: usize) -> Vec<[Vec<u
 fn names_of_one_hash_go_on_in_the_next_leaf() {
     for hash in ["half_md4", "tea", "legacy"] {
         let dir = common::scratch();
-        let image =
-            common::mke2fs(dir.path(), "image", "-t ext4 -b 1024 -U 12345678-1234-1234-1234-123456789abc", None, "16M");
+        let image = session::mke2fs(dir.path(), "image", "-t ext4 -b 1024", None, "16M");
         common::run("tune2fs", &[&"-E", &format!("hash_alg={hash}"), &image]);
-        common::debugfs_write(&image, "ssv hash_seed 87654321-4321-4321-4321-cba987654321\n");
         let mut session = Session::open(&image);
         let pairs = pairs_of_one_hash(&session.volume, 500_000, 250);
         assert!(pairs.len() > 20, "{hash}: {} pairs", pairs.len());
@@ -187,7 +185,7 @@ fn more_links_than_can_be_counted() {
     let dir = common::scratch();
     for (feature, uncounted) in [("dir_nlink", true), ("^dir_nlink", false)] {
         let args = format!("-t ext4 -b 1024 -I 128 -N 70000 -O {feature}");
-        let image = common::mke2fs(dir.path(), "image", &args, None, "128M");
+        let image = session::mke2fs(dir.path(), "image", &args, None, "128M");
         let mut session = Session::open(&image);
         let top = session.edit(|e| e.mkdir(InodeNr::ROOT, b"top", &DIR)).expect("made").nr();
         for n in 0..64_998 {
@@ -211,7 +209,7 @@ fn more_links_than_can_be_counted() {
         session.commit();
         assert_clean(&image);
     }
-    let image = common::mke2fs(dir.path(), "image", "-t ext4 -b 4096", None, "64M");
+    let image = session::mke2fs(dir.path(), "image", "-t ext4 -b 4096", None, "64M");
     let mut session = Session::open(&image);
     let file = session.edit(|e| e.create(InodeNr::ROOT, b"file", &FILE)).expect("made").nr();
     for n in 1..65_000 {

@@ -6,7 +6,7 @@ use daxkit_volume::ext4::edit::{NewInode, Rename, RenameRule};
 use daxkit_volume::{InodeNr, Volume};
 
 use crate::common::{self, Mount};
-use crate::session::{Session, assert_clean};
+use crate::session::{self, Session, assert_clean};
 
 const ROOT: InodeNr = InodeNr::ROOT;
 const FILE: NewInode = NewInode::of_root(0o644);
@@ -20,7 +20,7 @@ fn free(volume: &Volume) -> (u64, u64) {
 fn a_mount_frees_the_orphans_and_only_those() {
     for args in ["-t ext4", "-t ext4 -O orphan_file", "-t ext3", "-t ext4 -O inline_data", "-t ext4 -O ^has_journal"] {
         let dir = common::scratch();
-        let image = common::mke2fs(dir.path(), "image", args, None, "32M");
+        let image = session::mke2fs(dir.path(), "image", args, None, "32M");
         let mut session = Session::open(&image);
         let untouched = free(&session.volume);
         let mut kept = Vec::new();
@@ -105,7 +105,7 @@ fn a_mount_frees_the_orphans_and_only_those() {
 #[test]
 fn names_and_inodes_as_debugfs_treats_them() {
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "ours", "-t ext4 -b 1024", None, "16M");
+    let image = session::mke2fs(dir.path(), "ours", "-t ext4 -b 1024", None, "16M");
     common::debugfs_write(&image, "mkdir d\nmkdir d/e\nmkdir f\n");
     let text = dir.path().join("text");
     std::fs::write(&text, vec![b'x'; 20_000]).expect("written");
@@ -155,7 +155,7 @@ fn names_and_inodes_as_debugfs_treats_them() {
 #[test]
 fn hashed_directories_take_blocks_without_names() {
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "image", "-t ext4 -b 1024", None, "32M");
+    let image = session::mke2fs(dir.path(), "image", "-t ext4 -b 1024", None, "32M");
     let mut session = Session::open(&image);
     let top = session.edit(|e| e.mkdir(ROOT, b"top", &DIR)).expect("made").nr();
     for n in 0..600 {

@@ -7,7 +7,7 @@ use daxkit_volume::ext4::edit::{NewInode, Rename, RenameRule};
 use daxkit_volume::{InodeNr, Volume};
 
 use crate::common::{self, Mount};
-use crate::session::{Session, assert_clean};
+use crate::session::{self, Session, assert_clean};
 
 const ROOT: InodeNr = InodeNr::ROOT;
 const FILE: NewInode = NewInode::of_root(0o100_644);
@@ -37,15 +37,13 @@ fn children_inherit_as_under_the_kernel() {
     .enumerate()
     {
         let dir = common::scratch();
-        let image = common::mke2fs(dir.path(), "ours", "-t ext4 -O project,quota", None, "32M");
-        let all = flags | InodeFlags::EXTENTS;
-        let script = format!(
-            "mkdir d\nset_inode_field d flags {:#x}\nset_inode_field d projid 77\nset_inode_field d gid 44\nset_inode_field d mode 042755\n",
-            all.bits()
-        );
-        common::debugfs_write(&image, &script);
-        // Quotas follow the new owner.
-        common::output("e2fsck", &[&"-fy", &image]);
+        let image = session::mke2fs(dir.path(), "ours", "-t ext4", None, "32M");
+        let all = (flags | InodeFlags::EXTENTS).bits();
+        let script = ["flags", "projid 77", "gid 44", "mode 042755"].map(|what| {
+            let value = if what == "flags" { format!(" {all:#x}") } else { String::new() };
+            format!("set_inode_field d {what}{value}\n")
+        });
+        common::debugfs_write(&image, &format!("mkdir d\n{}", script.concat()));
         let theirs = dir.path().join("theirs");
         common::copy(&image, &theirs);
         {
@@ -90,7 +88,7 @@ fn children_inherit_as_under_the_kernel() {
 #[test]
 fn projects_are_not_left_by_their_names() {
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "image", "-t ext4 -O project,quota -E quotatype=prjquota", None, "32M");
+    let image = session::mke2fs(dir.path(), "image", "-t ext4 -O project,quota -E quotatype=prjquota", None, "32M");
     let mut session = Session::open(&image);
     session
         .edit(|e| {
@@ -127,7 +125,7 @@ fn projects_are_not_left_by_their_names() {
 #[test]
 fn names_of_encrypted_directories_go_but_do_not_come() {
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "image", "-t ext4 -b 1024 -O encrypt", None, "16M");
+    let image = session::mke2fs(dir.path(), "image", "-t ext4 -b 1024 -O encrypt", None, "16M");
     common::debugfs_write(&image, "mkdir d\nmkdir e\n");
     let mut session = Session::open(&image);
     let nr = |v: &Volume, path: &str| v.resolve(path.as_bytes(), false).expect("there").nr();
@@ -166,14 +164,16 @@ fn names_without_case_and_their_spelling() {
     for (flags, strict) in [("", false), (",encoding_flags=strict", true)] {
         let dir = common::scratch();
         let args = format!("-t ext4 -b 1024 -O casefold -E encoding=utf8{flags}");
-        let image = common::mke2fs(dir.path(), "image", &args, None, "16M");
+        let image = session::mke2fs(dir.path(), "image", &args, None, "16M");
         common::debugfs_write(&image, "mkdir d\nset_inode_field d flags 0x40080000\n");
         let mut session = Session::open(&image);
         let d = session.volume.resolve(b"/d", false).expect("there").nr();
         session.edit(|e| e.create(d, "Stra\u{df}e".as_bytes(), &FILE)).expect("made");
         let again = session.edit(|e| e.create(d, b"STRASSE", &FILE)).expect_err("the same name");
         assert_eq!(again.errno(), Errno::EEXIST);
-        let bad = session.edit(|e| e.create(d, b"no utf-8: \xff", &FILE).map(|_| ()));
+        // e2fsck 1.47.0 cannot hash such a name, so it stands where nothing is hashed.
+        let plain = session.edit(|e| e.mkdir(d, b"plain", &DIR)).expect("made").nr();
+        let bad = session.edit(|e| e.create(plain, b"no utf-8: \xff", &FILE).map(|_| ()));
         assert_eq!(bad.map_err(|e| e.errno()), if strict { Err(Errno::EINVAL) } else { Ok(()) });
         // In other directories bytes are bytes.
         session.edit(|e| e.create(ROOT, b"no utf-8: \xff", &FILE)).expect("made");
@@ -207,7 +207,7 @@ fn names_without_case_and_their_spelling() {
 #[test]
 fn times_versions_and_generations() {
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "image", "-t ext4", None, "16M");
+    let image = session::mke2fs(dir.path(), "image", "-t ext4", None, "16M");
     let at = |session: &Session, nr: InodeNr| {
         let i = session.volume.inode(nr).expect("there");
         (i.atime().seconds, i.mtime().seconds, i.ctime().seconds, i.l_i_version.get())
@@ -241,7 +241,9 @@ fn times_versions_and_generations() {
     let second = generation(&mut session, b"one");
     assert_eq!(first.0, second.0);
     assert_ne!(first.1, second.1);
-    let mut other = Session::open(&image);
+    let copy = dir.path().join("copy");
+    common::copy(&image, &copy);
+    let mut other = Session::open(&copy);
     let again: Vec<u32> = (0..2)
         .map(|n| {
             session.volume.abandon().expect("abandoned");

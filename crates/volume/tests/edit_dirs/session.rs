@@ -20,6 +20,17 @@ pub struct Session {
     pub seconds: i64,
 }
 
+/// `mke2fs` that makes the same image each time.
+pub fn mke2fs(dir: &Path, name: &str, args: &str, source: Option<&Path>, size: &str) -> PathBuf {
+    let uuid = "5eed5eed-1234-4321-abcd-123456789abc";
+    let extended = args.split_once(" -E ").map(|(_, e)| e.split(' ').next().unwrap_or_default());
+    let args = match extended {
+        Some(e) => args.replace(e, &format!("{e},hash_seed={uuid}")),
+        None => format!("{args} -E hash_seed={uuid}"),
+    };
+    common::mke2fs(dir, name, &format!("{args} -U {uuid}"), source, size)
+}
+
 impl Session {
     pub fn open(image: &Path) -> Self {
         let device = FileDevice::open(image, FileOptions::read_write()).expect("image opens");

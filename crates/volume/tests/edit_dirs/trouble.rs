@@ -11,22 +11,22 @@ use daxkit_volume::{InodeNr, OpenOptions, Volume};
 
 use crate::common::{self, Rng};
 use crate::model::Model;
-use crate::session::{Script, Session, adopt, assert_clean, assert_same};
+use crate::session::{self, Script, Session, adopt, assert_clean, assert_same};
 
 const ROOT: InodeNr = InodeNr::ROOT;
 
 #[test]
 fn a_full_image_refuses_and_stays_as_it_is() {
     for (args, size, inodes) in [
-        ("-t ext4 -b 1024 -N 4000 -O ^has_journal", "600k", false),
+        ("-t ext4 -b 1024 -I 128 -N 4000 -O ^has_journal", "900k", false),
         ("-t ext2 -b 1024 -N 40", "2M", true),
-        ("-t ext4 -b 1024 -N 4000 -O ^has_journal,inline_data -I 256", "1300k", false),
-        ("-t ext4 -b 1024 -N 4000 -O ^has_journal,quota", "800k", false),
+        ("-t ext4 -b 1024 -N 4000 -O ^has_journal,inline_data -I 256", "1200k", false),
+        ("-t ext4 -b 1024 -I 128 -N 4000 -O ^has_journal,quota", "900k", false),
     ] {
         let seed = 11;
         println!("{args}: seed {seed}");
         let dir = common::scratch();
-        let image = common::mke2fs(dir.path(), "image", args, None, size);
+        let image = session::mke2fs(dir.path(), "image", args, None, size);
         let mut session = Session::open(&image);
         let mut model = Model::new(1024);
         adopt(&session.volume, &mut model);
@@ -65,7 +65,7 @@ fn a_full_image_refuses_and_stays_as_it_is() {
 fn an_index_that_nobody_keeps_is_given_up() {
     let dir = common::scratch();
     for args in ["-t ext4 -b 1024", "-t ext4 -b 1024 -O ^metadata_csum"] {
-        let image = common::mke2fs(dir.path(), "image", args, None, "32M");
+        let image = session::mke2fs(dir.path(), "image", args, None, "32M");
         let mut session = Session::open(&image);
         let name = |n: u32| format!("{n:060}").into_bytes();
         let file = NewInode::of_root(0o600);
@@ -95,7 +95,7 @@ fn an_index_that_nobody_keeps_is_given_up() {
 /// An image with directories of every kind.
 fn varied(args: &str) -> Vec<u8> {
     let dir = common::scratch();
-    let image = common::mke2fs(dir.path(), "image", args, None, "3M");
+    let image = session::mke2fs(dir.path(), "image", args, None, "3M");
     let mut session = Session::open(&image);
     let (new, sub) = (NewInode::of_root(0o644), NewInode::of_root(0o755));
     for n in 0..6u32 {
