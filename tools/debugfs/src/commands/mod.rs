@@ -27,6 +27,7 @@ mod names;
 mod navigate;
 mod place;
 mod put;
+mod rdump_tar;
 mod search;
 mod shell;
 mod stat;
