@@ -60,6 +60,7 @@ pub(crate) struct Hints {
     no_inodes: RangeSet,
     quota: quota::QuotaHints,
     values: xattr::ValueHints,
+    attr_blocks: xattr::BlockHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].

@@ -19,6 +19,7 @@ use super::super::inode::Inode;
 use super::super::xattr_list::{BLOCK_OVERHEAD, BODY_OVERHEAD, Entry, Value, total_len};
 use super::{EditError, Editor};
 
+pub(super) use block::BlockHints;
 pub(super) use value::ValueHints;
 
 /// Longest whole name (`XATTR_NAME_MAX`).
@@ -226,7 +227,7 @@ impl Editor<'_> {
             *inode = self.with_body(inode, &new.body).ok_or_else(room)?;
         }
         let fresh = new.block.iter().position(|e| e.is(index, name));
-        self.put_attr_block(inode, old.block, new.block, fresh)?;
+        self.put_attr_block(inode, old.block, &new.block, fresh)?;
         for (value, drops) in [(from_body, true), (from_block, !shared)] {
             if let Some((holder, size)) = value {
                 self.uncharge_value(inode, size)?;
