@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod damage;
 mod model;
 mod placement;
 mod quota;

@@ -90,10 +90,10 @@ fn same_places(which: u64, args: &str, size: &str, largest: u64) {
     let theirs = dir.path().join("theirs");
     copy(&ours, &theirs);
     let mut rng = Rng::new(seed(which));
+    let (device, mut volume) = open_writable(&ours);
     for round in 0..6 {
         let calls = calls(&mut rng, 150, largest);
         let expected = by_kernel(&Mount::new(&theirs, &dir.path().join("mnt"), "").path, &calls);
-        let (device, mut volume) = open_writable(&ours);
         assert_eq!(by_us(&mut volume, &calls), expected, "{args} round {round}");
         assert!(expected.contains(&Errno::ENODATA.number()));
         volume.commit(&ours, 0, &*device, NOW).expect("commits");
@@ -104,6 +104,47 @@ fn same_places(which: u64, args: &str, size: &str, largest: u64) {
         let free = |v: &Volume| (v.super_block().free_blocks_count(), v.super_block().s_free_inodes_count.get());
         assert_eq!(free(&volume), free(&kernel), "{args} round {round}");
         assert_clean(&ours, args);
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_is_refused_with_its_error() {
+    let dir = scratch();
+    let source = dir.path().join("source");
+    std::fs::create_dir(&source).expect("source");
+    std::fs::write(source.join("f0"), b"content").expect("file");
+    let image =
+        mke2fs(dir.path(), "image", "-t ext4 -I 256 -b 4096 -J size=16 -O inline_data,ea_inode", Some(&source), "64M");
+    let long = |len: usize| format!("user.{}", "n".repeat(len - 5));
+    let set = |name: &str, value: &[u8]| (0, name.to_owned(), Some(value.to_vec()));
+    let mut calls = vec![
+        set(&long(255), b"longest"),
+        set(&long(256), b"too long"),
+        set("user.", b"no name"),
+        set("user.large", &vec![1; 65_536]),
+        set("user.large", &vec![1; 65_537]),
+        set("nothing.known", b""),
+        set("system.data", b"is not the user's"),
+        set("system.other", b""),
+        set("encryption.c", b""),
+        set("system.posix_acl_access", b"no list"),
+        set("system.posix_acl_access", &acl(1)[..20]),
+        set("security.capability.not", b""),
+    ];
+    calls.extend(["user.none", "system.data", "system.posix_acl_access"].map(|name| (0, name.to_owned(), None)));
+    let expected = by_kernel(&Mount::new(&image, &dir.path().join("mnt"), "").path, &calls);
+    // The kernel ignores what is not there when it takes an access control list away; such names it cannot set are ours to set.
+    let image =
+        mke2fs(dir.path(), "again", "-t ext4 -I 256 -b 4096 -J size=16 -O inline_data,ea_inode", Some(&source), "64M");
+    let (_, mut volume) = open_writable(&image);
+    let found = by_us(&mut volume, &calls);
+    for ((call, expected), found) in calls.iter().zip(expected).zip(found) {
+        let differs = match (call.1.as_str(), &call.2) {
+            ("system.other", _) => Some((Errno::EOPNOTSUPP.number(), 0)),
+            ("system.posix_acl_access", None) => Some((0, Errno::ENODATA.number())),
+            _ => None,
+        };
+        assert_eq!((expected, found), differs.unwrap_or((expected, expected)), "{:?}", call.1);
     }
 }
 

@@ -8,7 +8,7 @@ mod block;
 mod value;
 
 use daxkit_format::dax::Errno;
-use daxkit_format::ext4::acl;
+use daxkit_format::ext4::acl::{self, AclError};
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr;
@@ -76,8 +76,10 @@ impl Editor<'_> {
         let converted;
         let mut value = given;
         if matches!(index, xattr::INDEX_POSIX_ACL_ACCESS | xattr::INDEX_POSIX_ACL_DEFAULT) {
-            let refuse = |_| EditError::refused(nr, Errno::EINVAL, "not an access control list");
-            converted = acl::to_disk(given).map_err(refuse)?;
+            converted = acl::to_disk(given).map_err(|why| {
+                let errno = if matches!(why, AclError::Version { .. }) { Errno::EOPNOTSUPP } else { Errno::EINVAL };
+                EditError::refused(nr, errno, "not an access control list")
+            })?;
             value = &converted;
         }
         if value.len() > xattr::SIZE_MAX as usize {
@@ -253,6 +255,9 @@ fn settable<'n>(inode: &Inode, full_name: &'n [u8]) -> Result<(u8, &'n [u8]), Ed
         return refuse(Errno::ERANGE, "an attribute's name can have no more than 255 bytes");
     }
     let Some((index, name)) = xattr::split_name(full_name) else {
+        if xattr::PREFIXES.iter().any(|(_, prefix)| prefix.as_bytes() == full_name) {
+            return refuse(Errno::EINVAL, "an attribute's name has something behind its prefix");
+        }
         return refuse(Errno::EOPNOTSUPP, "ext4 has no attributes of this name");
     };
     if index == xattr::INDEX_ENCRYPTION || (index == xattr::INDEX_SYSTEM && name == inline_data::XATTR_NAME) {
