@@ -125,6 +125,28 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The directory a new name is to stand in, and the name: `/a/b` gives `/a` and `b`.
+    pub(crate) fn parent_and_name(&mut self, spec: &[u8]) -> Result<(InodeNr, Vec<u8>)> {
+        let whole =
+            spec.iter().rposition(|b| *b != b'/').map_or(&b""[..], |last| spec.get(..=last).unwrap_or_default());
+        let (dir, name) = match whole.iter().rposition(|b| *b == b'/') {
+            None => (&b"."[..], whole),
+            Some(0) => (&b"/"[..], whole.get(1..).unwrap_or_default()),
+            Some(at) => (whole.get(..at).unwrap_or_default(), whole.get(at + 1..).unwrap_or_default()),
+        };
+        if name.is_empty() {
+            bail!("{}: not a name", output::shown(spec));
+        }
+        // A directory on the way may be named by a link.
+        let mut way = dir.to_vec();
+        way.extend_from_slice(if dir.starts_with(b"<") { b"" } else { b"/." });
+        let dir = self.inode(&way)?;
+        if !dir.is_dir() {
+            bail!("{}: not a directory", output::shown(&way));
+        }
+        Ok((dir.nr(), name.to_vec()))
+    }
+
     /// A damaged inode is shown all the same, and said to be damaged.
     fn inode_by_number(&mut self, nr: u64) -> Result<Inode> {
         match self.volume.inode(InodeNr(nr)) {

@@ -1,8 +1,10 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
 mod attributes;
+mod bits;
 mod change;
 mod chattr;
+mod content;
 mod convert;
 mod copy;
 mod dax;
@@ -11,14 +13,17 @@ mod dump;
 mod extent_mode;
 mod extents;
 mod extract;
+mod fields;
 mod flags;
 mod free;
+mod fuzz;
 mod hash;
 mod hex;
 mod image;
 mod journal;
 mod list;
 mod map;
+mod names;
 mod navigate;
 mod place;
 mod search;
@@ -59,7 +64,12 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Its numbers", commands: stats::COMMANDS },
     Group { title: "Find one's way", commands: navigate::COMMANDS },
     Group { title: "Directories and content", commands: list::COMMANDS },
+    Group { title: "Names, changed", commands: names::COMMANDS },
+    Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
+    Group { title: "Fields, set by name", commands: fields::COMMANDS },
+    Group { title: "Bits and bytes, set without regard to the rest", commands: bits::COMMANDS },
+    Group { title: "Damage on purpose", commands: fuzz::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
     Group { title: "Flags, changed", commands: chattr::COMMANDS },
@@ -301,15 +311,18 @@ mod tests {
         "dax",
         "dump_image",
         "freesp",
+        "fuzz",
         "history",
         "inherit",
         "locate",
         "lsattr",
+        "mv",
         "orphan_inodes",
         "pmd",
         "pop",
         "print",
         "push",
+        "set",
         "back",
         "forward",
         "sums",
