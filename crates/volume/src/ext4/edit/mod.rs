@@ -27,6 +27,7 @@ mod namespace;
 mod new_inode;
 mod orphans;
 mod quota;
+mod raw;
 mod remove;
 mod store;
 mod xattr;
@@ -49,6 +50,7 @@ pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use namespace::{Rename, RenameRule};
 pub use new_inode::NewInode;
 pub use quota::QuotaIds;
+pub use raw::{RawError, Sums};
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;
@@ -62,6 +64,8 @@ pub(crate) struct Hints {
     no_inodes: RangeSet,
     /// Whether no window was free when one was last looked for, and nothing was given back since.
     no_window: bool,
+    quota: quota::QuotaHints,
+    values: xattr::ValueHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].
