@@ -59,7 +59,8 @@ impl Volume {
     ) -> Result<CheckedNode, VolumeError> {
         let bad = |why: Corruption| VolumeError::corrupt(place, why);
         let node = Node::parse(bytes, depth).map_err(|e| bad(e.into()))?;
-        let mut checked = CheckedNode { depth: node.depth(), max: node.header().eh_max.get(), entries: Vec::new() };
+        let entries = Vec::with_capacity(node.header().eh_entries.get().into());
+        let mut checked = CheckedNode { depth: node.depth(), max: node.header().eh_max.get(), entries };
         let mut expected = range.start;
         let mut add = |entry: Mapping| {
             if entry.len == 0 {
