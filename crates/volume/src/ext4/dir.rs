@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use daxkit_format::OnDisk;
 use daxkit_format::ext4::casefold;
-use daxkit_format::ext4::dir_block::{self, EntryStyle, NewEntry};
+use daxkit_format::ext4::dir_block::{self, EntryStyle};
 use daxkit_format::ext4::dir_entry::{self, DirEntry as DiskEntry, Entries, file_type};
 use daxkit_format::ext4::dx;
 use daxkit_format::ext4::features::{Compat, Incompat};
@@ -194,20 +194,23 @@ impl Volume {
         Ok(Some(plain))
     }
 
-    /// The block that holds the names of an inline directory, `.` and `..` among them. Not sealed.
+    /// The block that holds the names of an inline directory, `.` and `..` before them. Not sealed.
     pub(crate) fn inline_dir_as_block(&self, dir: &Inode) -> Result<Vec<u8>, VolumeError> {
+        let content = self.inline_data(dir)?;
         let mut block = vec![0; self.block_size() as usize];
         let area = block.get_mut(..self.dir_area()).unwrap_or_default();
         let style = self.entry_style();
         style.dots(area, number(dir.nr()), number(self.parent(dir)?));
-        for entry in self.read_dir(dir)? {
-            let e = entry?;
-            if !e.is_dot() {
-                let new = NewEntry { inode: number(e.inode), name: &e.name, file_type: e.file_type };
-                // What fitted into an inode fits into a block.
-                style.add(area, &new).map_err(|e| VolumeError::bad_inode(dir.nr(), e))?;
-            }
-        }
+        let entries = content.get(DOTDOT_SIZE..).unwrap_or_default();
+        let at = dir_entry::entry_len(1) + dir_entry::entry_len(2);
+        let Some(into) = area.get_mut(at..at + entries.len()).filter(|into| !into.is_empty()) else {
+            let why = Corruption::InlineData { size: dir.size(), found: content.len() };
+            return Err(VolumeError::bad_inode(dir.nr(), why));
+        };
+        // They lie as they lay, the last one up to the end.
+        into.copy_from_slice(entries);
+        style.set_rec_len(area, dir_entry::entry_len(1), dir_entry::entry_len(2));
+        style.stretch(area, at + entries.len()).map_err(|e| VolumeError::bad_inode(dir.nr(), e))?;
         Ok(block)
     }
 

@@ -17,6 +17,7 @@ mod inode;
 mod journal;
 mod locate;
 mod map;
+mod map_node;
 mod mmp;
 mod names;
 mod open;

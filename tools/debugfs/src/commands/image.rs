@@ -41,8 +41,8 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         names: &["feature", "features"],
-        args: "",
-        summary: "Show the features of the file system",
+        args: "[NAME | -NAME]...",
+        summary: "Show the features of the file system, or set and clear their bits; nothing else changes",
         example: "feature",
         run: features,
     },
@@ -121,10 +121,13 @@ fn close(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
 }
 
 fn features(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "", &[], (0, usize::MAX))?;
-    if !options.rest.is_empty() {
-        bail!("the image is open for reading only");
+    if !words.is_empty() {
+        return super::bits::change_features(session, command, words);
     }
+    show_features(session, command)
+}
+
+pub(super) fn show_features(session: &mut Session<'_>, command: &'static Command) -> Result<()> {
     let names: Vec<String> = session.volume.features().iter().map(Feature::name).collect();
     if session.json {
         return output::document(&mut session.out, command.name(), Value::from(names));

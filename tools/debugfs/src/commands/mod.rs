@@ -1,6 +1,7 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
 mod attributes;
+mod bits;
 mod change;
 mod chattr;
 mod content;
@@ -12,8 +13,10 @@ mod dump;
 mod extent_mode;
 mod extents;
 mod extract;
+mod fields;
 mod flags;
 mod free;
+mod fuzz;
 mod hash;
 mod hex;
 mod image;
@@ -64,6 +67,9 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Names, changed", commands: names::COMMANDS },
     Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
+    Group { title: "Fields, set by name", commands: fields::COMMANDS },
+    Group { title: "Bits and bytes, set without regard to the rest", commands: bits::COMMANDS },
+    Group { title: "Damage on purpose", commands: fuzz::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
     Group { title: "Flags, changed", commands: chattr::COMMANDS },
@@ -305,6 +311,7 @@ mod tests {
         "dax",
         "dump_image",
         "freesp",
+        "fuzz",
         "history",
         "inherit",
         "locate",
@@ -315,6 +322,7 @@ mod tests {
         "pop",
         "print",
         "push",
+        "set",
         "back",
         "forward",
         "sums",

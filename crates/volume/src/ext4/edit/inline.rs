@@ -60,6 +60,9 @@ impl Editor<'_> {
             d.set_flags(d.flags().difference(InodeFlags::EXTENTS).union(InodeFlags::INLINE_DATA));
             d.set_size(content.len() as u64);
         });
+        if inode.is_symlink() && !inode.has_inline_data() {
+            self.charge(inode, 0, -1)?;
+        }
         self.store_inode(&mut changed)?;
         *inode = changed;
         Ok(true)
@@ -114,6 +117,9 @@ impl Editor<'_> {
             flags.set(InodeFlags::EXTENTS, extents);
             d.set_flags(flags);
         });
+        if inode.is_symlink() {
+            self.charge(&changed, 0, 1)?;
+        }
         if !fast_link {
             self.modify(&mut changed, |d| d.set_size(0));
             self.new_map(&mut changed);

@@ -11,11 +11,13 @@
 //!
 //! Times enter with the edit; nothing here asks a clock or draws a random number.
 
+mod allocate;
 mod backups;
 mod bulk;
 mod clusters;
 mod commit;
 mod content;
+mod convert;
 mod dir;
 mod error;
 mod flags;
@@ -26,6 +28,7 @@ mod namespace;
 mod new_inode;
 mod orphans;
 mod quota;
+mod raw;
 mod remove;
 mod store;
 mod xattr;
@@ -39,15 +42,16 @@ use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::super_block::{SUPER_BLOCK_OFFSET, SuperBlock};
 use zerocopy::IntoBytes;
 
+pub use allocate::Fill;
 pub use clusters::Run;
 pub use commit::{CommitError, Committed};
-pub use content::Fill;
 pub use error::EditError;
 pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
 pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use namespace::{Rename, RenameRule};
 pub use new_inode::NewInode;
 pub use quota::QuotaIds;
+pub use raw::{RawError, Sums};
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;
@@ -59,6 +63,8 @@ pub(crate) struct Hints {
     full: RangeSet,
     /// Groups without a free inode.
     no_inodes: RangeSet,
+    quota: quota::QuotaHints,
+    values: xattr::ValueHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].

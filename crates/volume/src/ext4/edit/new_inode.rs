@@ -117,7 +117,7 @@ impl Editor<'_> {
     }
 
     /// `i_extra_isize` of new inodes (`ext4_inode_info_init`).
-    fn extra_isize(&self) -> u16 {
+    pub(super) fn extra_isize(&self) -> u16 {
         let sb = self.super_block();
         let room = self.geometry().inode_size.saturating_sub(GOOD_OLD_INODE_SIZE);
         if room == 0 {
@@ -141,7 +141,7 @@ impl Editor<'_> {
 
     /// A generation number that no inode of this number had before, as far as can be told without a random number: it
     /// follows from the file system, the number, the time, and the generation that lies in the table.
-    fn new_generation(&self, nr: InodeNr) -> Result<u32, EditError> {
+    pub(super) fn new_generation(&self, nr: InodeNr) -> Result<u32, EditError> {
         let sb = self.super_block();
         let old = self.inode_unverified(nr)?.i_generation;
         let now = self.now();

@@ -217,9 +217,16 @@ impl Editor<'_> {
         if dot.name != b"." || dotdot.name != b".." || dotdot.offset != entry_len(1) {
             return Ok(false);
         }
+        // The names move as they lie.
+        let Some(first) = rest.first().map(|e| e.offset) else { return Ok(false) };
         let (logical, leaf_block, mut leaf) = self.append_unwritten(dir)?;
-        let live = rest.iter().filter(|e| e.inode != 0);
-        style.fill(leaf.get_mut(..area).unwrap_or_default(), live.copied());
+        let moved = bytes.get(first..area).unwrap_or_default();
+        if let Some(into) = leaf.get_mut(..moved.len()) {
+            into.copy_from_slice(moved);
+        }
+        style
+            .stretch(leaf.get_mut(..area).unwrap_or_default(), moved.len())
+            .map_err(|e| bad_block(dir, leaf_block, e))?;
         self.write_leaf(dir, leaf_block, &mut leaf)?;
 
         let mut root = vec![0; bytes.len()];
@@ -235,6 +242,9 @@ impl Editor<'_> {
         self.write_index(dir, block, dx::ROOT_ENTRIES, &mut root)?;
         self.modify(dir, |d| d.set_flags(d.flags() | InodeFlags::INDEX));
         self.store_inode(dir)?;
+        if let Some(frame) = self.way_to_end(dir)?.last_mut() {
+            self.split_leaf(dir, frame, (leaf_block, &leaf))?;
+        }
         Ok(true)
     }
 
@@ -287,12 +297,12 @@ impl Editor<'_> {
     }
 }
 
-/// How many of the names, sorted by hash, stay: as many as leave neither part more than half full, or half of them when
-/// all take less than half of the block.
+/// How many of the names, sorted by hash, stay: so many that neither part is much more than half full, or half of them when
+/// all take less than half of the block. What counts are whole records, with the room behind each name.
 fn split_point(names: &[(u32, Entry<'_>)], block_len: usize) -> usize {
     let mut size = 0;
     for (i, (_, e)) in names.iter().enumerate().rev() {
-        let len = entry_len(e.name.len());
+        let len = e.rec_len as usize;
         if size + len / 2 > block_len / 2 {
             return (i + 1).clamp(1, names.len().saturating_sub(1).max(1));
         }

@@ -1,10 +1,10 @@
-//! One node of an extent tree as bytes: read with its header checked, written with its checksum.
+//! One node of an extent tree as bytes, for changes by hand: read with its header checked, written with its checksum.
 
 use daxkit_format::ext4::extent::{self, Extent, ExtentHeader, ExtentIdx, Node};
 use daxkit_format::{BlockNr, OnDisk};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::super::super::error::{Corruption, Place, VolumeError};
+use super::super::super::error::{Place, VolumeError};
 use super::super::super::inode::Inode;
 use super::super::super::map::Mapping;
 use super::super::super::open::Volume;
@@ -37,34 +37,13 @@ impl TreeNode {
         let bytes = match block {
             None => inode.i_block.to_vec(),
             Some(block) => {
-                let g = volume.geometry();
-                if !g.has_blocks(block.get(), 1) {
-                    let (first, last) = (block.get(), block.get());
-                    return Err(VolumeError::corrupt(
-                        place,
-                        Corruption::BlockRange { first, last, limit: g.blocks_count },
-                    ));
-                }
+                volume.check_blocks(place, block.get(), 1)?;
                 volume.block(place, block)?.to_vec()
             }
         };
         let node = Node::parse(&bytes, depth).map_err(|e| VolumeError::corrupt(place, e))?;
         let (depth, max) = (node.depth(), node.header().eh_max.get());
         Ok(Self { block, bytes, depth, max })
-    }
-
-    /// As [`TreeNode::read`], for a node in a block; its checksum is verified.
-    pub(super) fn read_verified(
-        volume: &Volume,
-        inode: &Inode,
-        block: BlockNr,
-        depth: u16,
-    ) -> Result<Self, VolumeError> {
-        let node = Self::read(volume, inode, Some(block), Some(depth))?;
-        if volume.inode_verify_seed(inode).is_some_and(|seed| !extent::verify_block(seed, &node.bytes)) {
-            return Err(VolumeError::corrupt(node.place(inode), Corruption::Checksum));
-        }
-        Ok(node)
     }
 
     /// An empty node in a block.
@@ -84,10 +63,6 @@ impl TreeNode {
             None => inode.place(),
             Some(block) => Place::InodeBlock { inode: inode.nr(), block, offset: 0 },
         }
-    }
-
-    pub(super) fn place(&self, inode: &Inode) -> Place {
-        Self::place_of(inode, self.block)
     }
 
     pub(super) fn len(&self) -> usize {
