@@ -12,6 +12,7 @@
 //! Times enter with the edit; nothing here asks a clock or draws a random number.
 
 mod allocate;
+mod backups;
 mod bulk;
 mod clusters;
 mod commit;
