@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
     let good = commands(&mut session, args, typed)?;
     let good = end(&mut session, good)?;
     session.finish();
-    Ok(good)
+    Ok(good && !session.differs)
 }
 
 /// Writes what a script has changed, when all of it succeeded.

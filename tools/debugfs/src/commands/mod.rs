@@ -9,6 +9,7 @@ mod convert;
 mod copy;
 mod dax;
 mod decide;
+mod diff;
 mod dump;
 mod extent_mode;
 mod extents;
@@ -93,6 +94,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "Changes", commands: change::COMMANDS },
     Group { title: "Copy trees in", commands: put::COMMANDS },
+    Group { title: "Two images", commands: diff::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -312,6 +314,7 @@ mod tests {
         "commit",
         "convert",
         "dax",
+        "diff",
         "dump_image",
         "freesp",
         "fuzz",
