@@ -1,7 +1,8 @@
 //! Changes kept in memory above a device that stays as it is: dry runs, repair rounds, states after a crash.
 //!
 //! Invariant: a page is in `pages`, or in `zeroed`, or unchanged; never in two of them. Pages are whole: what a write did
-//! not cover was copied from below.
+//! not cover was copied from below. A savepoint keeps of every page what it was when the savepoint was set, from the first
+//! change on.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,11 +24,24 @@ pub struct Change {
     pub zeroed: bool,
 }
 
+type Page = Box<[u8; PAGE as usize]>;
+
 #[derive(Debug, Default)]
 struct State {
-    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    pages: BTreeMap<u64, Page>,
     /// Numbers of pages that read as zero.
     zeroed: RangeSet,
+    /// Innermost last.
+    savepoints: Vec<Savepoint>,
+}
+
+/// What has changed since a savepoint, as it was before.
+#[derive(Debug, Default)]
+struct Savepoint {
+    /// Pages that were written since; `None` for one whose content was not kept here.
+    pages: BTreeMap<u64, Option<Page>>,
+    /// Pages of which some became zeroed, or no longer so; and those that were zeroed before. The last change comes last.
+    zeroed: Vec<(Range<u64>, Vec<Range<u64>>)>,
 }
 
 /// A device whose changes stay in memory.
@@ -63,6 +77,38 @@ impl<D: BlockDevice> Overlay<D> {
     /// Forgets every change.
     pub fn forget(&self) {
         *self.state_mut() = State::default();
+    }
+
+    /// Sets a savepoint: what is written from here on can be taken back alone. Savepoints nest.
+    pub fn set_savepoint(&self) {
+        self.state_mut().savepoints.push(Savepoint::default());
+    }
+
+    /// Gives up the innermost savepoint: what was written since then is as everything before it. Nothing happens without one.
+    pub fn release_savepoint(&self) {
+        let mut state = self.state_mut();
+        let Some(inner) = state.savepoints.pop() else { return };
+        let Some(outer) = state.savepoints.last_mut() else { return };
+        for (page, before) in inner.pages {
+            outer.pages.entry(page).or_insert(before);
+        }
+        outer.zeroed.extend(inner.zeroed);
+    }
+
+    /// Takes back what was written since the innermost savepoint, which is given up. Nothing happens without one.
+    pub fn roll_back_to_savepoint(&self) {
+        let mut state = self.state_mut();
+        let Some(savepoint) = state.savepoints.pop() else { return };
+        for (page, before) in savepoint.pages {
+            match before {
+                Some(content) => state.pages.insert(page, content),
+                None => state.pages.remove(&page),
+            };
+        }
+        for (pages, before) in savepoint.zeroed.into_iter().rev() {
+            state.zeroed.remove(pages);
+            before.into_iter().for_each(|pages| state.zeroed.insert(pages));
+        }
     }
 
     /// What has been written, ascending; neighbours of one kind are one change.
@@ -139,6 +185,7 @@ impl<D: BlockDevice> Overlay<D> {
     ) -> Result<(), DeviceError> {
         let whole = self.bytes(page..page + 1);
         let inside = (part.start - whole.start) as usize..(part.end - whole.start) as usize;
+        state.save_page(page);
         if let Some(content) = state.pages.get_mut(&page) {
             change(&mut content[inside]);
             return Ok(());
@@ -148,13 +195,54 @@ impl<D: BlockDevice> Overlay<D> {
             self.base.read_at(whole.start, &mut content[..(whole.end - whole.start) as usize])?;
         }
         change(&mut content[inside]);
-        state.zeroed.remove(page..page + 1);
+        state.set_zeroed(page..page + 1, false);
         state.pages.insert(page, content);
         Ok(())
     }
 }
 
 impl State {
+    /// Keeps a page for the innermost savepoint, before it is changed.
+    fn save_page(&mut self, page: u64) {
+        let Some(savepoint) = self.savepoints.last_mut() else { return };
+        savepoint.pages.entry(page).or_insert_with(|| self.pages.get(&page).cloned());
+    }
+
+    /// Says whether pages are zeroed, and keeps for the innermost savepoint which of them were.
+    fn set_zeroed(&mut self, pages: Range<u64>, zeroed: bool) {
+        let is_so = if zeroed { self.zeroed.contains(pages.clone()) } else { !self.zeroed.overlaps(pages.clone()) };
+        if is_so {
+            return;
+        }
+        if let Some(savepoint) = self.savepoints.last_mut() {
+            let mut before = Vec::new();
+            let mut at = pages.start;
+            while let Some(part) = self.zeroed.next_in(at..pages.end) {
+                at = part.end;
+                before.push(part);
+            }
+            savepoint.zeroed.push((pages.clone(), before));
+        }
+        if zeroed {
+            self.zeroed.insert(pages);
+        } else {
+            self.zeroed.remove(pages);
+        }
+    }
+
+    /// Drops the content of pages, which are to read as zero.
+    fn drop_pages(&mut self, pages: Range<u64>) {
+        let dropped = self.pages.extract_if(pages, |_, _| true);
+        match self.savepoints.last_mut() {
+            Some(savepoint) => {
+                dropped.for_each(|(page, content)| {
+                    savepoint.pages.entry(page).or_insert(Some(content));
+                });
+            }
+            None => dropped.for_each(drop),
+        }
+    }
+
     /// The stretch of pages from `page` on, before `end`, of which no content is kept here.
     fn gap(&self, page: u64, end: u64) -> Range<u64> {
         let next = self.pages.range(page..end).next().map_or(end, |(n, _)| *n);
@@ -222,12 +310,9 @@ impl<D: BlockDevice> BlockDevice for Overlay<D> {
             let whole_end = if end == self.len { end.div_ceil(PAGE) } else { end / PAGE };
             if at.is_multiple_of(PAGE) && page < whole_end {
                 let below = self.bytes(page..whole_end);
-                state.pages.extract_if(page..whole_end, |_, _| true).for_each(drop);
-                if self.base.known_zero(below.start, below.end - below.start) {
-                    state.zeroed.remove(page..whole_end);
-                } else {
-                    state.zeroed.insert(page..whole_end);
-                }
+                state.drop_pages(page..whole_end);
+                let is_zero_below = self.base.known_zero(below.start, below.end - below.start);
+                state.set_zeroed(page..whole_end, !is_zero_below);
                 at = below.end;
                 continue;
             }
@@ -343,6 +428,40 @@ mod tests {
         let mut tail = [9; 3];
         overlay.read_at(4997, &mut tail).unwrap();
         assert_eq!(&tail, b"\0\0x");
+    }
+
+    #[test]
+    fn savepoints_take_back_what_was_written_since_and_nest() {
+        let base = MemoryDevice::from_bytes(&[7; 40_960]);
+        let overlay = Overlay::new(&base);
+        let all = || {
+            let mut bytes = vec![0; 40_960];
+            overlay.read_at(0, &mut bytes).unwrap();
+            bytes
+        };
+        overlay.write_at(0, &[1; 10]).unwrap();
+        overlay.write_zeroes(8192, 8192).unwrap();
+        let (first, changes) = (all(), overlay.changes());
+        overlay.set_savepoint();
+        overlay.write_at(5, &[2; 4096]).unwrap();
+        overlay.write_at(8192, &[3; 4]).unwrap();
+        let second = all();
+        overlay.set_savepoint();
+        overlay.write_zeroes(0, 40_960).unwrap();
+        overlay.write_at(20_000, &[4; 100]).unwrap();
+        overlay.roll_back_to_savepoint();
+        assert_eq!(all(), second);
+        overlay.set_savepoint();
+        overlay.write_zeroes(4096, 20_480).unwrap();
+        overlay.write_at(0, &[5; 9000]).unwrap();
+        overlay.release_savepoint();
+        assert!(all()[..9000].iter().all(|b| *b == 5));
+        overlay.roll_back_to_savepoint();
+        assert_eq!((all(), overlay.changes()), (first, changes));
+        // Without a savepoint there is nothing to take back.
+        overlay.roll_back_to_savepoint();
+        overlay.release_savepoint();
+        assert!(!overlay.is_unchanged());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::block::BlockDevice;
 use crate::error::DeviceError;
@@ -32,15 +33,21 @@ pub enum RollbackError {
         /// Why.
         source: UndoError,
     },
+    /// A change that was cut short waits for being rolled back; its rollback file must not be lost to another one.
+    #[error("{path:?} stands: the image must be rolled back before it can be changed")]
+    Pending {
+        /// The rollback file.
+        path: PathBuf,
+    },
     /// The image failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
-/// The rollback file of an image.
+/// The rollback file of an image. An image has one, whatever symbolic links lead to it.
 #[must_use]
 pub fn rollback_path(image: &Path) -> PathBuf {
-    let mut name = OsString::from(image);
+    let mut name = OsString::from(fs::canonicalize(image).unwrap_or_else(|_| image.to_owned()));
     name.push(SUFFIX);
     PathBuf::from(name)
 }
@@ -68,6 +75,26 @@ pub fn roll_back(image: &Path, device: &dyn BlockDevice) -> Result<Option<Applie
     apply_undo(&file, device).map(Some).map_err(fail)
 }
 
+/// The device of an image as it was before a run that was cut short, and whether there was one. A device open for writing is
+/// rolled back in place and the file removed; over one open for reading the old content lies in memory.
+///
+/// # Errors
+/// As [`roll_back`] and [`finish_roll_back`].
+pub fn honour(image: &Path, device: Arc<dyn BlockDevice>) -> Result<(Arc<dyn BlockDevice>, bool), RollbackError> {
+    if !rollback_pending(image) {
+        return Ok((device, false));
+    }
+    if device.geometry().read_only {
+        let overlay = Arc::new(Overlay::new(device));
+        let rolled_back = roll_back(image, &*overlay)?.is_some();
+        return Ok((overlay, rolled_back));
+    }
+    let rolled_back = roll_back(image, &*device)?.is_some();
+    device.flush()?;
+    finish_roll_back(image)?;
+    Ok((device, rolled_back))
+}
+
 /// Removes the rollback file of an image that was rolled back and is durable.
 ///
 /// # Errors
@@ -77,12 +104,36 @@ pub fn finish_roll_back(image: &Path) -> Result<(), RollbackError> {
     remove(&path).map_err(|source| RollbackError::File { path, source })
 }
 
+/// Removes what an interrupted run has left beside an image whose content does not matter any more, because it was made
+/// unrecognisable, or there is none. Returns whether a rollback file was there.
+///
+/// # Errors
+/// The host refuses.
+pub fn discard(image: &Path) -> Result<bool, RollbackError> {
+    let path = rollback_path(image);
+    let unfinished = unfinished(&path);
+    let gone = |path: &Path| match remove(path) {
+        Ok(()) => Ok(true),
+        Err(UndoError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(RollbackError::File { path: path.to_owned(), source }),
+    };
+    gone(&unfinished)?;
+    gone(&path)
+}
+
+/// The name of a rollback file while it is being made.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    PathBuf::from(name)
+}
+
 /// Writes the changes of an overlay into `device`, which lies below it and is the image at `image`, all or none of them.
 /// `fs_offset` is where the device begins in the image.
 ///
 /// # Errors
-/// The rollback file cannot be made: nothing has been changed. Or the device failed: the image is as before, or is when it is
-/// rolled back, which has been tried.
+/// The rollback file cannot be made, or there is one: nothing has been changed. Or the device failed: the image is as before, or is
+/// when it is rolled back, which has been tried.
 pub fn write_all_or_none<D: BlockDevice>(
     image: &Path,
     fs_offset: u64,
@@ -91,9 +142,10 @@ pub fn write_all_or_none<D: BlockDevice>(
 ) -> Result<(), RollbackError> {
     let path = rollback_path(image);
     let fail = |source| RollbackError::File { path: path.clone(), source };
-    let mut unfinished = path.clone().into_os_string();
-    unfinished.push(UNFINISHED);
-    let unfinished = PathBuf::from(unfinished);
+    if rollback_pending(image) {
+        return Err(RollbackError::Pending { path });
+    }
+    let unfinished = unfinished(&path);
     // Left by a run that was cut short before it changed anything.
     match fs::remove_file(&unfinished) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! A file system inside an image: open, read, map, and replay its journal.
+//! A file system inside an image: open, read, map, change, and replay its journal.
 //!
 //! What it knows: how ext4's structures hang together: from the superblock to descriptors, inodes, maps, directories,
 //! attributes, and how a log is replayed. What it must never know: screens, threads, clocks, or who asks. It reads through
@@ -12,7 +12,7 @@ pub mod ext4;
 
 pub use daxkit_format::{BlockNr, GroupNr, InodeNr, LogicalBlock};
 pub use ext4::{
-    Corruption, DirEntry, Edit, Extents, Field, Geometry, Inode, JournalCommit, LocateError, Located, Mapping,
-    OpenOptions, Place, ReplayOverlay, Seal, SealError, Segment, Unsupported, Verdict, Volume, VolumeError, Xattr,
-    seal,
+    CommitError, Committed, Corruption, DirEntry, Edit, EditError, Editor, Extents, Field, Geometry, Inode,
+    JournalCommit, LocateError, Located, Mapping, OpenOptions, Place, ReplayOverlay, Seal, SealError, Segment,
+    Unsupported, Verdict, Volume, VolumeError, Xattr, seal,
 };

@@ -30,3 +30,13 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Calls `then` for each of the signals, in a thread of its own.
+///
+/// # Errors
+/// The host does not let signals be caught, or makes no thread.
+pub fn watch(then: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || signals.forever().for_each(|_| then()))?;
+    Ok(())
+}

@@ -1,26 +1,36 @@
-//! An open image and what the commands of one run share: where they stand, where they print.
+//! An open image and what the commands of one run share: where they stand, where they print, what they have changed.
 
+use crate::change::Changes;
+use crate::opening::{self, Opened, Opening, Target};
 use crate::output;
 use crate::position::Position;
 use anyhow::{Context, Result, anyhow, bail};
 use daxkit_cli::message::Messages;
-use daxkit_device::{BlockDevice, FileDevice, FileOptions};
+use daxkit_device::BlockDevice;
+use daxkit_format::InodeNr;
+use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::field::{InodeRef, Object, Place};
-use daxkit_format::{BlockNr, InodeNr};
 use daxkit_volume::ext4::ScanErrors;
-use daxkit_volume::{Inode, OpenOptions, Volume};
+use daxkit_volume::ext4::edit::TreeCursor;
+use daxkit_volume::{Inode, Volume};
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// See the module.
 pub(crate) struct Session<'a> {
+    /// The image as the commands see it, edits included.
     pub(crate) device: Arc<dyn BlockDevice>,
     pub(crate) volume: Volume,
     /// How it was opened.
     pub(crate) opening: Opening,
-    /// It was closed: no command may look at the volume until another is opened.
+    /// Where edits go in the end.
+    pub(crate) target: Target,
+    /// How edits count together.
+    pub(crate) changes: Changes,
+    /// No image is open: no command may look at the volume until one is.
     pub(crate) closed: bool,
+    /// The extent tree that is open to be walked by hand.
+    pub(crate) extent: Option<TreeCursor>,
     /// The directory relative paths begin at.
     pub(crate) here: InodeNr,
     /// The directory absolute paths begin at.
@@ -30,7 +40,7 @@ pub(crate) struct Session<'a> {
     pub(crate) out: Box<dyn Write + 'a>,
     pub(crate) json: bool,
     pub(crate) messages: Messages,
-    /// When the program was started, in seconds since 1970.
+    /// What counts as now, in seconds since 1970: when the program was started, or what `set_current_time` said.
     pub(crate) now: u64,
     /// `quit` was given.
     pub(crate) done: bool,
@@ -38,30 +48,25 @@ pub(crate) struct Session<'a> {
     pub(crate) complained: bool,
 }
 
-/// How to open the image.
-#[derive(Debug, Clone)]
-pub(crate) struct Opening {
-    pub(crate) image: PathBuf,
-    pub(crate) offset: u64,
-    pub(crate) catastrophic: bool,
-    pub(crate) superblock: Option<u64>,
-    pub(crate) block_size: Option<u32>,
-    pub(crate) replay: bool,
-}
-
 impl<'a> Session<'a> {
+    /// A session over an image; without one, over none.
     pub(crate) fn open(
         opening: Opening,
         (json, now): (bool, u64),
         messages: &Messages,
         out: Box<dyn Write + 'a>,
     ) -> Result<Self> {
-        let (device, volume) = open(&opening, messages)?;
+        let closed = opening.image.is_none();
+        let Opened { device, volume, target } =
+            if closed { opening::nothing()? } else { opening::open(&opening, messages)? };
         Ok(Self {
             device,
             volume,
             opening,
-            closed: false,
+            target,
+            changes: Changes::default(),
+            closed,
+            extent: None,
             here: InodeNr::ROOT,
             root: InodeNr::ROOT,
             position: Position::default(),
@@ -76,12 +81,32 @@ impl<'a> Session<'a> {
 
     /// Opens another image in place of the one that was closed.
     pub(crate) fn reopen(&mut self, opening: Opening) -> Result<()> {
-        (self.device, self.volume) = open(&opening, &self.messages)?;
+        let Opened { device, volume, target } = opening::open(&opening, &self.messages)?;
+        (self.device, self.volume, self.target) = (device, volume, target);
         self.opening = opening;
         self.closed = false;
+        self.extent = None;
         (self.here, self.root) = (InodeNr::ROOT, InodeNr::ROOT);
         self.position = Position::default();
         Ok(())
+    }
+
+    /// Lets go of the image, and of its lock. What was not written is forgotten.
+    pub(crate) fn drop_image(&mut self) -> Result<()> {
+        let Opened { device, volume, target } = opening::nothing()?;
+        (self.device, self.volume, self.target) = (device, volume, target);
+        // Only what concerns the image is forgotten.
+        let Changes { each, typed, failed, .. } = self.changes;
+        self.changes = Changes { each, typed, failed, ..Changes::default() };
+        self.extent = None;
+        self.closed = true;
+        self.opening.writable = false;
+        Ok(())
+    }
+
+    /// What counts as now.
+    pub(crate) fn time(&self) -> Timestamp {
+        Timestamp { seconds: i64::try_from(self.now).unwrap_or(i64::MAX), nanos: 0 }
     }
 
     /// The inode a command's argument names: `<12>`, a place (`inode:12`, `inode."/a"`), or a path. The last symbolic link
@@ -111,6 +136,28 @@ impl<'a> Session<'a> {
                 Ok(self.volume.resolve_from(&here, path, false)?)
             }
         }
+    }
+
+    /// The directory a new name is to stand in, and the name: `/a/b` gives `/a` and `b`.
+    pub(crate) fn parent_and_name(&mut self, spec: &[u8]) -> Result<(InodeNr, Vec<u8>)> {
+        let whole =
+            spec.iter().rposition(|b| *b != b'/').map_or(&b""[..], |last| spec.get(..=last).unwrap_or_default());
+        let (dir, name) = match whole.iter().rposition(|b| *b == b'/') {
+            None => (&b"."[..], whole),
+            Some(0) => (&b"/"[..], whole.get(1..).unwrap_or_default()),
+            Some(at) => (whole.get(..at).unwrap_or_default(), whole.get(at + 1..).unwrap_or_default()),
+        };
+        if name.is_empty() {
+            bail!("{}: not a name", output::shown(spec));
+        }
+        // A directory on the way may be named by a link.
+        let mut way = dir.to_vec();
+        way.extend_from_slice(if dir.starts_with(b"<") { b"" } else { b"/." });
+        let dir = self.inode(&way)?;
+        if !dir.is_dir() {
+            bail!("{}: not a directory", output::shown(&way));
+        }
+        Ok((dir.nr(), name.to_vec()))
     }
 
     /// A damaged inode is shown all the same, and said to be damaged.
@@ -150,26 +197,4 @@ impl<'a> Session<'a> {
         self.messages.error(what);
         self.complained = true;
     }
-}
-
-/// Opens the device and the volume on it.
-fn open(opening: &Opening, messages: &Messages) -> Result<(Arc<dyn BlockDevice>, Volume)> {
-    let device = FileDevice::open(&opening.image, FileOptions::read_only().offset(opening.offset))?;
-    let device: Arc<dyn BlockDevice> = Arc::new(device);
-    if let Some(how) = daxkit_device::lock::in_use(&opening.image) {
-        messages.warning(format_args!("{}: {how}; what is shown may be half changed", opening.image.display()));
-    }
-    let options = OpenOptions {
-        super_block: opening.superblock.map(BlockNr),
-        block_size: opening.block_size,
-        catastrophic: opening.catastrophic,
-        replay: opening.replay,
-        ..OpenOptions::default()
-    };
-    let volume = Volume::open(Arc::clone(&device), &options)
-        .with_context(|| output::shown(opening.image.as_os_str().as_encoded_bytes()))?;
-    if volume.needs_recovery() && opening.replay && !opening.catastrophic {
-        messages.note("the journal is replayed in memory (--no-replay shows the image as it lies)");
-    }
-    Ok((device, volume))
 }

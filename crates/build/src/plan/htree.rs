@@ -7,7 +7,7 @@
 use daxkit_format::OnDisk;
 use daxkit_format::ext4::casefold::dirhash_casefold;
 use daxkit_format::ext4::dir_entry::{self, DirEntry, entry_len, rec_len_to_disk};
-use daxkit_format::ext4::dx::{self, DxCountLimit, DxEntry, DxRoot};
+use daxkit_format::ext4::dx::{self, DxRoot};
 use daxkit_format::ext4::hash::{DirHash, HashVersion, dirhash};
 use zerocopy::IntoBytes;
 
@@ -279,17 +279,7 @@ impl DirFormat {
     }
 
     fn fill_index(&self, block: &mut [u8], offset: usize, entries: &[(u32, u32)], seed: Option<u32>) {
-        let limit = dx::limit(block.len(), offset, self.tail);
-        for (i, (hash, child)) in entries.iter().enumerate() {
-            if let Some(e) = block.get_mut(offset + 8 * i..).and_then(DxEntry::peek_mut) {
-                e.hash.set(*hash);
-                e.block.set(*child);
-            }
-        }
-        if let Some(cl) = block.get_mut(offset..).and_then(DxCountLimit::peek_mut) {
-            cl.limit.set(limit);
-            cl.count.set(entries.len() as u16);
-        }
+        dx::write_entries(block, offset, self.tail, entries);
         if let Some(seed) = seed {
             dx::seal_block(seed, block, offset);
         }

@@ -23,31 +23,59 @@ impl Kernel {
     pub const LATEST: Self = Self(6, 12);
 }
 
-/// The error numbers these rules give.
+/// The error numbers that these rules and operations on a volume give, by the kernel's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Errno {
     /// Operation not permitted.
     EPERM,
+    /// No such file or directory.
+    ENOENT,
     /// Input/output error.
     EIO,
+    /// Argument list, or an attribute's value, too long.
+    E2BIG,
     /// Bad address.
     EFAULT,
     /// Device or resource busy.
     EBUSY,
+    /// File exists.
+    EEXIST,
     /// Link across devices, or into another project.
     EXDEV,
     /// Not a directory.
     ENOTDIR,
+    /// Is a directory.
+    EISDIR,
     /// Invalid argument.
     EINVAL,
     /// The object has no such control.
     ENOTTY,
+    /// File too large.
+    EFBIG,
+    /// No space left on device.
+    ENOSPC,
     /// Read-only file system.
     EROFS,
+    /// Too many links.
+    EMLINK,
+    /// Result too large, or an attribute's name too long.
+    ERANGE,
+    /// File name too long.
+    ENAMETOOLONG,
     /// Directory not empty.
     ENOTEMPTY,
+    /// Too many levels of symbolic links.
+    ELOOP,
+    /// No such attribute.
+    ENODATA,
+    /// Value too large to be stored.
+    EOVERFLOW,
     /// Operation not supported.
     EOPNOTSUPP,
+    /// The file system is damaged (`EFSCORRUPTED`).
+    EUCLEAN,
+    /// The key is not there.
+    ENOKEY,
 }
 
 impl Errno {
@@ -56,16 +84,30 @@ impl Errno {
     pub const fn number(self) -> i32 {
         match self {
             Self::EPERM => 1,
+            Self::ENOENT => 2,
             Self::EIO => 5,
+            Self::E2BIG => 7,
             Self::EFAULT => 14,
             Self::EBUSY => 16,
+            Self::EEXIST => 17,
             Self::EXDEV => 18,
             Self::ENOTDIR => 20,
+            Self::EISDIR => 21,
             Self::EINVAL => 22,
             Self::ENOTTY => 25,
+            Self::EFBIG => 27,
+            Self::ENOSPC => 28,
             Self::EROFS => 30,
+            Self::EMLINK => 31,
+            Self::ERANGE => 34,
+            Self::ENAMETOOLONG => 36,
             Self::ENOTEMPTY => 39,
+            Self::ELOOP => 40,
+            Self::ENODATA => 61,
+            Self::EOVERFLOW => 75,
             Self::EOPNOTSUPP => 95,
+            Self::EUCLEAN => 117,
+            Self::ENOKEY => 126,
         }
     }
 }

@@ -12,7 +12,8 @@ pub const PAD: usize = 4;
 pub const FT_DIR_CSUM: u8 = 0xDE;
 
 on_disk! {
-    /// The fixed part of an entry; the name follows. Without the `filetype` feature `file_type` is the high byte of the length.
+    /// The fixed part of an entry; the name follows. Without the `filetype` feature `file_type` was meant to be the high byte of the
+    /// length; it is zero in names, and set in the fake entry that holds the checksum.
     pub struct DirEntry("ext4_dir_entry_2", 8) {
         0 inode: U32,
         4 rec_len: U16,
@@ -191,11 +192,9 @@ impl<'a> Entries<'a> {
         let rest = self.block.get(offset..).unwrap_or_default();
         let head = DirEntry::peek(rest).ok_or(EntryError::Short { offset })?;
         let rec_len = rec_len_from_disk(head.rec_len.get(), self.block_size);
-        let (name_len, file_type) = if self.has_file_type {
-            (u16::from(head.name_len), head.file_type)
-        } else {
-            (u16::from_le_bytes([head.name_len, head.file_type]), 0)
-        };
+        // No name is longer than a byte can say, so nobody reads the other byte as a part of the length.
+        let name_len = u16::from(head.name_len);
+        let file_type = if self.has_file_type { head.file_type } else { 0 };
         if rec_len < 8 || !rec_len.is_multiple_of(4) || rec_len as usize > rest.len() {
             return Err(EntryError::RecLen { offset, rec_len });
         }

@@ -151,6 +151,22 @@ pub fn limit(block_len: usize, offset: usize, tail: bool) -> u16 {
     u16::try_from(room / 8).unwrap_or(u16::MAX)
 }
 
+/// Writes the entries of a root or node, whose first is at byte `offset`, and the limit that follows from the block's length.
+pub fn write_entries(block: &mut [u8], offset: usize, tail: bool, entries: &[(u32, u32)]) {
+    let limit = limit(block.len(), offset, tail);
+    for (i, (hash, child)) in entries.iter().enumerate() {
+        if let Some(e) = block.get_mut(offset + 8 * i..).and_then(DxEntry::peek_mut) {
+            e.hash.set(*hash);
+            e.block.set(*child);
+        }
+    }
+    // It takes the place of the first hash.
+    if let Some(cl) = block.get_mut(offset..).and_then(DxCountLimit::peek_mut) {
+        cl.limit.set(limit);
+        cl.count.set(u16::try_from(entries.len()).unwrap_or(u16::MAX));
+    }
+}
+
 /// Offset of the entries in an htree block, by its shape (`get_dx_countlimit`): `None` when it is neither root nor node.
 #[must_use]
 pub fn entries_offset(block: &[u8]) -> Option<usize> {

@@ -259,6 +259,54 @@ impl Inode {
         self.has_until(0x98).then(|| Timestamp::decode(self.i_crtime.get(), Some(self.i_crtime_extra.get())))
     }
 
+    /// Stores the time of the last access.
+    pub fn set_atime(&mut self, time: Timestamp) {
+        let has_extra = self.has_until(0x90);
+        let (seconds, extra) = time.encode(has_extra);
+        self.i_atime.set(seconds);
+        if has_extra {
+            self.i_atime_extra.set(extra);
+        }
+    }
+
+    /// Stores the time of the last change of the inode.
+    pub fn set_ctime(&mut self, time: Timestamp) {
+        let has_extra = self.has_until(0x88);
+        let (seconds, extra) = time.encode(has_extra);
+        self.i_ctime.set(seconds);
+        if has_extra {
+            self.i_ctime_extra.set(extra);
+        }
+    }
+
+    /// Stores the time of the last change of the content.
+    pub fn set_mtime(&mut self, time: Timestamp) {
+        let has_extra = self.has_until(0x8C);
+        let (seconds, extra) = time.encode(has_extra);
+        self.i_mtime.set(seconds);
+        if has_extra {
+            self.i_mtime_extra.set(extra);
+        }
+    }
+
+    /// Stores the creation time, where the inode has room for one.
+    pub fn set_crtime(&mut self, time: Timestamp) {
+        if self.has_until(0x98) {
+            let (seconds, extra) = time.encode(true);
+            self.i_crtime.set(seconds);
+            self.i_crtime_extra.set(extra);
+        }
+    }
+
+    /// Counts one change more in `i_version`, as far as the inode has room for it.
+    pub fn bump_version(&mut self) {
+        let low = self.l_i_version.get().wrapping_add(1);
+        self.l_i_version.set(low);
+        if low == 0 && self.has_until(0x9C) {
+            self.i_version_hi.set(self.i_version_hi.get().wrapping_add(1));
+        }
+    }
+
     /// The device number of a device node: the old form when the first word holds something, else the new (`new_decode_dev`).
     #[must_use]
     pub fn device(&self) -> (u32, u32) {

@@ -15,7 +15,7 @@ pub const VERSION_R1: u32 = 1;
 pub const DEFAULT_GRACE: u32 = 7 * 24 * 60 * 60;
 
 /// The three kinds of quota.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QuotaKind {
     /// By owner.
     User,

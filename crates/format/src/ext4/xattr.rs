@@ -323,8 +323,17 @@ impl<'a> Packer<'a> {
     /// Adds an attribute with its value here, or (with `value_inum`) in an inode. `false`, and nothing done, when there is no
     /// room. Four bytes are always left for the end of the list.
     pub fn push(&mut self, index: u8, name: &[u8], value: &[u8], value_inum: u32, hash: u32) -> bool {
-        let stored = if value_inum == 0 { value.len() } else { 0 };
-        let (need_entry, need_value) = (entry_len(name.len()), value_len(stored));
+        let here = if value_inum == 0 { value } else { &[] };
+        self.put(index, name, here, (value_inum, value.len() as u32), hash)
+    }
+
+    /// Adds an attribute whose value of `value_size` bytes lies in an inode. As [`Packer::push`] when there is no room.
+    pub fn push_reference(&mut self, index: u8, name: &[u8], value_inum: u32, value_size: u32, hash: u32) -> bool {
+        self.put(index, name, &[], (value_inum, value_size), hash)
+    }
+
+    fn put(&mut self, index: u8, name: &[u8], here: &[u8], (inum, size): (u32, u32), hash: u32) -> bool {
+        let (need_entry, need_value) = (entry_len(name.len()), value_len(here.len()));
         if self.entry_at + need_entry + 4 + need_value > self.value_at {
             return false;
         }
@@ -332,19 +341,17 @@ impl<'a> Packer<'a> {
         let head = XattrEntry {
             e_name_len: name.len() as u8,
             e_name_index: index,
-            e_value_offs: U16::new(if stored == 0 { 0 } else { (at - self.base) as u16 }),
-            e_value_inum: U32::new(value_inum),
-            e_value_size: U32::new(value.len() as u32),
+            e_value_offs: U16::new(if here.is_empty() { 0 } else { (at - self.base) as u16 }),
+            e_value_inum: U32::new(inum),
+            e_value_size: U32::new(size),
             e_hash: U32::new(hash),
         };
         let Some(entry) = self.area.get_mut(self.entry_at..self.entry_at + 16 + name.len()) else { return false };
         let (fixed, tail) = entry.split_at_mut(16);
         fixed.copy_from_slice(head.as_bytes());
         tail.copy_from_slice(name);
-        if stored != 0
-            && let Some(v) = self.area.get_mut(at..at + stored)
-        {
-            v.copy_from_slice(value);
+        if let Some(v) = self.area.get_mut(at..at + here.len()) {
+            v.copy_from_slice(here);
         }
         self.entry_at += need_entry;
         self.value_at = at;
@@ -384,13 +391,15 @@ mod tests {
         assert!(p.push(1, b"one", b"value of one", 0, 11));
         assert!(p.push(6, b"two", &[9; 30], 77, 12));
         assert!(p.push(1, b"empty", b"", 0, 13));
+        assert!(p.push_reference(1, b"far", 78, 65536, 15));
         assert!(!p.push(1, b"big", &[0; 1000], 0, 14));
         p.finish_block(3);
         let found: Vec<_> = Attributes::in_block(&block).map(|a| a.expect("sound")).collect();
-        assert_eq!(found.len(), 3);
+        assert_eq!(found.len(), 4);
         assert_eq!((found[0].name, found[0].value), (&b"one"[..], &b"value of one"[..]));
         assert_eq!((found[1].value_inum, found[1].value_size, found[1].value.len()), (77, 30, 0));
         assert_eq!(found[2].value, b"");
+        assert_eq!((found[3].value_inum, found[3].value_size, found[3].value.len()), (78, 65536, 0));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A group whose descriptor says that a bitmap was never written has one all the same: what it must look like follows from
 //! where the group's own metadata lies (`ext4_init_block_bitmap`, Linux 6.12). Bits past the end of the group are set.
 
+use std::ops::Range;
+
 use daxkit_format::ext4::features::{Incompat, RoCompat};
 use daxkit_format::ext4::group_desc::{GroupDesc, GroupFlags, bitmap_checksum};
 use daxkit_format::{BlockNr, GroupNr, InodeNr};
@@ -96,6 +98,30 @@ impl Bitmap {
             }
         }
         None
+    }
+
+    /// The first set bit at or after `from`; the length where there is none.
+    #[must_use]
+    pub fn next_set(&self, from: u32) -> u32 {
+        let mut bit = from;
+        while bit < self.len {
+            if bit.is_multiple_of(64)
+                && let Some(word) = self.bytes.get(bit as usize / 8..).and_then(<[u8]>::first_chunk::<8>)
+                && u64::from_le_bytes(*word) == 0
+            {
+                bit += 64;
+            } else if self.get(bit) {
+                return bit;
+            } else {
+                bit += 1;
+            }
+        }
+        self.len
+    }
+
+    /// Sets or clears the bits of a range; how many of them were otherwise before.
+    pub fn set_range(&mut self, bits: Range<u32>, value: bool) -> u32 {
+        bits.map(|bit| u32::from(self.set(bit, value) != value)).sum()
     }
 
     /// The bytes, as long as a block.
@@ -255,6 +281,9 @@ mod tests {
             map.set(bit, true);
         }
         assert_eq!(map.next_clear(0), Some(16));
+        let mut wide = Bitmap::empty(64, 500);
+        assert_eq!((wide.next_set(0), wide.set_range(130..140, true), wide.set_range(135..150, true)), (500, 10, 10));
+        assert_eq!((wide.next_set(0), wide.next_set(150), wide.next_clear(130)), (130, 500, Some(150)));
         assert!(!map.set(16, false) || map.get(15));
     }
 }

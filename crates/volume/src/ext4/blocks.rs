@@ -38,7 +38,7 @@ impl BlockCache {
         self.slot(block)?.as_ref().filter(|(nr, _)| *nr == block).map(|(_, bytes)| Arc::clone(bytes))
     }
 
-    fn put(&self, block: u64, bytes: &Arc<[u8]>) {
+    pub(crate) fn put(&self, block: u64, bytes: &Arc<[u8]>) {
         if let Some(mut slot) = self.slot(block) {
             *slot = Some((block, Arc::clone(bytes)));
         }
@@ -47,6 +47,14 @@ impl BlockCache {
     pub(crate) fn forget(&self, block: u64) {
         if let Some(mut slot) = self.slot(block) {
             *slot = None;
+        }
+    }
+
+    pub(crate) fn forget_range(&self, blocks: std::ops::Range<u64>) {
+        if blocks.end.saturating_sub(blocks.start) >= self.slots.len() as u64 {
+            self.clear();
+        } else {
+            blocks.for_each(|block| self.forget(block));
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use daxkit_format::ext4::casefold;
-use daxkit_format::ext4::dir_entry::{self, Entries, file_type};
+use daxkit_format::ext4::dir_entry::{self, file_type};
 use daxkit_format::ext4::dx;
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inline_data::DOTDOT_SIZE;
@@ -164,10 +164,6 @@ impl Volume {
             return Err(VolumeError::corrupt(place, Corruption::Checksum));
         }
         Ok(Some((m.physical, bytes)))
-    }
-
-    pub(crate) fn entries_of<'b>(&self, block: &'b [u8]) -> Entries<'b> {
-        Entries::new(block, self.block_size(), self.has_incompat(Incompat::FILETYPE))
     }
 }
 

@@ -3,23 +3,35 @@
 //! Names that share a hash may continue in the next leaf, whose index entry then has bit 0 of its hash set. The number of
 //! leaves read is bounded by the number of blocks of the directory.
 
-use daxkit_format::InodeNr;
 use daxkit_format::ext4::casefold;
-use daxkit_format::ext4::dx::{DxBlock, DxError};
+use daxkit_format::ext4::dx::{self, DxBlock, DxError};
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::hash::{DirHash, HashVersion, dirhash};
 use daxkit_format::ext4::super_block::SuperFlags;
+use daxkit_format::{BlockNr, InodeNr};
 
 use super::dir::{DirBlock, DirEntry};
 use super::error::{Corruption, Place, VolumeError};
 use super::inode::Inode;
 use super::open::Volume;
 
-/// The way down: in each index block, which entry was taken.
-struct Frame {
-    entries: Vec<(u32, u32)>,
-    at: usize,
+/// One step of the way down: an index block, and which of its entries was taken.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// Where the block lies.
+    pub(crate) place: BlockNr,
+    /// Byte in the block at which the entries begin.
+    pub(crate) offset: usize,
+    /// How many entries fit.
+    pub(crate) limit: usize,
+    /// Hash and block of the directory of each entry.
+    pub(crate) entries: Vec<(u32, u32)>,
+    /// Which was taken.
+    pub(crate) at: usize,
 }
+
+/// The hash of a name and the way down to it.
+pub(crate) type HashAndWay = (DirHash, Vec<Frame>);
 
 impl Volume {
     /// Looks a name up by the index. `None` when the index cannot be used (an unknown hash, a key that is not here, a root
@@ -49,7 +61,17 @@ impl Volume {
     }
 
     /// The way down to the first leaf that may hold a name.
-    fn htree_probe(&self, dir: &Inode, name: &[u8]) -> Result<Option<(DirHash, Vec<Frame>)>, VolumeError> {
+    pub(crate) fn htree_probe(&self, dir: &Inode, name: &[u8]) -> Result<Option<HashAndWay>, VolumeError> {
+        self.htree_way(dir, |version| self.name_hash(dir, version, name))
+    }
+
+    /// The way down to the first leaf that may hold names with a hash, which `hash_of` makes for the version that the root
+    /// says.
+    pub(crate) fn htree_way(
+        &self,
+        dir: &Inode,
+        hash_of: impl FnOnce(u8) -> Option<DirHash>,
+    ) -> Result<Option<HashAndWay>, VolumeError> {
         let Some((block, root)) = self.dir_block(dir, 0)? else { return Ok(None) };
         let place = Place::InodeBlock { inode: dir.nr(), block, offset: 0 };
         let tail = self.super_block().has_metadata_csum();
@@ -59,18 +81,18 @@ impl Volume {
             Err(e) => return Err(VolumeError::corrupt(place, e)),
         };
         let Some(info) = top.root else { return Ok(None) };
-        let Some(hash) = self.name_hash(dir, info.hash_version, name) else { return Ok(None) };
-        let limit = if self.has_incompat(Incompat::LARGEDIR) { 2 } else { 1 };
+        let Some(hash) = hash_of(info.hash_version) else { return Ok(None) };
+        let limit = self.htree_levels();
         if info.indirect_levels > limit {
             let why = Corruption::HtreeLevels { levels: info.indirect_levels, limit };
             return Err(VolumeError::corrupt(place, why));
         }
 
-        let mut frames = vec![Frame::at(&top, hash.hash)];
+        let mut frames = vec![Frame::at(block, &top, hash.hash)];
         for _ in 0..info.indirect_levels {
             let child = frames.last().map_or(0, Frame::block);
             let node = self.htree_node(dir, child)?;
-            frames.push(Frame::at(&parse_node(dir.nr(), &node, tail)?, hash.hash));
+            frames.push(Frame::at(node.0, &parse_node(dir.nr(), &node, tail)?, hash.hash));
         }
         Ok(Some((hash, frames)))
     }
@@ -89,14 +111,19 @@ impl Volume {
         let mut child = frame.block();
         for frame in below {
             let node = self.htree_node(dir, child)?;
-            let node = parse_node(dir.nr(), &node, tail)?;
-            *frame = Frame { entries: node.iter().collect(), at: 0 };
+            *frame = Frame::at(node.0, &parse_node(dir.nr(), &node, tail)?, 0);
             child = frame.block();
         }
         Ok(true)
     }
 
-    fn htree_node(&self, dir: &Inode, logical: u32) -> Result<DirBlock, VolumeError> {
+    /// Levels of index blocks that may lie below the root (`ext4_dir_htree_level`, which counts the root).
+    pub(crate) fn htree_levels(&self) -> u8 {
+        if self.has_incompat(Incompat::LARGEDIR) { dx::MAX_LEVELS - 1 } else { dx::MAX_LEVELS - 2 }
+    }
+
+    /// A block of a hashed directory that must be there.
+    pub(crate) fn htree_node(&self, dir: &Inode, logical: u32) -> Result<DirBlock, VolumeError> {
         let logical = u64::from(logical);
         self.dir_block(dir, logical)?
             .ok_or_else(|| VolumeError::corrupt(Place::FileBlock { inode: dir.nr(), logical }, DxError::Short))
@@ -145,13 +172,14 @@ fn parse_node(dir: InodeNr, (block, bytes): &DirBlock, tail: bool) -> Result<DxB
 
 impl Frame {
     /// The entry under which names with this hash begin: the last whose hash is not greater.
-    fn at(node: &DxBlock<'_>, hash: u32) -> Self {
+    fn at(place: BlockNr, node: &DxBlock<'_>, hash: u32) -> Self {
         let entries: Vec<_> = node.iter().collect();
         let at = entries.partition_point(|(h, _)| *h <= hash).saturating_sub(1);
-        Self { entries, at }
+        Self { place, offset: node.offset, limit: node.limit.into(), entries, at }
     }
 
-    fn block(&self) -> u32 {
+    /// The block of the directory that was taken.
+    pub(crate) fn block(&self) -> u32 {
         self.entries.get(self.at).map_or(0, |(_, block)| *block)
     }
 }

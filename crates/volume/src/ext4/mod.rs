@@ -1,4 +1,4 @@
-//! ext4, from ext2 on: everything a mount or a tool needs to read.
+//! ext4, from ext2 on: everything a mount or a tool needs to read and to change.
 //!
 //! [`Volume`] is the whole; each file adds to it what one structure allows: `groups` descriptors, `inode` inodes, `map` and
 //! `file` content, `dir`, `htree` and `path` names, `xattr` attributes.
@@ -6,6 +6,8 @@
 mod bitmap;
 mod blocks;
 mod dir;
+mod dir_blocks;
+pub mod edit;
 mod error;
 mod file;
 mod geometry;
@@ -16,6 +18,7 @@ mod inode;
 mod journal;
 mod locate;
 mod map;
+mod map_node;
 mod mmp;
 mod names;
 mod open;
@@ -26,15 +29,18 @@ mod protected;
 mod quota;
 mod resize;
 mod seal;
+mod subtree;
 mod super_blocks;
 mod supported;
 mod symlink;
 mod tables;
 mod walk;
 mod xattr;
+mod xattr_list;
 
 pub use bitmap::Bitmap;
 pub use dir::{DirEntries, DirEntry};
+pub use edit::{CommitError, Committed, EditError, Editor};
 pub use error::{Corruption, Place, ReplayError, Unsupported, VolumeError};
 pub use file::{DataRanges, FileReader, MAX_READ};
 pub use geometry::{Geometry, GeometryError};
@@ -50,6 +56,7 @@ pub use path::MAX_SYMLINKS;
 pub use quota::QuotaFile;
 pub use resize::ReservedGdt;
 pub use seal::{Edit, Seal, SealError, Verdict, seal};
+pub use subtree::Subtree;
 pub use supported::readable_features;
 pub use tables::{InodeTable, ScanErrors};
 pub use walk::{Visit, Walk, WalkError};

@@ -183,7 +183,7 @@ impl Volume {
 
     /// Calls `each` with inode, type and name of every entry of a directory. Blocks of `read` belong to another directory
     /// and are left out, or a hostile image could have every inode read all blocks; those read are added.
-    fn scan_dir(
+    pub(super) fn scan_dir(
         &self,
         dir: &Inode,
         read: &mut HashSet<BlockNr>,

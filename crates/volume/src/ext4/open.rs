@@ -10,6 +10,7 @@ use daxkit_format::ext4::features::{Compat, Feature, Features, Incompat, RoCompa
 use daxkit_format::ext4::super_block::{CHECKSUM_CRC32C, SuperBlock};
 
 use super::blocks::BlockCache;
+use super::edit::Hints;
 use super::error::{Place, Unsupported, VolumeError};
 use super::geometry::{Geometry, GeometryError};
 use super::journal::{self, ReplayOverlay, ReplayReport};
@@ -61,6 +62,9 @@ pub struct OpenOptions {
     pub catastrophic: bool,
     /// Replay the journal if it wants to be, so that what is read is what a mount would show.
     pub replay: bool,
+    /// Keep changes in an overlay over the device, so that the volume can be edited ([`Volume::change`]). A journal is replayed
+    /// into the same overlay.
+    pub writable: bool,
     /// The external journal, when the file system has one.
     pub journal: Option<Arc<dyn BlockDevice>>,
 }
@@ -74,6 +78,7 @@ impl Default for OpenOptions {
             ignore_checksums: false,
             catastrophic: false,
             replay: true,
+            writable: false,
             journal: None,
         }
     }
@@ -94,6 +99,9 @@ pub struct Volume {
     cache: BlockCache,
     overlay: Option<Arc<ReplayOverlay>>,
     replay: Option<ReplayReport>,
+    /// What edits go into: the overlay that the volume reads through.
+    edits: Option<Arc<ReplayOverlay>>,
+    hints: Hints,
 }
 
 impl Volume {
@@ -104,11 +112,20 @@ impl Volume {
     /// each other or the device; a journal that should be replayed and cannot be.
     pub fn open(device: Arc<dyn BlockDevice>, options: &OpenOptions) -> Result<Self, VolumeError> {
         let volume = Self::open_without_replay(Arc::clone(&device), options)?;
-        if !options.replay || options.catastrophic || !volume.needs_recovery() {
+        if options.replay
+            && !options.catastrophic
+            && volume.needs_recovery()
+            && let Some(done) = journal::replay(&volume, &device, options)?
+        {
+            let edits = options.writable.then(|| Arc::clone(&done.overlay));
+            return Ok(Self { overlay: Some(done.overlay), replay: Some(done.report), edits, ..done.volume });
+        }
+        if !options.writable {
             return Ok(volume);
         }
-        let Some(done) = journal::replay(&volume, &device, options)? else { return Ok(volume) };
-        Ok(Self { overlay: Some(done.overlay), replay: Some(done.report), ..done.volume })
+        let overlay = Arc::new(ReplayOverlay::new(device));
+        let volume = Self { device: Arc::<ReplayOverlay>::clone(&overlay), ..volume };
+        Ok(Self { edits: Some(overlay), ..volume })
     }
 
     /// Opens the file system as it lies on the device.
@@ -167,6 +184,8 @@ impl Volume {
             super_offset: found.offset,
             overlay: None,
             replay: None,
+            edits: None,
+            hints: Hints::default(),
             super_block: sb,
             catastrophic: options.catastrophic,
             ignore_checksums: lenient,
@@ -270,6 +289,21 @@ impl Volume {
     #[must_use]
     pub fn is_catastrophic(&self) -> bool {
         self.catastrophic
+    }
+
+    /// The overlay that edits go into, when the volume was opened for that.
+    #[must_use]
+    pub fn edits(&self) -> Option<&Arc<ReplayOverlay>> {
+        self.edits.as_ref()
+    }
+
+    pub(crate) fn hints_mut(&mut self) -> &mut Hints {
+        &mut self.hints
+    }
+
+    /// Takes another superblock for the one that was read; the geometry stays.
+    pub(crate) fn set_super_block(&mut self, sb: SuperBlock) {
+        self.super_block = sb;
     }
 
     pub(crate) fn ignores_checksums(&self) -> bool {

@@ -3,12 +3,14 @@
 //! They stand in a list (`s_last_orphan`, then from inode to inode in `i_dtime`), or in the orphan file, or in both.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use daxkit_format::InodeNr;
 use daxkit_format::ext4::features::{Compat, RoCompat};
 use daxkit_format::ext4::orphan;
+use daxkit_format::{BlockNr, InodeNr};
 
 use super::error::{Corruption, Place, VolumeError};
+use super::inode::Inode;
 use super::open::Volume;
 
 impl Volume {
@@ -42,21 +44,12 @@ impl Volume {
             return Ok(Vec::new());
         }
         let inode = self.inode(InodeNr(self.super_block().s_orphan_file_inum.get().into()))?;
-        let seed = self.inode_verify_seed(&inode);
         let mut found = Vec::new();
         for run in self.extents(&inode) {
             let run = run?;
             for step in (0..run.len).filter(|_| run.written) {
-                let block = daxkit_format::BlockNr(run.physical.get() + step);
-                let place = Place::InodeBlock { inode: inode.nr(), block, offset: 0 };
-                let bytes = self.block(place, block)?;
-                let sound = match seed {
-                    Some(seed) => orphan::verify_block(seed, block.get(), &bytes),
-                    None => orphan::tail(&bytes).is_some_and(|t| t.ob_magic.get() == orphan::MAGIC),
-                };
-                if !sound {
-                    return Err(VolumeError::corrupt(place, Corruption::OrphanBlock));
-                }
+                let block = BlockNr(run.physical.get().saturating_add(step));
+                let bytes = self.orphan_block(&inode, block)?;
                 let entries = orphan::entries_per_block(self.block_size()) as usize;
                 let (words, _) = bytes.as_chunks::<4>();
                 let numbers = words.iter().take(entries).map(|w| u32::from_le_bytes(*w));
@@ -64,6 +57,17 @@ impl Volume {
             }
         }
         Ok(found)
+    }
+
+    /// A block of the orphan file, which must have the tail of one.
+    pub(crate) fn orphan_block(&self, file: &Inode, block: BlockNr) -> Result<Arc<[u8]>, VolumeError> {
+        let place = Place::InodeBlock { inode: file.nr(), block, offset: 0 };
+        let bytes = self.block(place, block)?;
+        let sound = match self.inode_verify_seed(file) {
+            Some(seed) => orphan::verify_block(seed, block.get(), &bytes),
+            None => orphan::tail(&bytes).is_some_and(|t| t.ob_magic.get() == orphan::MAGIC),
+        };
+        if sound { Ok(bytes) } else { Err(VolumeError::corrupt(place, Corruption::OrphanBlock)) }
     }
 
     /// All orphans: those of the list, then those of the file.

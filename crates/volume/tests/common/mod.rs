@@ -1,6 +1,8 @@
 //! What the tests of this crate share: making images with the real tools, and looking at them.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod edit;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -42,7 +42,7 @@ fn size(options: &super::Options<'_>, name: &str, default: u64) -> Result<u64> {
 }
 
 /// What a mount without options does with data: the defaults that the superblock keeps.
-fn journal(session: &Session<'_>) -> JournalInputs {
+pub(super) fn journal(session: &Session<'_>) -> JournalInputs {
     let options = DefaultMountOpts::from_bits_retain(session.volume.super_block().s_default_mount_opts.get());
     let journal = options.contains(DefaultMountOpts::JOURNAL_DATA);
     let ordered = options.contains(DefaultMountOpts::JOURNAL_DATA_ORDERED);

@@ -288,7 +288,7 @@ fn freefrag(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u
         });
         return output::document(&mut session.out, command.name(), document);
     }
-    let image = output::shown(session.opening.image.as_os_str().as_encoded_bytes());
+    let image = output::shown(session.opening.path().as_os_str().as_encoded_bytes());
     let out = &mut session.out;
     let percent = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     writeln!(out, "Device: {image}\nBlocksize: {bs} bytes\nTotal blocks: {}", g.blocks_count)?;

@@ -27,16 +27,22 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         names: &["open_filesys", "open"],
-        args: "[-c] [-b BYTES] [-s BLOCK] IMAGE",
+        args: "[-w] [-c] [-n] [-b BYTES] [-s BLOCK] [-z UNDO] IMAGE",
         summary: "Open an image, after the present one was closed; the options are those of the program",
         example: "open disk.img",
         run: open,
     },
-    Command { names: &["close_filesys", "close"], args: "", summary: "Close the image", example: "close", run: close },
+    Command {
+        names: &["close_filesys", "close"],
+        args: "[-a]",
+        summary: "Write what was changed, and close the image",
+        example: "close",
+        run: close,
+    },
     Command {
         names: &["feature", "features"],
-        args: "",
-        summary: "Show the features of the file system",
+        args: "[NAME | -NAME]...",
+        summary: "Show the features of the file system, or set and clear their bits; nothing else changes",
         example: "feature",
         run: features,
     },
@@ -58,12 +64,12 @@ pub(super) static COMMANDS: &[Command] = &[
 
 fn params(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     command.options(words, "", &[], (0, 0))?;
-    let image = session.opening.image.as_os_str().as_bytes().to_vec();
+    let image = session.opening.path().as_os_str().as_bytes().to_vec();
     if session.json {
         let image = if session.closed { Value::Null } else { text(&image) };
         let document = json!({
             "image": image,
-            "mode": "read-only",
+            "mode": if session.opening.writable { "read-write" } else { "read-only" },
             "catastrophic": session.opening.catastrophic,
             "offset": session.opening.offset,
             "replayed": session.volume.replay_overlay().is_some(),
@@ -74,8 +80,9 @@ fn params(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
         writeln!(session.out, "No filesystem is open")?;
         return Ok(());
     }
+    let mode = if session.opening.writable { "read-write" } else { "read-only" };
     let how = if session.opening.catastrophic { " (catastrophic)" } else { "" };
-    writeln!(session.out, "Open mode: read-only{how}\nFilesystem in use: {}", shown(&image))?;
+    writeln!(session.out, "Open mode: {mode}{how}\nFilesystem in use: {}", shown(&image))?;
     if session.volume.replay_overlay().is_some() {
         writeln!(session.out, "Journal: replayed in memory")?;
     }
@@ -83,15 +90,19 @@ fn params(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
 }
 
 fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "cb:s:", &[], (1, 1))?;
+    let options = command.options(words, "wcefiDnb:s:z:", &[], (1, 1))?;
     if !session.closed {
-        bail!("{} is still open; close it first", shown(session.opening.image.as_os_str().as_bytes()));
+        bail!("{} is still open; close it first", shown(session.opening.path().as_os_str().as_bytes()));
     }
     let Some(image) = options.rest.first() else { return Ok(()) };
     let mut opening = session.opening.clone();
-    opening.image = PathBuf::from(std::ffi::OsStr::from_bytes(image));
+    let path = |word: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(word));
+    opening.image = Some(path(image));
     opening.offset = 0;
+    opening.writable = options.has('w');
     opening.catastrophic = options.has('c');
+    opening.ignore_checksums = options.has('n');
+    opening.undo = options.value("z").map(path);
     opening.superblock = options.value("s").map(|v| number(v, "a block number")).transpose()?;
     let size = options.value("b").map(|v| number(v, "a block size")).transpose()?;
     opening.block_size = size.map(u32::try_from).transpose().context("-b: not a block size")?;
@@ -99,19 +110,24 @@ fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
 }
 
 fn close(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    command.options(words, "", &[], (0, 0))?;
+    let options = command.options(words, "a", &[], (0, 0))?;
     if session.closed {
         bail!("no image is open");
     }
-    session.closed = true;
-    Ok(())
+    if options.has('a') && session.opening.writable {
+        session.edit(|editor| Ok(editor.write_backups()?))?;
+    }
+    session.close()
 }
 
 fn features(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "", &[], (0, usize::MAX))?;
-    if !options.rest.is_empty() {
-        bail!("the image is open for reading only");
+    if !words.is_empty() {
+        return super::bits::change_features(session, command, words);
     }
+    show_features(session, command)
+}
+
+pub(super) fn show_features(session: &mut Session<'_>, command: &'static Command) -> Result<()> {
     let names: Vec<String> = session.volume.features().iter().map(Feature::name).collect();
     if session.json {
         return output::document(&mut session.out, command.name(), Value::from(names));

@@ -1,23 +1,33 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
 mod attributes;
+mod bits;
+mod change;
+mod chattr;
+mod content;
 mod convert;
 mod copy;
 mod dax;
 mod decide;
 mod dump;
+mod extent_mode;
 mod extents;
 mod extract;
+mod fields;
 mod flags;
 mod free;
+mod fuzz;
 mod hash;
 mod hex;
 mod image;
 mod journal;
 mod list;
 mod map;
+mod names;
 mod navigate;
 mod place;
+mod put;
+mod rdump_tar;
 mod search;
 mod shell;
 mod stat;
@@ -44,6 +54,7 @@ pub(crate) struct Command {
 }
 
 /// A group: its title in the help, and its rows.
+#[derive(Clone, Copy)]
 pub(crate) struct Group {
     pub(crate) title: &'static str,
     pub(crate) commands: &'static [Command],
@@ -55,10 +66,17 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Its numbers", commands: stats::COMMANDS },
     Group { title: "Find one's way", commands: navigate::COMMANDS },
     Group { title: "Directories and content", commands: list::COMMANDS },
+    Group { title: "Names, changed", commands: names::COMMANDS },
+    Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
+    Group { title: "Fields, set by name", commands: fields::COMMANDS },
+    Group { title: "Bits and bytes, set without regard to the rest", commands: bits::COMMANDS },
+    Group { title: "Damage on purpose", commands: fuzz::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
+    Group { title: "Flags, changed", commands: chattr::COMMANDS },
     Group { title: "Extents", commands: extents::COMMANDS },
+    Group { title: "Extents by hand", commands: extent_mode::COMMANDS },
     Group { title: "Places of blocks and inodes", commands: map::COMMANDS },
     Group { title: "From numbers to names", commands: search::COMMANDS },
     Group { title: "Names and their hashes", commands: hash::COMMANDS },
@@ -73,6 +91,8 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Units", commands: convert::COMMANDS },
     Group { title: "Copy a file out", commands: extract::COMMANDS },
     Group { title: "Copy trees out", commands: copy::COMMANDS },
+    Group { title: "Changes", commands: change::COMMANDS },
+    Group { title: "Copy trees in", commands: put::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -82,9 +102,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     GROUPS.iter().flat_map(|g| g.commands)
 }
 
-/// The command with this name.
-pub(crate) fn find(name: &str) -> Option<&'static Command> {
-    all().find(|c| c.names.contains(&name))
+/// The command with this name. Those of the extent mode are there while a tree is open.
+pub(crate) fn find(session: &Session<'_>, name: &str) -> Option<&'static Command> {
+    let mode = extent_mode::MODE.iter().filter(|_| session.extent.is_some()).copied().flatten();
+    all().chain(mode).find(|c| c.names.contains(&name))
 }
 
 impl Command {
@@ -104,6 +125,12 @@ impl Command {
         let names =
             ["help", "quit", "open_filesys", "close_filesys", "show_debugfs_params", "lcd", "supported_features"];
         names.iter().any(|name| self.names.contains(name))
+    }
+
+    /// Whether what it does to the image counts as a whole, or not at all. The others open and close images and changes.
+    pub(crate) fn is_edit_of_image(&self) -> bool {
+        let names = ["open_filesys", "close_filesys", "begin", "commit", "abort", "quit"];
+        !names.iter().any(|name| self.names.contains(name))
     }
 
     /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), a letter behind which
@@ -279,19 +306,27 @@ mod tests {
 
     /// What debugfs has no request for.
     const OWN: &[&str] = &[
+        "abort",
+        "begin",
+        "chattr",
+        "commit",
         "convert",
         "dax",
         "dump_image",
         "freesp",
+        "fuzz",
         "history",
         "inherit",
         "locate",
         "lsattr",
+        "mv",
         "orphan_inodes",
         "pmd",
         "pop",
         "print",
         "push",
+        "put",
+        "set",
         "back",
         "forward",
         "sums",

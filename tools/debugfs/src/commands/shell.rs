@@ -1,6 +1,6 @@
 //! Commands about the program itself.
 
-use super::{Command, GROUPS};
+use super::{Command, GROUPS, Group};
 use crate::output;
 use crate::session::Session;
 use anyhow::{Context, Result};
@@ -22,7 +22,7 @@ fn help(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
     let describe = |c: &Command| json!({ "name": c.name(), "aliases": c.names.get(1..), "args": c.args, "summary": c.summary, "example": c.example });
     if let Some(name) = options.rest.first() {
         let name = output::shown(name);
-        let about = super::find(&name).with_context(|| format!("{name}: no such command"))?;
+        let about = super::find(session, &name).with_context(|| format!("{name}: no such command"))?;
         if session.json {
             return output::document(&mut session.out, command.name(), describe(about));
         }
@@ -38,7 +38,9 @@ fn help(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
         let all: Vec<Value> = super::all().map(describe).collect();
         return output::document(&mut session.out, command.name(), Value::from(all));
     }
-    for group in GROUPS {
+    let mode = super::extent_mode::MODE.iter().filter(|_| session.extent.is_some());
+    let mode = mode.map(|commands| Group { title: "In the open extent tree", commands });
+    for group in GROUPS.iter().copied().chain(mode) {
         writeln!(session.out, "{}", group.title)?;
         for c in group.commands {
             writeln!(session.out, "  {:<28} {}", format!("{} {}", c.name(), c.args).trim_end(), c.summary)?;

@@ -9,25 +9,31 @@ use anyhow::{Result, bail};
 use daxkit_format::GroupNr;
 use daxkit_format::ext4::features::RoCompat;
 use daxkit_format::field::Object;
+use daxkit_volume::ext4::edit::Sums;
 use daxkit_volume::ext4::{InodeTable, MapItem, ScanErrors};
-use daxkit_volume::{InodeNr, Verdict, Volume};
+use daxkit_volume::{InodeNr, Located, Verdict, Volume};
 use serde_json::json;
 
 pub(super) static COMMANDS: &[Command] = &[Command {
     names: &["sums"],
-    args: "-a | PLACE",
-    summary: "Verify the checksums over a place; -a: those of all superblocks, groups, inodes, maps, directories, attributes",
+    args: "-a | [-f] [-b] PLACE",
+    summary: "Verify the checksums over a place; -f: make them right, -b: make the nearest wrong; -a: verify those of all superblocks, \
+groups, inodes, maps, directories, attributes",
     example: "sums inode:2",
     run: sums,
 }];
 
 fn sums(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "a", &[], (0, 1))?;
+    let options = command.options(words, "afb", &[], (0, 1))?;
+    let (fix, spoil) = (options.has('f'), options.has('b'));
     match (options.has('a'), options.rest) {
-        (true, []) => all(session, command),
-        (false, [word]) => {
+        (true, []) if !fix && !spoil => all(session, command),
+        (false, [word]) if !(fix && spoil) => {
             let place = place::parse(session, word)?;
             let found = session.volume.locate(&place)?;
+            if fix || spoil {
+                return change(session, &found, fix);
+            }
             let rows = place::show_seals(session, &found)?;
             if session.json {
                 let document = json!({ "place": place.to_string(), "checksums": rows });
@@ -40,6 +46,21 @@ fn sums(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
         }
         _ => bail!("{}", command.usage()),
     }
+}
+
+/// Makes all checksums over a place right, the innermost first, or the innermost wrong.
+fn change(session: &mut Session<'_>, found: &Located, fix: bool) -> Result<()> {
+    session.check_writable()?;
+    if found.seals.is_empty() {
+        bail!("no checksum protects it");
+    }
+    let seals = if fix { found.seals.as_slice() } else { found.seals.get(..1).unwrap_or_default() };
+    for seal in seals {
+        let device = session.volume.device();
+        let edits = if fix { seal.fix(&**device)? } else { seal.spoil(&**device)? };
+        session.edit_raw(|editor| Ok(editor.apply(found, &edits, Sums::Stale)?))?;
+    }
+    Ok(())
 }
 
 /// How many checksums were looked at.

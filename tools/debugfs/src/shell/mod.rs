@@ -2,30 +2,61 @@
 
 mod script;
 
-use crate::session::{Opening, Session};
-use crate::{Args, commands, words};
+use crate::opening::Opening;
+use crate::session::Session;
+use crate::{Args, commands, dry_run, words};
 use anyhow::{Context, Result, bail};
 use daxkit_cli::message::Messages;
-use std::io::{BufWriter, IsTerminal};
-use std::path::Path;
+use std::io::{BufWriter, IsTerminal, Write};
 
 /// Runs everything; `false` when a command failed. `now` is in seconds since 1970.
-pub(crate) fn run(args: &Args, image: &Path, now: u64, messages: &Messages) -> Result<bool> {
+pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
     let opening = Opening {
-        image: image.to_owned(),
+        image: args.image.clone(),
         offset: args.offset,
+        writable: args.write,
         catastrophic: args.catastrophic,
+        ignore_checksums: args.ignore_checksums,
         superblock: args.superblock,
         block_size: args.block_size,
         replay: !args.no_replay,
+        direct: args.direct_io,
+        dry_run: args.dry_run,
+        undo: args.undo.clone(),
     };
-    let out = Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));
+    let out: Box<dyn Write> = match args.write {
+        true => Box::new(Patient(Some(std::io::stdout().lock()))),
+        false => Box::new(std::io::stdout().lock()),
+    };
+    let out = Box::new(BufWriter::with_capacity(1 << 16, out));
     let mut session = Session::open(opening, (args.json, now), messages, out)?;
-    if !args.request.is_empty() {
-        return Ok(script::requests(&mut session, args));
+    let typed = args.request.is_empty() && args.script.is_none() && std::io::stdin().is_terminal();
+    session.changes.typed = typed;
+    session.changes.each = args.each || typed;
+    let good = if args.request.is_empty() {
+        script::lines(&mut session, args, typed)?
+    } else {
+        script::requests(&mut session, args)
+    };
+    let good = end(&mut session, good)?;
+    session.finish();
+    Ok(good)
+}
+
+/// Writes what a script has changed, when all of it succeeded.
+fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
+    if session.changes.begun() {
+        session.complain("a change was begun and not committed; nothing of it is written");
+        return Ok(false);
     }
-    let typed = args.script.is_none() && std::io::stdin().is_terminal();
-    script::lines(&mut session, args, typed)
+    if good || session.changes.each {
+        dry_run::show(session)?;
+        session.out.flush()?;
+    }
+    if good && !session.changes.each {
+        session.commit()?;
+    }
+    Ok(good)
 }
 
 /// The prompt of a session.
@@ -35,19 +66,54 @@ fn prompt(_session: &Session<'_>) -> &'static str {
 
 /// Runs one line; `false` when it failed, which has been said.
 fn line(session: &mut Session<'_>, text: &[u8]) -> bool {
+    let good = attempt(session, text);
+    // Outside of begin and commit, each command of --each stands for itself.
+    if !good && (!session.changes.each || session.changes.begun()) {
+        session.changes.failed = true;
+    }
+    good
+}
+
+fn attempt(session: &mut Session<'_>, text: &[u8]) -> bool {
     session.complained = false;
-    let done = command(session, text).and_then(|()| session.out.flush().map_err(anyhow::Error::from));
+    let done = command(session, text);
     match done {
         Ok(()) => !session.complained,
-        // Whoever reads the output has seen enough.
+        // Whoever reads the output has seen enough. What was to be edited is not all done, though.
         Err(error) if is_broken_pipe(&error) => {
             session.done = true;
-            true
+            !session.opening.writable
         }
         Err(error) => {
             session.complain(format_args!("{error:#}"));
             false
         }
+    }
+}
+
+/// The output of a run that edits: when nobody reads it any more, the commands go on without.
+struct Patient<W>(Option<W>);
+
+impl<W: Write> Patient<W> {
+    fn go_on<T>(&mut self, work: impl FnOnce(&mut W) -> std::io::Result<T>, without: T) -> std::io::Result<T> {
+        let Some(out) = &mut self.0 else { return Ok(without) };
+        match work(out) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.0 = None;
+                Ok(without)
+            }
+            done => done,
+        }
+    }
+}
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.go_on(|out| out.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.go_on(W::flush, ())
     }
 }
 
@@ -67,9 +133,26 @@ fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
     }
     let name = crate::output::shown(name);
     let command =
-        commands::find(&name).with_context(|| format!("{name}: no such command (help lists the commands)"))?;
+        commands::find(session, &name).with_context(|| format!("{name}: no such command (help lists the commands)"))?;
     if session.closed && !command.works_without_image() {
         bail!("{name}: no image is open");
     }
-    (command.run)(session, command, rest).with_context(|| name)
+    if !command.is_edit_of_image() {
+        (command.run)(session, command, rest).with_context(|| name)?;
+        return Ok(session.out.flush()?);
+    }
+    // What it has printed goes out before it counts as done: a reader that is gone is no reason to take an edit back.
+    let mut failed = None;
+    let good = session.whole(|session| {
+        let done = (command.run)(session, command, rest).with_context(|| name);
+        failed = done.err();
+        failed.is_none() && !session.complained
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if good && session.changes.each && !session.changes.begun() {
+        session.commit()?;
+    }
+    Ok(session.out.flush()?)
 }

@@ -49,14 +49,35 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Runs every side `runs` times over a fresh sparse target of `len` bytes; who goes first moves on from round to round.
-pub(super) fn alternate(sides: &[Side<'_>], runs: u32, target: &Path, len: u64) -> Result<Vec<Vec<Sample>>> {
+/// What a run finds at its target.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fresh<'a> {
+    /// A hole of this many bytes.
+    Hole(u64),
+    /// A copy of a file, in the page cache.
+    Copy(&'a Path),
+}
+
+impl Fresh<'_> {
+    fn make(self, target: &Path) -> Result<()> {
+        match self {
+            Self::Hole(len) => Ok(File::create(target)?.set_len(len)?),
+            Self::Copy(source) => {
+                let mut cp = process::command("cp");
+                process::run(cp.arg("--sparse=always").arg(source).arg(target))
+            }
+        }
+    }
+}
+
+/// Runs every side `runs` times over a fresh target; who goes first moves on from round to round.
+pub(super) fn alternate(sides: &[Side<'_>], runs: u32, target: &Path, fresh: Fresh<'_>) -> Result<Vec<Vec<Sample>>> {
     let mut samples = vec![Vec::new(); sides.len()];
     for round in 0..runs as usize {
         for turn in 0..sides.len() {
             let which = (round + turn) % sides.len();
             let (Some(side), Some(list)) = (sides.get(which), samples.get_mut(which)) else { continue };
-            let sample = timed(side, target, len).with_context(|| format!("while measuring {}", side.name))?;
+            let sample = timed(side, target, fresh).with_context(|| format!("while measuring {}", side.name))?;
             eprintln!("  {:<10} {:>8.3} s", side.name, sample.seconds);
             list.push(sample);
         }
@@ -66,9 +87,9 @@ pub(super) fn alternate(sides: &[Side<'_>], runs: u32, target: &Path, len: u64) 
 }
 
 /// One run, from a fresh target to a durable one.
-fn timed(side: &Side<'_>, target: &Path, len: u64) -> Result<Sample> {
+fn timed(side: &Side<'_>, target: &Path, fresh: Fresh<'_>) -> Result<Sample> {
     remove(target)?;
-    File::create(target)?.set_len(len)?;
+    fresh.make(target)?;
     // What others left unwritten must not be written on anybody's time.
     rustix::fs::sync();
     let start = Instant::now();
@@ -128,7 +149,7 @@ mod tests {
                 Ok(fs::write(target, name)?)
             })
         };
-        let samples = alternate(&[side("a"), side("b")], 3, &target, 5).expect("both sides succeed");
+        let samples = alternate(&[side("a"), side("b")], 3, &target, Fresh::Hole(5)).expect("both sides succeed");
         assert_eq!(*order.borrow(), "abbaab");
         assert_eq!(samples.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
         assert!(!target.exists());

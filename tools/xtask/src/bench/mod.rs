@@ -5,6 +5,7 @@
 //! page cache; medians are compared. Where it can be said what the work costs at the least (the floor), that is
 //! measured in the same rounds.
 
+mod edits;
 mod floor;
 mod measure;
 mod reads;
@@ -72,6 +73,12 @@ pub(crate) enum RowName {
     /// Owners of 1,000 blocks among 500,000 files
     #[value(name = "icheck")]
     Icheck,
+    /// The DAX flag of 100,000 files named by path
+    #[value(name = "set-flag-100k")]
+    SetFlag,
+    /// `chattr -R +x` over 500,000 files
+    #[value(name = "chattr-500k")]
+    Chattr,
 }
 
 /// Where a bench works, and with what.
@@ -85,10 +92,12 @@ struct Bench {
 
 /// Measures the rows that are asked for.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let reads = args.row.is_none_or(|row| matches!(row, RowName::Ncheck | RowName::Icheck));
+    let debugs = args
+        .row
+        .is_none_or(|row| matches!(row, RowName::Ncheck | RowName::Icheck | RowName::SetFlag | RowName::Chattr));
     let (mkfs, debugfs) = match (&args.mkfs, &args.debugfs) {
-        // Only the rows that read want a dax-debugfs.
-        (Some(mkfs), debugfs) if debugfs.is_some() || !reads => (mkfs.clone(), debugfs.clone().unwrap_or_default()),
+        // Only some rows want a dax-debugfs.
+        (Some(mkfs), debugfs) if debugfs.is_some() || !debugs => (mkfs.clone(), debugfs.clone().unwrap_or_default()),
         (mkfs, debugfs) => {
             let built = workspace.build_tools(Profile::Release)?;
             let program = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| built.join(name));
@@ -123,6 +132,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if wanted(RowName::Icheck) {
         rows.push(reads::icheck(&bench)?);
+    }
+    if wanted(RowName::SetFlag) {
+        rows.push(edits::set_flag(&bench)?);
+    }
+    if wanted(RowName::Chattr) {
+        rows.push(edits::chattr(&bench)?);
     }
     let report = report::Report::new(bench.runs, rows);
     if args.json {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Bench;
 use super::floor::{self, Geometry};
-use super::measure::{self, Sample, Side};
+use super::measure::{self, Fresh, Sample, Side};
 use super::report::{Bound, Row, Target, Times, mib};
 use super::source::{self, SmallFiles};
 use crate::process;
@@ -38,11 +38,24 @@ impl Bench {
         peer: Side<'_>,
         floor: Option<Side<'_>>,
     ) -> Result<Row> {
+        self.compare_on(name, work, Fresh::Hole(len), ours, peer, floor)
+    }
+
+    /// As [`Bench::compare`], over targets that are not holes.
+    pub(super) fn compare_on(
+        &self,
+        name: &'static str,
+        work: String,
+        fresh: Fresh<'_>,
+        ours: Side<'_>,
+        peer: Side<'_>,
+        floor: Option<Side<'_>>,
+    ) -> Result<Row> {
         eprintln!("{name}: {work}");
         let against = Some(peer.name);
         let mut sides = vec![ours, peer];
         sides.extend(floor);
-        let samples = measure::alternate(&sides, self.runs, &self.dir.join("image"), len)?;
+        let samples = measure::alternate(&sides, self.runs, &self.dir.join("image"), fresh)?;
         let side = |nr: usize| samples.get(nr).map(Vec::as_slice).unwrap_or_default();
         Ok(Row {
             name,
@@ -225,7 +238,7 @@ fn memory_of(bench: &Bench, source: &Path, files: u64, len: u64) -> Result<Row> 
     let work = format!("peak memory, {files} file{}{from}", if files == 1 { " of 2 GiB" } else { "s" });
     eprintln!("memory: {work}");
     let ours = Side::program("dax-mkfs", |target| bench.mkfs(Some(source), target));
-    let samples = measure::alternate(&[ours], 1, &bench.dir.join("image"), len)?;
+    let samples = measure::alternate(&[ours], 1, &bench.dir.join("image"), Fresh::Hole(len))?;
     let samples = samples.first().map(Vec::as_slice).unwrap_or_default();
     let peak_memory = most(samples, |s| s.peak_memory);
     let limit = files.saturating_mul(200).saturating_add(64 << 20);

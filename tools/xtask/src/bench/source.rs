@@ -48,21 +48,28 @@ pub(super) struct SmallFiles {
 }
 
 impl SmallFiles {
+    /// The paths of the files below the root of the tree.
+    pub(super) fn paths(self) -> impl Iterator<Item = String> {
+        (0..self.count).map(|nr| format!("{:04}/{}/file-{nr:07}.dat", nr / 1000, nr / 100 % 10))
+    }
+
     /// Makes the tree under `dir`, or finds it there from an earlier run.
     pub(super) fn make(self, dir: &Path) -> Result<PathBuf> {
         let name = format!("{}-files-below-{}", self.count, self.below);
         once(dir, &name, |root| {
             let mut rng = Xorshift::new(self.count ^ self.below << 32);
             let mut data = vec![0; usize::try_from(self.below)?];
-            for nr in 0..self.count {
-                let parent = root.join(format!("{:04}/{}", nr / 1000, nr / 100 % 10));
-                if nr % 100 == 0 {
-                    fs::create_dir_all(&parent)?;
+            for (nr, path) in self.paths().enumerate() {
+                let path = root.join(path);
+                if nr % 100 == 0
+                    && let Some(parent) = path.parent()
+                {
+                    fs::create_dir_all(parent)?;
                 }
                 let len = usize::try_from(rng.below(self.below))?;
                 let data = data.get_mut(..len).unwrap_or_default();
                 rng.fill(data);
-                fs::write(parent.join(format!("file-{nr:07}.dat")), data)?;
+                fs::write(path, data)?;
             }
             Ok(())
         })

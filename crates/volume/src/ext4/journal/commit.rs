@@ -1,22 +1,24 @@
 //! Changes to a volume, committed through its journal: whatever moment the tool dies at, a mount (or our own replay) finds the old
 //! state or the new one.
 //!
-//! The log is empty before and after. In between: the changed blocks are in the log and durable; `needs_recovery` is set; the
+//! The log is empty before and after. In between: what lies in blocks that were free is written in place, because the old state does not
+//! look there; the other changed blocks are in the log and durable; `needs_recovery` is set; the
 //! journal's superblock says where the log begins (this is the commit); the blocks are written in place; the log is empty
 //! again; `needs_recovery` is clear. Each step is durable before the next (`jbd2_journal_commit_transaction`,
 //! `jbd2_log_do_checkpoint`, Linux 6.12, with one transaction at a time).
 
 use std::collections::BTreeMap;
 
-use daxkit_device::BlockDevice;
-use daxkit_format::InodeNr;
+use daxkit_device::{BlockDevice, RangeSet};
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::super_block::{self, SUPER_BLOCK_OFFSET, SuperBlock};
 use daxkit_format::jbd2::descriptor_block::escape;
 use daxkit_format::jbd2::{DescriptorBuilder, Journal, JournalCompat, TagChecksum, commit_block};
+use daxkit_format::{BlockNr, GroupNr, InodeNr};
 use zerocopy::IntoBytes;
 
+use super::super::bitmap::Bitmap;
 use super::super::error::{Corruption, Place, VolumeError};
 use super::super::open::Volume;
 use super::ReplayOverlay;
@@ -27,12 +29,21 @@ use super::log::Log;
 pub struct JournalCommit {
     /// Its number.
     pub transaction: u32,
-    /// Blocks of the file system that it changed.
+    /// Blocks of the file system that it changed, those that were free counted.
     pub blocks: u64,
 }
 
 /// The blocks a transaction changes: number and new content.
 type Blocks = BTreeMap<u64, Vec<u8>>;
+
+/// What is to be written.
+#[derive(Default)]
+struct Changed {
+    /// Through the log.
+    logged: Blocks,
+    /// In blocks that were free.
+    fresh: RangeSet,
+}
 
 impl Volume {
     /// Writes the changes of an overlay over this volume's device into `target`, which is that device, as one transaction of the
@@ -55,8 +66,9 @@ impl Volume {
         if !journal.is_empty() || journal.errno != 0 || journal.compat.contains(JournalCompat::CHECKSUM) {
             return Ok(None);
         }
-        let Some(mut blocks) = self.changed_blocks(changes, target, journal)? else { return Ok(None) };
-        if blocks.is_empty() {
+        let Some(changed) = self.changed_blocks(changes, target, journal)? else { return Ok(None) };
+        let Changed { logged: mut blocks, fresh } = changed;
+        if blocks.is_empty() && fresh.is_empty() {
             return Ok(Some(JournalCommit { transaction: journal.sequence, blocks: 0 }));
         }
         let Some(new) = self.new_super_block(changes)? else { return Ok(None) };
@@ -70,9 +82,10 @@ impl Volume {
             block.iter_mut().skip(at).zip(recovering(new).as_bytes()).for_each(|(to, from)| *to = *from);
         }
         let Some(written) = build(journal, &blocks, now) else { return Ok(None) };
-        let commit = JournalCommit { transaction: journal.sequence, blocks: blocks.len() as u64 };
+        let commit = JournalCommit { transaction: journal.sequence, blocks: blocks.len() as u64 + fresh.total() };
         let flush = || target.flush().map_err(VolumeError::io(Place::JournalBlock(0)));
 
+        self.write_fresh(changes, target, &fresh)?;
         let mut at = journal.first;
         for bytes in &written {
             log.write(target, at, bytes)?;
@@ -95,34 +108,67 @@ impl Volume {
         Ok(Some(commit))
     }
 
-    /// The blocks that differ from the device; `None` when they are more than the journal could ever hold.
+    /// The blocks that differ from the device; `None` when more of them were in use than the journal could ever hold.
     fn changed_blocks(
         &self,
         changes: &ReplayOverlay,
         target: &dyn BlockDevice,
         journal: &Journal,
-    ) -> Result<Option<Blocks>, VolumeError> {
+    ) -> Result<Option<Changed>, VolumeError> {
         let bs = u64::from(self.block_size());
-        let mut blocks = Blocks::new();
-        let mut old = vec![0; bs as usize];
+        let mut changed = Changed::default();
+        let mut used = InUse::default();
+        let (mut old, mut new) = (vec![0; bs as usize], vec![0; bs as usize]);
         for change in changes.changes() {
             let start = change.range.start.saturating_sub(self.base()) / bs;
             let end = change.range.end.saturating_sub(self.base()).div_ceil(bs).min(self.geometry().blocks_count);
             for block in start..end {
-                let place = Place::Block(daxkit_format::BlockNr(block));
+                if !used.contains(self, block) {
+                    changed.fresh.insert(block..block + 1);
+                    continue;
+                }
+                let place = Place::Block(BlockNr(block));
                 let at = self.base().saturating_add(block.saturating_mul(bs));
-                let mut new = vec![0; bs as usize];
                 changes.read_at(at, &mut new).map_err(VolumeError::io(place))?;
                 target.read_at(at, &mut old).map_err(VolumeError::io(place))?;
                 if new != old {
-                    blocks.insert(block, new);
+                    changed.logged.insert(block, new.clone());
                 }
-                if blocks.len() as u64 > u64::from(journal.ring_len()) {
+                if changed.logged.len() as u64 > u64::from(journal.ring_len()) {
                     return Ok(None);
                 }
             }
         }
-        Ok(Some(blocks))
+        Ok(Some(changed))
+    }
+
+    /// Writes what lies in blocks that were free. Until the transaction is committed nobody looks there.
+    fn write_fresh(
+        &self,
+        changes: &ReplayOverlay,
+        target: &dyn BlockDevice,
+        fresh: &RangeSet,
+    ) -> Result<(), VolumeError> {
+        let bs = u64::from(self.block_size());
+        let most = (1 << 20) / bs;
+        let mut buf = Vec::new();
+        for range in fresh.iter() {
+            let mut block = range.start;
+            while block < range.end {
+                let place = Place::Block(BlockNr(block));
+                let blocks = most.min(range.end - block);
+                let at = self.base().saturating_add(block.saturating_mul(bs));
+                if changes.known_zero(at, blocks * bs) {
+                    target.write_zeroes(at, blocks * bs).map_err(VolumeError::io(place))?;
+                } else {
+                    buf.resize(usize::try_from(blocks * bs).unwrap_or(0), 0);
+                    changes.read_at(at, &mut buf).map_err(VolumeError::io(place))?;
+                    target.write_at(at, &buf).map_err(VolumeError::io(place))?;
+                }
+                block += blocks;
+            }
+        }
+        Ok(())
     }
 
     /// The superblock after the changes; `None` when it is not one that a journal could be replayed under.
@@ -182,6 +228,22 @@ impl Volume {
     fn write_at(&self, target: &dyn BlockDevice, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
         let at = self.base().saturating_add(offset);
         target.write_at(at, bytes).map_err(VolumeError::io(Place::SuperBlock { offset: at }))
+    }
+}
+
+/// Which blocks were in use before the changes, by the bitmaps looked at so far. What cannot be read counts as used.
+#[derive(Default)]
+struct InUse {
+    bitmaps: BTreeMap<GroupNr, Option<Bitmap>>,
+}
+
+impl InUse {
+    fn contains(&mut self, volume: &Volume, block: u64) -> bool {
+        let g = volume.geometry();
+        let Some(group) = g.group_of_block(BlockNr(block)) else { return true };
+        let map = self.bitmaps.entry(group).or_insert_with(|| volume.block_bitmap(group).ok());
+        let inside = block.saturating_sub(g.group_first_block(group).get()) / u64::from(g.cluster_ratio);
+        map.as_ref().is_none_or(|map| map.get(u32::try_from(inside).unwrap_or(u32::MAX)))
     }
 }
 

@@ -3,12 +3,12 @@
 //! A hashed directory keeps its index as long as the leaf that a name belongs to has room. When it has not, the index is given
 //! up: the directory becomes a linear one with the same names, which every kernel reads.
 
-use daxkit_format::ext4::dir_entry::{self, DirEntry as DiskEntry, file_type};
-use daxkit_format::ext4::dx;
+use daxkit_format::ext4::dir_block::NewEntry;
+use daxkit_format::ext4::dir_entry::{self, file_type};
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inline_data::{DOTDOT_SIZE, XATTR_NAME};
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::ext4::xattr::{INDEX_SYSTEM, Packer, XattrEntry};
+use daxkit_format::ext4::xattr::{INDEX_SYSTEM, XattrEntry};
 use daxkit_format::{BlockNr, InodeNr, OnDisk};
 
 use super::super::error::{ReplayError, VolumeError};
@@ -28,11 +28,6 @@ pub(super) struct NewName<'a> {
 
 fn ino(nr: InodeNr) -> u32 {
     u32::try_from(nr.get()).unwrap_or(u32::MAX)
-}
-
-/// Bytes of a directory block before its tail.
-fn usable(w: &Writer<'_>) -> usize {
-    w.volume.block_size() as usize - if w.seed().is_some() { 12 } else { 0 }
 }
 
 /// Makes a name; false when there is one already.
@@ -70,9 +65,9 @@ pub(super) fn add(w: &Writer<'_>, space: &mut Space, dir: InodeNr, new: NewName<
         }
     }
     let mut block = vec![0; w.volume.block_size() as usize];
-    let whole = usable(w);
-    put_head(&mut block, 0, 0, whole, 0, 0, has_type(w), w.volume.block_size());
-    put_name(&mut block, whole, new, has_type(w), w.volume.block_size());
+    let area = block.get_mut(..w.volume.dir_area()).unwrap_or_default();
+    w.volume.entry_style().clear(area);
+    put_name(w, &inode, area, new)?;
     append(w, space, &inode, runs, &mut block)?;
     Ok(true)
 }
@@ -84,11 +79,10 @@ pub(super) fn remove(w: &Writer<'_>, dir: InodeNr, name: &[u8], target: u32) -> 
     if entry.inode != InodeNr(target.into()) {
         return Ok(false);
     }
-    let bs = w.volume.block_size();
     let at = entry.offset as usize;
     if let Some(block) = entry.block {
         let mut bytes = w.volume.read_block(block)?;
-        cut(w, &mut bytes, at, bs);
+        cut(w, &inode, bytes.get_mut(..w.volume.dir_area()).unwrap_or_default(), at)?;
         seal(w, &inode, &mut bytes);
         w.write_block(block, &bytes)?;
     } else {
@@ -97,7 +91,7 @@ pub(super) fn remove(w: &Writer<'_>, dir: InodeNr, name: &[u8], target: u32) -> 
             if let Some(inside) = at.checked_sub(base).filter(|inside| *inside < part.len())
                 && let Some(bytes) = raw.get_mut(part)
             {
-                cut(w, bytes, inside, bs);
+                cut(w, &inode, bytes, inside)?;
             }
         }
         w.write_inode(dir, raw)?;
@@ -116,15 +110,15 @@ pub(super) fn init(w: &Writer<'_>, space: &mut Space, dir: InodeNr, parent: Inod
         {
             area.fill(0);
             area.iter_mut().zip(ino(parent).to_le_bytes()).for_each(|(d, s)| *d = s);
-            let rest = area.get_mut(DOTDOT_SIZE..).unwrap_or_default();
-            put_head(rest, 0, 0, 56, 0, 0, has_type(w), w.volume.block_size());
+            w.volume.entry_style().clear(area.get_mut(DOTDOT_SIZE..).unwrap_or_default());
         }
         return w.write_inode(dir, raw);
     }
     if w.volume.lookup(&inode, b".").is_ok_and(|e| e.is_some_and(|e| e.inode == dir)) {
         return Ok(());
     }
-    let mut block = first_block(w, dir, parent);
+    let mut block = vec![0; w.volume.block_size() as usize];
+    w.volume.entry_style().dots(block.get_mut(..w.volume.dir_area()).unwrap_or_default(), ino(dir), ino(parent));
     w.change_inode(dir, |i| {
         i.set_size(0);
         i.set_flags(i.flags().difference(InodeFlags::INDEX));
@@ -133,92 +127,15 @@ pub(super) fn init(w: &Writer<'_>, space: &mut Space, dir: InodeNr, parent: Inod
     append(w, space, &inode, Vec::new(), &mut block)
 }
 
-fn first_block(w: &Writer<'_>, dir: InodeNr, parent: InodeNr) -> Vec<u8> {
-    let bs = w.volume.block_size();
-    let mut block = vec![0; bs as usize];
-    let kind = if has_type(w) { file_type::DIR } else { 0 };
-    put_head(&mut block, 0, ino(dir), 12, 1, kind, has_type(w), bs);
-    put_head(&mut block, 12, ino(parent), usable(w) - 12, 2, kind, has_type(w), bs);
-    for at in [8, 20, 21] {
-        if let Some(b) = block.get_mut(at) {
-            *b = b'.';
-        }
-    }
-    block
+/// Puts a name where there is room; false when there is none.
+fn put_name(w: &Writer<'_>, dir: &Inode, area: &mut [u8], new: NewName<'_>) -> Result<bool, VolumeError> {
+    let entry = NewEntry { inode: new.inode, name: new.name, file_type: file_type::of_mode(new.mode) };
+    w.volume.entry_style().add(area, &entry).map_err(|e| VolumeError::bad_inode(dir.nr(), e))
 }
 
-fn has_type(w: &Writer<'_>) -> bool {
-    w.volume.has_incompat(Incompat::FILETYPE)
-}
-
-#[allow(clippy::too_many_arguments)]
-fn put_head(
-    bytes: &mut [u8],
-    at: usize,
-    inode: u32,
-    rec_len: usize,
-    name_len: usize,
-    kind: u8,
-    has_type: bool,
-    block_size: u32,
-) {
-    let Some(head) = bytes.get_mut(at..).and_then(DiskEntry::peek_mut) else { return };
-    head.inode.set(inode);
-    head.rec_len.set(dir_entry::rec_len_to_disk(u32::try_from(rec_len).unwrap_or(0), block_size));
-    head.name_len = u8::try_from(name_len).unwrap_or(0);
-    head.file_type = if has_type { kind } else { 0 };
-}
-
-/// Puts a name where there is room in `bytes[..end]`; false when there is none.
-fn put_name(bytes: &mut [u8], end: usize, new: NewName<'_>, has_type: bool, block_size: u32) -> bool {
-    let need = dir_entry::entry_len(new.name.len());
-    let mut place = None;
-    for entry in dir_entry::Entries::new(bytes.get(..end).unwrap_or_default(), block_size, has_type) {
-        let Ok(e) = entry else { return false };
-        let rec_len = e.rec_len as usize;
-        let used = if e.inode == 0 { 0 } else { dir_entry::entry_len(e.name.len()) };
-        if rec_len.saturating_sub(used) >= need {
-            place = Some((e.offset, used, rec_len));
-            break;
-        }
-    }
-    let Some((offset, used, rec_len)) = place else { return false };
-    if used > 0
-        && let Some(before) = bytes.get_mut(offset..).and_then(DiskEntry::peek_mut)
-    {
-        before.rec_len.set(dir_entry::rec_len_to_disk(u32::try_from(used).unwrap_or(0), block_size));
-    }
-    let at = offset + used;
-    let kind = file_type::of_mode(new.mode);
-    put_head(bytes, at, new.inode, rec_len - used, new.name.len(), kind, has_type, block_size);
-    if let Some(name) = bytes.get_mut(at + 8..at + 8 + new.name.len()) {
-        name.copy_from_slice(new.name);
-    }
-    true
-}
-
-/// Takes an entry out of a block: the one before it grows, or it becomes unused.
-fn cut(w: &Writer<'_>, bytes: &mut [u8], at: usize, block_size: u32) {
-    let mut before = None;
-    let mut len = 0;
-    for entry in w.volume.entries_of(bytes) {
-        let Ok(e) = entry else { return };
-        if e.offset == at {
-            len = e.rec_len;
-            break;
-        }
-        before = Some((e.offset, e.rec_len));
-    }
-    let (place, change): (usize, Option<u32>) = match before {
-        Some((offset, rec_len)) => (offset, Some(rec_len.saturating_add(len))),
-        None => (at, None),
-    };
-    if let Some(head) = bytes.get_mut(place..).and_then(DiskEntry::peek_mut) {
-        match change {
-            Some(rec_len) => head.rec_len.set(dir_entry::rec_len_to_disk(rec_len, block_size)),
-            None => head.inode.set(0),
-        }
-    }
+/// Takes the entry at byte `at` out.
+fn cut(w: &Writer<'_>, dir: &Inode, area: &mut [u8], at: usize) -> Result<bool, VolumeError> {
+    w.volume.entry_style().remove(area, at).map_err(|e| VolumeError::bad_inode(dir.nr(), e))
 }
 
 fn seal(w: &Writer<'_>, inode: &Inode, bytes: &mut [u8]) {
@@ -230,7 +147,7 @@ fn seal(w: &Writer<'_>, inode: &Inode, bytes: &mut [u8]) {
 fn add_to_block(w: &Writer<'_>, dir: &Inode, logical: u64, new: NewName<'_>) -> Result<bool, VolumeError> {
     let Some((block, bytes)) = w.volume.dir_block(dir, logical)? else { return Ok(false) };
     let mut bytes = bytes.to_vec();
-    if !put_name(&mut bytes, usable(w), new, has_type(w), w.volume.block_size()) {
+    if !put_name(w, dir, bytes.get_mut(..w.volume.dir_area()).unwrap_or_default(), new)? {
         return Ok(false);
     }
     seal(w, dir, &mut bytes);
@@ -278,27 +195,17 @@ fn append(
     count_blocks(w, nr)
 }
 
-/// Makes a linear directory of a hashed one: index blocks become blocks without names.
+/// Makes a linear directory of a hashed one.
 fn give_up_index(w: &Writer<'_>, dir: &Inode) -> Result<(), VolumeError> {
-    let bs = w.volume.block_size();
     let runs: Vec<Mapping> = w.volume.extents(dir).collect::<Result<_, _>>()?;
     for run in &runs {
         for logical in run.logical..run.end() {
-            let Some((block, bytes)) = w.volume.dir_block(dir, logical)? else { continue };
-            let mut bytes = bytes.to_vec();
-            if logical == 0 {
-                let parent = w.volume.parent(dir)?;
-                bytes = first_block(w, dir.nr(), parent);
-            } else if dx::entries_offset(&bytes) == Some(dx::NODE_ENTRIES)
-                && DiskEntry::peek(&bytes).is_some_and(|e| e.inode.get() == 0)
+            if let Some((block, bytes)) = w.volume.dir_block(dir, logical)?
+                && let Some(mut plain) = w.volume.without_index(dir, logical, &bytes)?
             {
-                bytes.fill(0);
-                put_head(&mut bytes, 0, 0, usable(w), 0, 0, has_type(w), bs);
-            } else {
-                continue;
+                seal(w, dir, &mut plain);
+                w.write_block(block, &plain)?;
             }
-            seal(w, dir, &mut bytes);
-            w.write_block(block, &bytes)?;
         }
     }
     w.change_inode(dir.nr(), |i| i.set_flags(i.flags().difference(InodeFlags::INDEX)))
@@ -321,12 +228,11 @@ fn inline_parts(w: &Writer<'_>, inode: &Inode) -> Result<Vec<(std::ops::Range<us
 fn add_inline(w: &Writer<'_>, dir: &Inode, new: NewName<'_>) -> Result<bool, VolumeError> {
     let mut raw = dir.raw().to_vec();
     for (part, _) in inline_parts(w, dir)? {
-        if let Some(bytes) = raw.get_mut(part) {
-            let end = bytes.len();
-            if put_name(bytes, end, new, has_type(w), w.volume.block_size()) {
-                w.write_inode(dir.nr(), raw)?;
-                return Ok(true);
-            }
+        if let Some(bytes) = raw.get_mut(part)
+            && put_name(w, dir, bytes, new)?
+        {
+            w.write_inode(dir.nr(), raw)?;
+            return Ok(true);
         }
     }
     Ok(false)
@@ -334,25 +240,10 @@ fn add_inline(w: &Writer<'_>, dir: &Inode, new: NewName<'_>) -> Result<bool, Vol
 
 /// Moves the names of an inline directory into a block (`ext4_convert_inline_data_nolock`).
 fn leave_inline(w: &Writer<'_>, space: &mut Space, dir: &Inode) -> Result<(), VolumeError> {
-    let mut block = first_block(w, dir.nr(), w.volume.parent(dir)?);
-    for entry in w.volume.read_dir(dir)? {
-        let entry = entry?;
-        if !entry.is_dot() {
-            let mode = w.volume.inode(entry.inode).map_or(0, |i| i.i_mode.get());
-            let new = NewName { name: &entry.name, inode: ino(entry.inode), mode };
-            // What fitted into an inode fits into a block.
-            put_name(&mut block, usable(w), new, has_type(w), w.volume.block_size());
-        }
-    }
-    let mut raw = dir.raw().to_vec();
-    let area = 128 + usize::from(dir.i_extra_isize.get());
-    if let (Some(attributes), Some(bytes)) = (w.volume.inode_attributes(dir)?, raw.get_mut(area..)) {
-        bytes.fill(0);
-        let mut packer = Packer::inode(bytes);
-        for a in attributes.flatten().filter(|a| !(a.index == INDEX_SYSTEM && a.name == XATTR_NAME)) {
-            packer.push(a.index, a.name, a.value, a.value_inum, a.hash);
-        }
-    }
+    let mut block = w.volume.inline_dir_as_block(dir)?;
+    let mut entries = w.volume.body_entries(dir)?;
+    entries.retain(|e| !e.is_inline_tail());
+    let raw = w.volume.with_body(dir, &entries).map_or_else(|| dir.raw().to_vec(), |i| i.raw().to_vec());
     w.write_inode(dir.nr(), raw)?;
     let extents = w.volume.has_incompat(Incompat::EXTENTS);
     w.change_inode(dir.nr(), |i| {

@@ -43,6 +43,7 @@ impl<'v> Finder<'v> {
             ignore_checksums: true,
             catastrophic: v.is_catastrophic(),
             replay: false,
+            writable: false,
             journal: None,
         };
         let opened = Volume::open(v.device().clone(), &options)?;

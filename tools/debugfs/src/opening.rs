@@ -1,0 +1,163 @@
+//! How an image is opened, and what for.
+
+use crate::output;
+use anyhow::{Context, Result, bail};
+use daxkit_cli::message::Messages;
+use daxkit_device::rollback::honour;
+use daxkit_device::{BlockDevice, FileDevice, FileOptions, MemoryDevice, UndoDevice, UndoOptions};
+use daxkit_format::ext4::super_block::{MAGIC, SUPER_BLOCK_OFFSET, SuperBlock};
+use daxkit_format::{BlockNr, OnDisk};
+use daxkit_volume::{OpenOptions, Volume};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// How to open the image.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opening {
+    /// `None`: no image yet.
+    pub(crate) image: Option<PathBuf>,
+    pub(crate) offset: u64,
+    pub(crate) writable: bool,
+    pub(crate) catastrophic: bool,
+    pub(crate) ignore_checksums: bool,
+    pub(crate) superblock: Option<u64>,
+    pub(crate) block_size: Option<u32>,
+    pub(crate) replay: bool,
+    /// Past the host's page cache.
+    pub(crate) direct: bool,
+    /// Nothing is to be written, whatever is edited.
+    pub(crate) dry_run: bool,
+    /// Where to keep what is overwritten, for e2undo.
+    pub(crate) undo: Option<PathBuf>,
+}
+
+impl Opening {
+    /// The image's path; empty without an image.
+    pub(crate) fn path(&self) -> &Path {
+        self.image.as_deref().unwrap_or(Path::new(""))
+    }
+}
+
+/// An open image.
+pub(crate) struct Opened {
+    pub(crate) device: Arc<dyn BlockDevice>,
+    pub(crate) volume: Volume,
+    pub(crate) target: Target,
+}
+
+/// Where edits go when they are committed.
+pub(crate) enum Target {
+    /// Nowhere: the image is open for reading only.
+    ReadOnly,
+    /// Nowhere: they are shown, as they differ from the image.
+    DryRun(Arc<dyn BlockDevice>),
+    /// The image.
+    Image(Arc<dyn BlockDevice>),
+    /// The image, what is overwritten into an undo file first.
+    Undo(Undo),
+}
+
+/// An image and the undo file of what happens to it, which is made with the first change.
+pub(crate) struct Undo {
+    image: Arc<dyn BlockDevice>,
+    path: PathBuf,
+    offset: u64,
+    made: Option<UndoDevice<Arc<dyn BlockDevice>>>,
+}
+
+impl Undo {
+    /// The device to write the edits of `volume` to. What they will overwrite is in the undo file already, so that it is made
+    /// durable once and not write by write.
+    pub(crate) fn device(&mut self, volume: &Volume) -> Result<&UndoDevice<Arc<dyn BlockDevice>>> {
+        let undo = match self.made.take() {
+            Some(undo) => undo,
+            None => {
+                let options = UndoOptions { fs_offset: self.offset, ..UndoOptions::default() };
+                UndoDevice::create(Arc::clone(&self.image), &self.path, options)
+                    .with_context(|| format!("-z {}", self.path.display()))?
+            }
+        };
+        let undo = self.made.insert(undo);
+        undo.save(&volume.places_of_commit()).with_context(|| format!("-z {}", self.path.display()))?;
+        Ok(undo)
+    }
+
+    /// The undo file, if there is one.
+    pub(crate) fn made(&self) -> Option<&Path> {
+        self.made.as_ref().map(|_| self.path.as_path())
+    }
+}
+
+/// Opens the device and the volume on it.
+pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
+    let image = opening.path();
+    if opening.writable && (opening.catastrophic || opening.superblock.is_some()) {
+        bail!("-w does not go with -c or -s: such an image is for reading only");
+    }
+    if opening.undo.is_some() && !opening.writable {
+        bail!("-z: an image that is open for reading only has nothing to undo");
+    }
+    if let Some(path) = &opening.undo
+        && std::fs::symlink_metadata(path).is_ok()
+    {
+        bail!("-z {}: exists already", path.display());
+    }
+    // A dry run changes nothing, not even back.
+    let write = opening.writable && !opening.dry_run;
+    let how = if write { FileOptions::read_write() } else { FileOptions::read_only() };
+    let how = if opening.direct { how.direct() } else { how };
+    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(image, how.offset(opening.offset))?);
+    if !write && let Some(how) = daxkit_device::lock::in_use(image) {
+        messages.warning(format_args!("{}: {how}; what is shown may be half changed", image.display()));
+    }
+    let (device, rolled_back) = honour(image, device)?;
+    if rolled_back {
+        let how = if write { "was" } else { "is, in memory," };
+        messages.note(format_args!("a change that was cut short {how} rolled back"));
+    }
+    let options = OpenOptions {
+        super_block: opening.superblock.map(BlockNr),
+        block_size: opening.block_size,
+        ignore_checksums: opening.ignore_checksums,
+        catastrophic: opening.catastrophic,
+        replay: opening.replay || opening.writable,
+        writable: opening.writable,
+        ..OpenOptions::default()
+    };
+    let volume = Volume::open(Arc::clone(&device), &options)
+        .with_context(|| output::shown(image.as_os_str().as_encoded_bytes()))?;
+    if volume.replay_overlay().is_some() {
+        let how = if opening.writable {
+            "the journal is replayed; that is written with the first change"
+        } else {
+            "the journal is replayed in memory (--no-replay shows the image as it lies)"
+        };
+        messages.note(how);
+    }
+    if !opening.writable {
+        return Ok(Opened { device, volume, target: Target::ReadOnly });
+    }
+    let target = match &opening.undo {
+        _ if opening.dry_run => Target::DryRun(device),
+        None => Target::Image(device),
+        Some(path) => Target::Undo(Undo { image: device, path: path.clone(), offset: opening.offset, made: None }),
+    };
+    Ok(Opened { device: Arc::clone(volume.device()), volume, target })
+}
+
+/// What stands for an image where there is none: the smallest file system there can be. No command looks at it.
+pub(crate) fn nothing() -> Result<Opened> {
+    let mut sb = SuperBlock::zeroed();
+    sb.s_magic.set(MAGIC);
+    sb.s_first_data_block.set(1);
+    sb.s_blocks_per_group.set(8192);
+    sb.s_inodes_per_group.set(8);
+    sb.s_inodes_count.set(8);
+    sb.set_blocks_count(64);
+    let memory = MemoryDevice::new(64 << 10);
+    memory.write_at(SUPER_BLOCK_OFFSET, sb.as_bytes())?;
+    let device: Arc<dyn BlockDevice> = Arc::new(memory);
+    let volume = Volume::open(Arc::clone(&device), &OpenOptions::default())?;
+    Ok(Opened { device, volume, target: Target::ReadOnly })
+}
