@@ -20,6 +20,7 @@ use crate::range_set::RangeSet;
 mod apply;
 mod format;
 
+pub(crate) use apply::fs_offset;
 pub use apply::{Applied, apply_undo};
 use format::{
     BLOCK_SIZES, COMPAT_FS_OFFSET, Header, Key, MAGIC, STATE_FINISHED, SUPER_MAGIC_AT, SUPER_OFFSET, SUPER_SIZE, crc,

@@ -34,6 +34,12 @@ impl Changes {
         self.begun.is_some()
     }
 
+    /// Forgets what concerns the image, which goes.
+    pub(crate) fn forget(&mut self) {
+        self.edited = false;
+        self.begun = None;
+    }
+
     /// Whether the present change must not be written.
     fn is_spoilt(&self) -> bool {
         self.failed && !self.typed

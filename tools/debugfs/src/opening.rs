@@ -111,11 +111,7 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
     if !write && let Some(how) = daxkit_device::lock::in_use(image) {
         messages.warning(format_args!("{}: {how}; what is shown may be half changed", image.display()));
     }
-    let (device, rolled_back) = honour(image, device)?;
-    if rolled_back {
-        let how = if write { "was" } else { "is, in memory," };
-        messages.note(format_args!("a change that was cut short {how} rolled back"));
-    }
+    let device = as_it_was(opening, device, write, messages)?;
     let options = OpenOptions {
         super_block: opening.superblock.map(BlockNr),
         block_size: opening.block_size,
@@ -144,6 +140,29 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         Some(path) => Target::Undo(Undo { image: device, path: path.clone(), offset: opening.offset, made: None }),
     };
     Ok(Opened { device: Arc::clone(volume.device()), volume, target })
+}
+
+/// The image as it was before a change that was cut short, if there was one. Who only looks is shown the image in any case.
+fn as_it_was(
+    opening: &Opening,
+    device: Arc<dyn BlockDevice>,
+    write: bool,
+    messages: &Messages,
+) -> Result<Arc<dyn BlockDevice>> {
+    let image = opening.path();
+    match honour(image, opening.offset, Arc::clone(&device)) {
+        Ok((device, false)) => Ok(device),
+        Ok((device, true)) => {
+            let how = if write { "was" } else { "is, in memory," };
+            messages.note(format_args!("{}: a change that was cut short {how} rolled back", image.display()));
+            Ok(device)
+        }
+        Err(error) if write => Err(error).with_context(|| image.display().to_string()),
+        Err(error) => {
+            messages.warning(format_args!("{}: half changed: {error}", image.display()));
+            Ok(device)
+        }
+    }
 }
 
 /// What stands for an image where there is none: the smallest file system there can be. No command looks at it.

@@ -95,9 +95,7 @@ impl<'a> Session<'a> {
     pub(crate) fn drop_image(&mut self) -> Result<()> {
         let Opened { device, volume, target } = opening::nothing()?;
         (self.device, self.volume, self.target) = (device, volume, target);
-        // Only what concerns the image is forgotten.
-        let Changes { each, typed, failed, .. } = self.changes;
-        self.changes = Changes { each, typed, failed, ..Changes::default() };
+        self.changes.forget();
         self.extent = None;
         self.closed = true;
         self.opening.writable = false;
