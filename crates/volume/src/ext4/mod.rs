@@ -18,6 +18,7 @@ mod journal;
 mod locate;
 mod map;
 mod map_node;
+mod map_runs;
 mod mmp;
 mod names;
 mod open;

@@ -53,23 +53,31 @@ fn large_files_lie_in_whole_windows() {
 }
 
 #[test]
-fn a_file_with_the_dax_flag_that_is_written_in_pieces_lies_in_windows() {
-    let mut fixture = Fixture::new("-t ext4 -b 4096", "128M");
-    set_dax(&mut fixture);
-    let free = fixture.free();
-    for piece in 0..16u64 {
-        fixture.change(|e, inode| e.write_content(inode, piece << 20, &vec![1; 1 << 20])).expect("written");
-        // Something else is written in between.
-        fixture.volume.change(crate::NOW, |e| e.take_blocks(BlockNr(0), 3)).expect("taken");
+fn a_file_that_is_written_in_pieces_lies_in_windows() {
+    // (flag, bytes of a piece, bytes that no window is begun for)
+    for (dax, piece, small) in [(true, 256 << 10, 255 << 10), (false, 1 << 20, 1023 << 10)] {
+        let mut fixture = Fixture::new("-t ext4 -b 4096", "128M");
+        if dax {
+            set_dax(&mut fixture);
+        }
+        let free = fixture.free();
+        let pieces = (16 << 20) / piece;
+        for i in 0..pieces {
+            fixture.change(|e, inode| e.write_content(inode, i * piece, &vec![1; piece as usize])).expect("written");
+            // Something else is written in between.
+            fixture.volume.change(crate::NOW, |e| e.take_blocks(BlockNr(0), 3)).expect("taken");
+        }
+        assert_eq!(windows(&fixture), PmdSummary { windows: 8, mappable: 8, ..PmdSummary::default() });
+        assert_eq!(fixture.free(), free - 16 * 256 - pieces * 3, "no more than was needed is in use");
+        // Small files lie where there is room.
+        let mut fixture = Fixture::new("-t ext4 -b 4096", "128M");
+        if dax {
+            set_dax(&mut fixture);
+        }
+        let goal = fixture.change(|e, _| e.take_blocks(BlockNr(0), 5)).expect("taken").first;
+        fixture.change(|e, inode| e.write_content(inode, 0, &vec![1; small])).expect("written");
+        assert_eq!(fixture.extents()[0].physical.get(), goal.get() + 5);
     }
-    assert_eq!(windows(&fixture), PmdSummary { windows: 8, mappable: 8, ..PmdSummary::default() });
-    assert_eq!(fixture.free(), free - 16 * 256 - 16 * 3, "no more than was needed is in use");
-    // Small files do not.
-    let mut fixture = Fixture::new("-t ext4 -b 4096", "128M");
-    set_dax(&mut fixture);
-    let goal = fixture.change(|e, _| e.take_blocks(BlockNr(0), 5)).expect("taken").first;
-    fixture.change(|e, inode| e.write_content(inode, 0, &vec![1; 100 << 10])).expect("written");
-    assert_eq!(fixture.extents()[0].physical.get(), goal.get() + 5);
 }
 
 #[test]

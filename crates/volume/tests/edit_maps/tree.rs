@@ -6,7 +6,7 @@ use daxkit_format::BlockNr;
 use daxkit_format::ext4::extent::{self, Extent, ExtentHeader};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_volume::ext4::edit::{Fill, Run};
-use daxkit_volume::{EditError, VolumeError};
+use daxkit_volume::{EditError, Editor, Inode, VolumeError};
 use zerocopy::IntoBytes;
 
 /// Every second block of a file, in this order.
@@ -167,6 +167,9 @@ fn extents_are_as_long_as_they_can_be_and_no_longer() {
     fixture.commit("written");
 }
 
+type Damage = fn(&mut [u8]);
+type Change = fn(&mut Editor<'_>, &mut Inode) -> Result<(), EditError>;
+
 #[test]
 fn a_damaged_node_is_an_error_with_its_place() {
     let mut fixture = Fixture::new("-t ext4 -b 1024", "16M");
@@ -175,7 +178,7 @@ fn a_damaged_node_is_an_error_with_its_place() {
     let node = fixture.volume.metadata_blocks(&inode).nth(1).expect("a second leaf").expect("sound").0;
     let good = fixture.volume.read_block(node).expect("read");
     let seed = fixture.change(|e, inode| Ok(e.inode_seal_seed(inode))).expect("a seed").expect("checksums");
-    let damages: [(&str, fn(&mut [u8])); 5] = [
+    let damages: [(&str, Damage); 5] = [
         ("magic", |b| b[0] ^= 1),
         ("eh_entries", |b| b[2..4].copy_from_slice(&900u16.to_le_bytes())),
         ("stands where", |b| b[12..16].copy_from_slice(&3u32.to_le_bytes())),
@@ -188,12 +191,13 @@ fn a_damaged_node_is_an_error_with_its_place() {
         extent::seal_block(seed, &mut bytes);
         fixture.volume.change(crate::NOW, |e| e.write_block(node, &bytes)).expect("damaged");
         let before = fixture.volume.edits().expect("edits").changes();
-        let edits: [&dyn Fn(&mut daxkit_volume::Editor<'_>, &mut daxkit_volume::Inode) -> Result<(), EditError>; 3] =
-            [&|e, inode| e.write_content(inode, 181 << 10, &[1]), &|e, inode| e.punch(inode, 180..181), &|e, inode| {
-                e.truncate(inode, 0)
-            }];
+        let edits: [Change; 3] = [
+            |e, inode| e.write_content(inode, 181 << 10, &[1]),
+            |e, inode| e.punch(inode, 180..181),
+            |e, inode| e.truncate(inode, 0),
+        ];
         for edit in edits {
-            let refused = fixture.change(|e, inode| edit(e, inode)).expect_err(why);
+            let refused = fixture.change(edit).expect_err(why);
             assert!(matches!(refused, EditError::Volume(VolumeError::Corrupt { .. })), "{refused}");
             let text = refused.to_string();
             assert!(text.contains(&format!("inode:{} block:{node}", fixture.nr)) && text.contains(why), "{text}");
