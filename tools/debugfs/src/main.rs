@@ -23,6 +23,7 @@ mod position;
 mod session;
 mod shell;
 mod signals;
+mod tar;
 mod words;
 
 use clap::{CommandFactory, Parser};
@@ -53,7 +54,7 @@ struct Args {
     /// Take metadata whose checksum does not match; what is edited gets a right one
     #[arg(short = 'n')]
     ignore_checksums: bool,
-    /// Taken and ignored: direct I/O (what is written is made durable in any case)
+    /// Read and write past the host's page cache (direct I/O)
     #[arg(short = 'D')]
     direct_io: bool,
     /// A command to run instead of reading commands from standard input; may be given again

@@ -91,6 +91,17 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Lets go of the image, and of its lock. What was not written is forgotten.
+    pub(crate) fn drop_image(&mut self) -> Result<()> {
+        let Opened { device, volume, target } = opening::nothing()?;
+        (self.device, self.volume, self.target) = (device, volume, target);
+        self.changes.forget();
+        self.extent = None;
+        self.closed = true;
+        self.opening.writable = false;
+        Ok(())
+    }
+
     /// What counts as now.
     pub(crate) fn time(&self) -> Timestamp {
         Timestamp { seconds: i64::try_from(self.now).unwrap_or(i64::MAX), nanos: 0 }

@@ -23,34 +23,38 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
         superblock: args.superblock,
         block_size: args.block_size,
         replay: !args.no_replay,
+        direct: args.direct_io,
+        dry_run: args.dry_run,
         undo: args.undo.clone(),
     };
-    let out = Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));
+    let out: Box<dyn Write> = match args.write {
+        true => Box::new(Patient(Some(std::io::stdout().lock()))),
+        false => Box::new(std::io::stdout().lock()),
+    };
+    let out = Box::new(BufWriter::with_capacity(1 << 16, out));
     let mut session = Session::open(opening, (args.json, now), messages, out)?;
-    session.changes.dry_run = args.dry_run;
     let typed = args.request.is_empty() && args.script.is_none() && std::io::stdin().is_terminal();
+    session.changes.typed = typed;
     session.changes.each = args.each || typed;
     let good = commands(&mut session, args, typed)?;
     let good = end(&mut session, good)?;
-    session.finish()?;
+    session.finish();
     Ok(good)
 }
 
 /// Writes what a script has changed, when all of it succeeded.
-fn end(session: &mut Session<'_>, mut good: bool) -> Result<bool> {
+fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
     if session.changes.begun() {
         session.complain("a change was begun and not committed; nothing of it is written");
         return Ok(false);
     }
-    if session.changes.dry_run {
+    if good || session.changes.each {
         dry_run::show(session)?;
-    } else if good && !session.changes.each {
-        if let Err(error) = session.commit() {
-            session.complain(format_args!("{error:#}"));
-            good = false;
-        }
+        session.out.flush()?;
     }
-    session.out.flush()?;
+    if good && !session.changes.each {
+        session.commit()?;
+    }
     Ok(good)
 }
 
@@ -103,19 +107,54 @@ fn commands(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool>
 
 /// Runs one line; `false` when it failed, which has been said.
 fn line(session: &mut Session<'_>, text: &[u8]) -> bool {
+    let good = attempt(session, text);
+    // Outside of begin and commit, each command of --each stands for itself.
+    if !good && (!session.changes.each || session.changes.begun()) {
+        session.changes.failed = true;
+    }
+    good
+}
+
+fn attempt(session: &mut Session<'_>, text: &[u8]) -> bool {
     session.complained = false;
     let done = command(session, text);
     match done {
         Ok(()) => !session.complained,
-        // Whoever reads the output has seen enough.
+        // Whoever reads the output has seen enough. What was to be edited is not all done, though.
         Err(error) if is_broken_pipe(&error) => {
             session.done = true;
-            true
+            !session.opening.writable
         }
         Err(error) => {
             session.complain(format_args!("{error:#}"));
             false
         }
+    }
+}
+
+/// The output of a run that edits: when nobody reads it any more, the commands go on without.
+struct Patient<W>(Option<W>);
+
+impl<W: Write> Patient<W> {
+    fn go_on<T>(&mut self, work: impl FnOnce(&mut W) -> std::io::Result<T>, without: T) -> std::io::Result<T> {
+        let Some(out) = &mut self.0 else { return Ok(without) };
+        match work(out) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.0 = None;
+                Ok(without)
+            }
+            done => done,
+        }
+    }
+}
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.go_on(|out| out.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.go_on(W::flush, ())
     }
 }
 

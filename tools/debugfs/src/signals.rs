@@ -1,20 +1,50 @@
 //! Signals end the program: at once, since nothing is half done before a change is written; after it, when one is being written.
 
-use crate::change::COMMITTING;
 use anyhow::{Context, Result};
 use daxkit_cli::interrupt;
 use daxkit_cli::message::Messages;
 use daxkit_cli::status;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held while an image is being written.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// A signal came.
+static CAME: AtomicBool = AtomicBool::new(false);
 
 /// Watches for SIGINT, SIGTERM and SIGHUP from now on.
 pub(crate) fn watch(messages: Messages) -> Result<()> {
     interrupt::watch(move || {
-        if COMMITTING.load(Ordering::SeqCst) {
-            return;
-        }
-        messages.error("interrupted; what was not written yet is left out");
-        std::process::exit(status::FAILED.into());
+        CAME.store(true, Ordering::SeqCst);
+        // Who is writing sees that a signal came when it is done, and does not come back.
+        let _alone = alone();
+        end(messages, "what was not written yet is left out");
     })
     .context("cannot watch for signals")
+}
+
+/// Writes to an image. A signal that comes meanwhile ends the program afterwards.
+pub(crate) fn hold<T>(messages: Messages, write: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _alone = alone();
+    if CAME.load(Ordering::SeqCst) {
+        end(messages, "what was not written yet is left out");
+    }
+    let done = write();
+    if CAME.load(Ordering::SeqCst) {
+        match done {
+            Ok(_) => end(messages, "the change that was being written is in the image"),
+            Err(error) => end(messages, &format!("{error:#}")),
+        }
+    }
+    done
+}
+
+fn alone() -> MutexGuard<'static, ()> {
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn end(messages: Messages, what: &str) -> ! {
+    messages.error(format_args!("interrupted; {what}"));
+    std::process::exit(status::FAILED.into())
 }

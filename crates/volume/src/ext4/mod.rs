@@ -6,6 +6,7 @@
 mod bitmap;
 mod blocks;
 mod dir;
+mod dir_blocks;
 pub mod edit;
 mod error;
 mod file;

@@ -110,22 +110,14 @@ fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
 }
 
 fn close(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    // -a: all copies of superblock and descriptors; those that a change concerns are written with it.
-    command.options(words, "a", &[], (0, 0))?;
+    let options = command.options(words, "a", &[], (0, 0))?;
     if session.closed {
         bail!("no image is open");
     }
-    if session.changes.begun() {
-        bail!("a change was begun; commit or abort it first");
+    if options.has('a') && session.opening.writable {
+        session.edit(|editor| Ok(editor.write_backups()?))?;
     }
-    session.commit()?;
-    session.finish()?;
-    session.closed = true;
-    // The lock on the image goes with the device.
-    let crate::opening::Opened { device, volume, .. } = crate::opening::nothing()?;
-    (session.device, session.volume) = (device, volume);
-    session.opening.writable = false;
-    Ok(())
+    session.close()
 }
 
 fn features(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {

@@ -26,6 +26,8 @@ mod map;
 mod names;
 mod navigate;
 mod place;
+mod put;
+mod rdump_tar;
 mod search;
 mod shell;
 mod stat;
@@ -90,6 +92,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Copy a file out", commands: extract::COMMANDS },
     Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "Changes", commands: change::COMMANDS },
+    Group { title: "Copy trees in", commands: put::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -322,6 +325,7 @@ mod tests {
         "pop",
         "print",
         "push",
+        "put",
         "set",
         "back",
         "forward",

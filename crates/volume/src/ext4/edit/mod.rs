@@ -12,6 +12,7 @@
 //! Times enter with the edit; nothing here asks a clock or draws a random number.
 
 mod allocate;
+mod backups;
 mod bulk;
 mod clusters;
 mod commit;
@@ -66,6 +67,7 @@ pub(crate) struct Hints {
     no_window: bool,
     quota: quota::QuotaHints,
     values: xattr::ValueHints,
+    attr_blocks: xattr::BlockHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].
