@@ -19,6 +19,7 @@ mod journal;
 mod locate;
 mod map;
 mod map_node;
+mod map_runs;
 mod mmp;
 mod names;
 mod open;
