@@ -45,7 +45,10 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
 /// Writes what a script has changed, when all of it succeeded.
 fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
     if session.changes.begun() {
-        session.complain("a change was begun and not committed; nothing of it is written");
+        // Who failed on the way has been told why.
+        if good {
+            session.complain("a change was begun and not committed; nothing of it is written");
+        }
         return Ok(false);
     }
     if good || session.changes.each {
