@@ -4,7 +4,7 @@ use crate::opening::Opening;
 use crate::session::Session;
 use crate::{Args, commands, dry_run, words};
 use anyhow::{Context, Result, bail};
-use daxkit_cli::message::Messages;
+use daxkit_cli::message::{Messages, with_causes};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
@@ -129,7 +129,7 @@ fn attempt(session: &mut Session<'_>, text: &[u8]) -> bool {
             !session.opening.writable
         }
         Err(error) => {
-            session.complain(format_args!("{error:#}"));
+            session.complain(with_causes(error.as_ref()));
             false
         }
     }

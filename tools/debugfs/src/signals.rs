@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use daxkit_cli::interrupt::{self, Interrupt};
-use daxkit_cli::message::Messages;
+use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::status;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -34,7 +34,7 @@ pub(crate) fn hold<T>(messages: Messages, write: impl FnOnce() -> Result<T>) -> 
     if came() {
         match done {
             Ok(_) => end(messages, "the change that was being written is in the image"),
-            Err(error) => end(messages, &format!("{error:#}")),
+            Err(error) => end(messages, &with_causes(error.as_ref())),
         }
     }
     done
