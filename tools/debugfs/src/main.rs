@@ -23,6 +23,7 @@ mod position;
 mod session;
 mod shell;
 mod signals;
+mod tar;
 mod words;
 
 use clap::{CommandFactory, Parser};

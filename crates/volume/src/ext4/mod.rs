@@ -6,6 +6,7 @@
 mod bitmap;
 mod blocks;
 mod dir;
+mod dir_blocks;
 pub mod edit;
 mod error;
 mod file;
@@ -18,6 +19,7 @@ mod journal;
 mod locate;
 mod map;
 mod map_node;
+mod map_runs;
 mod mmp;
 mod names;
 mod open;

@@ -8,6 +8,7 @@ use daxkit_volume::{InodeNr, Volume};
 
 use crate::common::{self, Mount};
 use crate::session::{self, Session, assert_clean};
+use crate::tree;
 
 const ROOT: InodeNr = InodeNr::ROOT;
 const FILE: NewInode = NewInode::of_root(0o100_644);
@@ -82,6 +83,56 @@ fn children_inherit_as_under_the_kernel() {
         }
         let [a, b] = [&session.volume, &theirs].map(|v| v.resolve(b"/d", false).expect("there"));
         assert_eq!(a.i_links_count, b.i_links_count);
+    }
+}
+
+/// Default ACLs, with names and without, make the same modes and ACLs of children.
+#[test]
+fn default_acls_are_handed_on_as_under_the_kernel() {
+    const NOBODY: u32 = u32::MAX;
+    let plain = [(1, 7, NOBODY), (4, 5, NOBODY), (0x20, 0, NOBODY)];
+    let named = [(1, 7, NOBODY), (2, 7, 1000), (4, 5, NOBODY), (0x10, 5, NOBODY), (0x20, 5, NOBODY)];
+    for (n, entries) in [&plain[..], &named].into_iter().enumerate() {
+        let mut acl = 2u32.to_le_bytes().to_vec();
+        for (tag, perm, id) in entries {
+            acl.extend([u16::to_le_bytes(*tag), u16::to_le_bytes(*perm)].concat());
+            acl.extend(id.to_le_bytes());
+        }
+        for args in ["-t ext4", "-t ext4 -O inline_data", "-t ext3 -I 128"] {
+            let dir = common::scratch();
+            let theirs = session::mke2fs(dir.path(), "theirs", args, None, "16M");
+            {
+                let mount = Mount::new(&theirs, &dir.path().join("mnt"), "");
+                std::fs::create_dir(mount.path.join("d")).expect("mkdir");
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::setxattr(mount.path.join("d"), "system.posix_acl_default", &acl, flags).expect("set");
+            }
+            let image = dir.path().join("ours");
+            common::copy(&theirs, &image);
+            {
+                let mount = Mount::new(&theirs, &dir.path().join("mnt"), "");
+                let d = mount.path.join("d");
+                let script = "umask 022; mkdir $0/dir $0/dir/below; : > $0/file; mkfifo $0/fifo; ln -s x $0/link";
+                common::run("sh", &[&"-c", &script, &d]);
+            }
+            let mut session = Session::open(&image);
+            session
+                .edit(|e| {
+                    let d = e.resolve(b"/d", false)?.nr();
+                    let dir = e.mkdir(d, b"dir", &NewInode::of_root(0o777))?;
+                    e.mkdir(dir.nr(), b"below", &NewInode::of_root(0o777))?;
+                    e.create(d, b"file", &NewInode::of_root(0o666))?;
+                    e.mknod(d, b"fifo", &NewInode::of_root(0o010_666), (0, 0))?;
+                    e.symlink(d, b"link", b"x", &FILE)
+                })
+                .expect("made");
+            session.commit();
+            assert_clean(&image);
+            let (ours, theirs) = (tree::of_volume(&session.volume), tree::of_volume(&common::open(&theirs)));
+            assert!(ours[&b"d/dir"[..]].xattrs.contains_key(&b"system.posix_acl_default"[..]));
+            assert_eq!(ours[&b"d/file"[..]].xattrs.len(), n, "{args}");
+            tree::assert_same(&ours, &theirs, &format!("{entries:?}: {args}"), |_| false, false);
+        }
     }
 }
 

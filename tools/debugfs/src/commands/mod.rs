@@ -9,6 +9,7 @@ mod convert;
 mod copy;
 mod dax;
 mod decide;
+mod diff;
 mod dump;
 mod extent_mode;
 mod extents;
@@ -26,6 +27,8 @@ mod map;
 mod names;
 mod navigate;
 mod place;
+mod put;
+mod rdump_tar;
 mod search;
 mod shell;
 mod stat;
@@ -90,6 +93,8 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Copy a file out", commands: extract::COMMANDS },
     Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "Changes", commands: change::COMMANDS },
+    Group { title: "Copy trees in", commands: put::COMMANDS },
+    Group { title: "Two images", commands: diff::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -309,6 +314,7 @@ mod tests {
         "commit",
         "convert",
         "dax",
+        "diff",
         "dump_image",
         "freesp",
         "fuzz",
@@ -322,6 +328,7 @@ mod tests {
         "pop",
         "print",
         "push",
+        "put",
         "set",
         "back",
         "forward",

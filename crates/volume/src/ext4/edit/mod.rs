@@ -63,8 +63,11 @@ pub(crate) struct Hints {
     full: RangeSet,
     /// Groups without a free inode.
     no_inodes: RangeSet,
+    /// Whether no window was free when one was last looked for, and nothing was given back since.
+    no_window: bool,
     quota: quota::QuotaHints,
     values: xattr::ValueHints,
+    attr_blocks: xattr::BlockHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].
