@@ -55,8 +55,9 @@ fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
         return Ok(false);
     }
     if good || session.changes.each {
-        dry_run::show(session)?;
-        session.out.flush()?;
+        let shown = dry_run::show(session).and_then(|()| Ok(session.out.flush()?));
+        // Whoever reads the output has seen enough.
+        shown.or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })?;
     }
     if good && !session.changes.each {
         session.commit()?;
