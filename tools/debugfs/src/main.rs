@@ -28,7 +28,7 @@ mod words;
 
 use clap::{CommandFactory, Parser};
 use daxkit_cli::docs::{self, Document};
-use daxkit_cli::message::Messages;
+use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::{status, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -124,7 +124,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::from(status::OK),
         Ok(false) => ExitCode::from(status::FAILED),
         Err(error) => {
-            messages.error(format_args!("{error:#}"));
+            messages.error(with_causes(error.as_ref()));
             ExitCode::from(status::FAILED)
         }
     }
