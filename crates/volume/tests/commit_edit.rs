@@ -130,7 +130,7 @@ fn edit(e: &mut Editor<'_>, files: u64) -> Result<(), EditError> {
         let kept = e.lookup(&e.inode(old)?, b"f5")?.expect("there").inode;
         e.link(dir, format!("again {n}").as_bytes(), kept)?;
         let mut kept = e.inode(kept)?;
-        e.set_xattr(&mut kept, b"user.a", &vec![n; 40])?;
+        e.set_xattr(&mut kept, b"user.a", &[n; 40])?;
         e.truncate(&mut kept, 4000)?;
     }
     e.change_super_block(|sb| sb.s_volume_name = *b"changed at once\0")
