@@ -55,7 +55,7 @@ fn large_files_lie_in_whole_windows() {
 #[test]
 fn a_file_that_is_written_in_pieces_lies_in_windows() {
     // (flag, bytes of a piece, bytes that no window is begun for)
-    for (dax, piece, small) in [(true, 256 << 10, 255 << 10), (false, 1 << 20, 1023 << 10)] {
+    for (dax, piece, small) in [(true, 256 << 10, 252 << 10), (false, 1 << 20, 1020 << 10)] {
         let mut fixture = Fixture::new("-t ext4 -b 4096", "128M");
         if dax {
             set_dax(&mut fixture);
