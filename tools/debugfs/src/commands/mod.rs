@@ -21,6 +21,7 @@ mod fuzz;
 mod hash;
 mod hex;
 mod image;
+mod inherit;
 mod journal;
 mod list;
 mod map;
@@ -87,6 +88,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Bytes", commands: hex::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Is it really DAX?", commands: decide::COMMANDS },
+    Group { title: "What children get", commands: inherit::COMMANDS },
     Group { title: "Places", commands: place::COMMANDS },
     Group { title: "Checksums", commands: sums::COMMANDS },
     Group { title: "Units", commands: convert::COMMANDS },
