@@ -88,9 +88,9 @@ fn every_example_works() {
     let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
     let commands = list["result"].as_array().unwrap();
     assert!(commands.len() >= 13);
-    for command in commands {
-        let example =
-            command["example"].as_str().unwrap().replace(" /tmp", &format!(" {}", scratch.path("").display()));
+    let examples = commands.iter().flat_map(|command| command["examples"].as_array().unwrap());
+    for example in examples {
+        let example = example.as_str().unwrap().replace(" /tmp", &format!(" {}", scratch.path("").display()));
         // Another image can be opened when none is.
         if example.starts_with("open ") {
             let example = format!("open {}", image.display());
