@@ -27,6 +27,7 @@ mod tar;
 mod words;
 
 use clap::{CommandFactory, Parser};
+use daxkit_cli::color::When;
 use daxkit_cli::docs::{self, Document};
 use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::{status, usage};
@@ -103,6 +104,12 @@ struct Args {
     /// Print one JSON document for each command
     #[arg(long)]
     json: bool,
+    /// Colour names and messages
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: When,
+    /// Show long output as it comes, without a pager
+    #[arg(long)]
+    no_pager: bool,
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -124,6 +131,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return ExitCode::from(usage::answer(TOOL, &error)),
     };
+    args.color.apply();
     let messages = Messages::new(TOOL, false);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let done = match args.document {

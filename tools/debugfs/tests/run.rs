@@ -101,9 +101,11 @@ fn every_example_works() {
         let text = ours(&image, &format!("stat {file}"));
         format!("<{}>", text.split_ascii_whitespace().nth(1).unwrap())
     };
-    for command in commands {
+    let examples = commands.iter().flat_map(|command| {
         let name = command["name"].as_str().unwrap();
-        let example = command["example"].as_str().unwrap();
+        command["examples"].as_array().unwrap().iter().map(move |example| (name, example.as_str().unwrap()))
+    });
+    for (name, example) in examples {
         let example = example
             .replace(" /tmp", &format!(" {}", scratch.path("").display()))
             .replace(" other.img /etc", &format!(" {} /sub", other.display()))

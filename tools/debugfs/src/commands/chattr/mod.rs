@@ -18,7 +18,7 @@ use serde_json::json;
 
 pub(super) static COMMANDS: &[Command] = &[Command {
     names: &["chattr"],
-    args: "[-RVf] [-v VERSION] [-p PROJECT] [--as-kernel[=MODE]] [--inodes FIRST-LAST] [--glob PATTERN] [--from FILE] [-0] MODE [FILE...]",
+    args: "[-RVf] [-v VERSION] [-p PROJECT] [--as-kernel[=MODE]] [--inodes FIRST-LAST] [--glob PATTERN] [--from HOST_FILE] [-0] MODE [FILE...]",
     summary: "Change flags by the letters of chattr(1), +-=aAcCdDeFijmPsStTux; data that lies otherwise is moved. -R: all files and \
 directories below, -f: leave out what is refused, -V: say what changes, --as-kernel: refuse what the ioctl refuses",
     example: "chattr -R +x /",
