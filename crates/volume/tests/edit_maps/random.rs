@@ -17,6 +17,8 @@ const KINDS: &[(&str, &str, u64)] = &[
     ("-t ext4 -b 1024 -O bigalloc -C 65536", "96M", 3 << 20),
     ("-t ext4 -O ^huge_file,^extra_isize -I 128", "64M", 12 << 20),
     ("-t ext2", "48M", 30 << 20),
+    ("-t ext4 -O quota,project", "64M", 12 << 20),
+    ("-t ext4 -b 1024 -O inline_data", "32M", 400),
 ];
 
 /// One random change of a file and of the bytes it should hold.
@@ -92,9 +94,9 @@ fn files_hold_what_was_written_whatever_maps_them() {
         let mut rng = Rng::new(seed);
         let dir = scratch();
         let image = mke2fs(dir.path(), "image", args, None, size);
-        let files = files(&image);
-        let mut models = [Vec::new(), Vec::new()];
         let (device, mut volume) = open_writable(&image);
+        let files = files(&mut volume);
+        let mut models = [Vec::new(), Vec::new()];
         for round in 0..12 {
             for step in 0..60 {
                 let which = rng.below(2) as usize;
