@@ -46,6 +46,8 @@ pub(crate) struct Session<'a> {
     pub(crate) done: bool,
     /// Something went wrong that did not end its command.
     pub(crate) complained: bool,
+    /// `diff` found a difference: the exit status will be 1, though nothing failed.
+    pub(crate) differs: bool,
 }
 
 impl<'a> Session<'a> {
@@ -76,6 +78,7 @@ impl<'a> Session<'a> {
             now,
             done: false,
             complained: false,
+            differs: false,
         })
     }
 

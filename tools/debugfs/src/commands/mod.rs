@@ -9,6 +9,7 @@ mod convert;
 mod copy;
 mod dax;
 mod decide;
+mod diff;
 mod dump;
 mod extent_mode;
 mod extents;
@@ -20,6 +21,7 @@ mod fuzz;
 mod hash;
 mod hex;
 mod image;
+mod inherit;
 mod journal;
 mod list;
 mod map;
@@ -86,6 +88,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Bytes", commands: hex::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Is it really DAX?", commands: decide::COMMANDS },
+    Group { title: "What children get", commands: inherit::COMMANDS },
     Group { title: "Places", commands: place::COMMANDS },
     Group { title: "Checksums", commands: sums::COMMANDS },
     Group { title: "Units", commands: convert::COMMANDS },
@@ -93,6 +96,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "Changes", commands: change::COMMANDS },
     Group { title: "Copy trees in", commands: put::COMMANDS },
+    Group { title: "Two images", commands: diff::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -312,6 +316,7 @@ mod tests {
         "commit",
         "convert",
         "dax",
+        "diff",
         "dump_image",
         "freesp",
         "fuzz",

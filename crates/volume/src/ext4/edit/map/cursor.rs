@@ -265,15 +265,21 @@ impl TreeCursor {
             Move::PrevSibling => return Err(CursorError::NoEntry("previous")),
             Move::Up if self.path.len() > 1 => {
                 self.path.pop();
-                self.visit();
             }
             Move::Up => return Err(CursorError::NoEntry("up")),
             Move::Down if depth > 0 => self.descend(volume, &inode, false)?,
             Move::Down => return Err(CursorError::NoEntry("down")),
-            Move::Next if depth > 0 && !here.visited => self.descend(volume, &inode, false)?,
+            Move::Next if depth > 0 && !here.visited => {
+                // Only who comes down this way goes on behind it on the way back.
+                self.visit();
+                self.descend(volume, &inode, false)?;
+            }
             Move::Next if here.at + 1 < count => self.stand(here.at + 1),
             Move::Next => return self.step(volume, Move::Up).map_err(|_| CursorError::NoEntry("next")),
-            Move::Prev if depth > 0 && here.visited => self.descend(volume, &inode, true)?,
+            Move::Prev if depth > 0 && here.visited => {
+                self.stand(here.at);
+                self.descend(volume, &inode, true)?;
+            }
             Move::Prev if here.at > 0 => {
                 self.stand(here.at - 1);
                 // Its children come first on the way back.
@@ -330,7 +336,6 @@ impl TreeCursor {
         let entry = node.entry(here.at).ok_or(CursorError::Nowhere)?;
         let child = child(&entry);
         let below = TreeNode::read(volume, inode, Some(child), Some(node.depth.saturating_sub(1)))?;
-        self.visit();
         let at = if last { below.len().saturating_sub(1) } else { 0 };
         self.path.push(Level { block: Some(child), at, visited: last && below.depth > 0 });
         Ok(())

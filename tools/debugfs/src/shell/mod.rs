@@ -1,16 +1,15 @@
 //! Where commands come from, and what a failed one does.
 
+mod patient;
+mod script;
+
 use crate::opening::Opening;
 use crate::session::Session;
 use crate::{Args, commands, dry_run, words};
 use anyhow::{Context, Result, bail};
-use daxkit_cli::message::Messages;
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
-use std::path::Path;
-
-/// Longest line read, so that a stream without newlines ends as an error and not out of memory.
-const MAX_LINE: u64 = 1 << 20;
+use daxkit_cli::message::{Messages, with_causes};
+use patient::Patient;
+use std::io::{BufWriter, IsTerminal, Write};
 
 /// Runs everything; `false` when a command failed. `now` is in seconds since 1970.
 pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
@@ -28,7 +27,7 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
         undo: args.undo.clone(),
     };
     let out: Box<dyn Write> = match args.write {
-        true => Box::new(Patient(Some(std::io::stdout().lock()))),
+        true => Box::new(Patient::new(std::io::stdout().lock())),
         false => Box::new(std::io::stdout().lock()),
     };
     let out = Box::new(BufWriter::with_capacity(1 << 16, out));
@@ -36,21 +35,29 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
     let typed = args.request.is_empty() && args.script.is_none() && std::io::stdin().is_terminal();
     session.changes.typed = typed;
     session.changes.each = args.each || typed;
-    let good = commands(&mut session, args, typed)?;
+    let good = if args.request.is_empty() {
+        script::lines(&mut session, args, typed)?
+    } else {
+        script::requests(&mut session, args)
+    };
     let good = end(&mut session, good)?;
     session.finish();
-    Ok(good)
+    Ok(good && !session.differs)
 }
 
 /// Writes what a script has changed, when all of it succeeded.
 fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
     if session.changes.begun() {
-        session.complain("a change was begun and not committed; nothing of it is written");
+        // Who failed on the way has been told why.
+        if good {
+            session.complain("a change was begun and not committed; nothing of it is written");
+        }
         return Ok(false);
     }
     if good || session.changes.each {
-        dry_run::show(session)?;
-        session.out.flush()?;
+        let shown = dry_run::show(session).and_then(|()| Ok(session.out.flush()?));
+        // Whoever reads the output has seen enough.
+        shown.or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })?;
     }
     if good && !session.changes.each {
         session.commit()?;
@@ -58,51 +65,9 @@ fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
     Ok(good)
 }
 
-/// Runs all commands; whether all succeeded.
-fn commands(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool> {
-    if !args.request.is_empty() {
-        let mut good = true;
-        for request in &args.request {
-            good &= line(session, request.as_bytes());
-            if session.done || (!good && !args.keep_going) {
-                break;
-            }
-        }
-        return Ok(good);
-    }
-    let mut input: Box<dyn BufRead> = match &args.script {
-        Some(path) if path != Path::new("-") => {
-            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-            Box::new(BufReader::new(file))
-        }
-        _ => Box::new(BufReader::new(std::io::stdin())),
-    };
-    let mut good = true;
-    loop {
-        if typed {
-            write!(session.out, "dax-debugfs: ")?;
-            session.out.flush()?;
-        }
-        let mut text = Vec::new();
-        let n = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).context("cannot read commands")?;
-        if n == 0 {
-            if typed {
-                writeln!(session.out)?;
-            }
-            break;
-        }
-        if n as u64 == MAX_LINE {
-            bail!("a command of more than {MAX_LINE} bytes");
-        }
-        let ok = line(session, &text);
-        // Whoever types sees the failure and goes on.
-        good &= ok || typed;
-        if session.done || (!good && !args.keep_going) {
-            break;
-        }
-    }
-    session.out.flush()?;
-    Ok(good)
+/// The prompt of a session.
+fn prompt(_session: &Session<'_>) -> &'static str {
+    "dax-debugfs: "
 }
 
 /// Runs one line; `false` when it failed, which has been said.
@@ -126,35 +91,9 @@ fn attempt(session: &mut Session<'_>, text: &[u8]) -> bool {
             !session.opening.writable
         }
         Err(error) => {
-            session.complain(format_args!("{error:#}"));
+            session.complain(with_causes(error.as_ref()));
             false
         }
-    }
-}
-
-/// The output of a run that edits: when nobody reads it any more, the commands go on without.
-struct Patient<W>(Option<W>);
-
-impl<W: Write> Patient<W> {
-    fn go_on<T>(&mut self, work: impl FnOnce(&mut W) -> std::io::Result<T>, without: T) -> std::io::Result<T> {
-        let Some(out) = &mut self.0 else { return Ok(without) };
-        match work(out) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                self.0 = None;
-                Ok(without)
-            }
-            done => done,
-        }
-    }
-}
-
-impl<W: Write> Write for Patient<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.go_on(|out| out.write(bytes), bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.go_on(W::flush, ())
     }
 }
 
