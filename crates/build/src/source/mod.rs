@@ -25,7 +25,7 @@ mod xattr;
 
 pub use self::tar::{
     AclIds, AclTextError, Archive, ContentFile, FileData, Member, MemberKind, Notice, NumericIds, PaxError,
-    SparseError, TarError, TarInput, TarOptions,
+    SparseError, TarError, TarInput, TarOptions, file_flag_names,
 };
 pub use draft_error::DraftError;
 pub use error::{ScanError, SkipReason, Skipped, SourceError};

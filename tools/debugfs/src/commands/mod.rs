@@ -6,7 +6,6 @@ mod change;
 mod chattr;
 mod content;
 mod convert;
-mod copy;
 mod dax;
 mod decide;
 mod diff;
@@ -29,7 +28,7 @@ mod names;
 mod navigate;
 mod place;
 mod put;
-mod rdump_tar;
+mod rdump;
 mod search;
 mod shell;
 mod stat;
@@ -96,7 +95,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Checksums", commands: sums::COMMANDS },
     Group { title: "Units", commands: convert::COMMANDS },
     Group { title: "Copy a file out", commands: extract::COMMANDS },
-    Group { title: "Copy trees out", commands: copy::COMMANDS },
+    Group { title: "Copy trees out", commands: rdump::COMMANDS },
     Group { title: "Changes", commands: change::COMMANDS },
     Group { title: "Copy trees in", commands: put::COMMANDS },
     Group { title: "Two images", commands: diff::COMMANDS },
@@ -158,8 +157,8 @@ impl Command {
 
     /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), a letter behind which
     /// `letters` has a colon with a value (`-b 12`, `-b12`), and long options of `long` with a value (`--data-offset 2M`,
-    /// `--data-offset=2M`). `--` ends them. Between `least` and `most` words must
-    /// be left.
+    /// `--data-offset=2M`), or without one where `long` has an exclamation mark behind the name. `--` ends them. Between `least` and
+    /// `most` words must be left.
     pub(crate) fn options<'w>(
         &self,
         words: &'w [Vec<u8>],
@@ -176,10 +175,13 @@ impl Command {
             if let Some(name) = word.strip_prefix(b"--") {
                 let mut parts = name.splitn(2, |b| *b == b'=');
                 let name = parts.next().map(shown).unwrap_or_default();
-                if !long.contains(&name.as_str()) {
+                let bare = long.iter().any(|l| l.strip_suffix('!') == Some(name.as_str()));
+                if !bare && !long.contains(&name.as_str()) {
                     bail!("no option --{name}; {}", self.usage());
                 }
                 let (value, rest) = match (parts.next(), rest.split_first()) {
+                    (Some(_), _) if bare => bail!("--{name} takes no value; {}", self.usage()),
+                    (None, _) if bare => (&b""[..], rest),
                     (Some(value), _) => (value, rest),
                     (None, Some((value, rest))) => (value.as_slice(), rest),
                     (None, None) => bail!("--{name} wants a value; {}", self.usage()),

@@ -14,7 +14,7 @@ use daxkit_device::BlockDevice;
 use daxkit_volume::{OpenOptions, Volume};
 use rows::Row;
 pub(crate) use rows::Rows;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Bytes compared at once: whole blocks, whatever their size.
@@ -49,13 +49,18 @@ impl Rows {
         self.bytes == 0
     }
 
+    /// All of them for JSON.
+    pub(crate) fn document(&self) -> Value {
+        let Self { rows, left_out, bytes, .. } = self;
+        let rows: Vec<_> = rows.iter().map(Row::document).collect();
+        json!({ "changes": rows, "left_out": left_out, "bytes": bytes })
+    }
+
     /// Prints them; `verb` says what the bytes do.
     pub(crate) fn show(&self, session: &mut Session<'_>, command: &str, verb: &str) -> Result<()> {
         let Self { rows, left_out, bytes, .. } = self;
         if session.json {
-            let rows: Vec<_> = rows.iter().map(Row::document).collect();
-            let document = json!({ "changes": rows, "left_out": left_out, "bytes": bytes });
-            return output::document(&mut session.out, command, document);
+            return output::document(&mut session.out, command, self.document());
         }
         for row in rows {
             writeln!(session.out, "{row}")?;
