@@ -66,12 +66,11 @@ fn commands(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool>
         }
         return Ok(good);
     }
-    let mut input: Box<dyn BufRead> = match &args.script {
+    let mut script = match &args.script {
         Some(path) if path != Path::new("-") => {
-            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-            Box::new(BufReader::new(file))
+            Some(BufReader::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?))
         }
-        _ => Box::new(BufReader::new(std::io::stdin())),
+        _ => None,
     };
     let mut good = true;
     loop {
@@ -80,7 +79,12 @@ fn commands(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool>
             session.out.flush()?;
         }
         let mut text = Vec::new();
-        let n = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).context("cannot read commands")?;
+        let n = match &mut script {
+            Some(script) => script.take(MAX_LINE).read_until(b'\n', &mut text),
+            // Line by line: a command may read the next lines as answers to what it asks.
+            None => std::io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut text),
+        };
+        let n = n.context("cannot read commands")?;
         if n == 0 {
             if typed {
                 writeln!(session.out)?;

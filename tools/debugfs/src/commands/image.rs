@@ -40,13 +40,6 @@ pub(super) static COMMANDS: &[Command] = &[
         run: close,
     },
     Command {
-        names: &["feature", "features"],
-        args: "",
-        summary: "Show the features of the file system",
-        example: "feature",
-        run: features,
-    },
-    Command {
         names: &["supported_features"],
         args: "[FEATURE]",
         summary: "Show the features this program can read, or whether it can read one",
@@ -125,19 +118,6 @@ fn close(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
     let crate::opening::Opened { device, volume, .. } = crate::opening::nothing()?;
     (session.device, session.volume) = (device, volume);
     session.opening.writable = false;
-    Ok(())
-}
-
-fn features(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "", &[], (0, usize::MAX))?;
-    if !options.rest.is_empty() {
-        bail!("the image is open for reading only");
-    }
-    let names: Vec<String> = session.volume.features().iter().map(Feature::name).collect();
-    if session.json {
-        return output::document(&mut session.out, command.name(), Value::from(names));
-    }
-    writeln!(session.out, "Filesystem features: {}", names.join(" "))?;
     Ok(())
 }
 

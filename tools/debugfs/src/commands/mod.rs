@@ -1,6 +1,7 @@
 //! The table of commands. One file holds the commands of one group; a command is a row.
 
 mod attributes;
+mod bits;
 mod change;
 mod chattr;
 mod content;
@@ -12,8 +13,10 @@ mod dump;
 mod extent_mode;
 mod extents;
 mod extract;
+mod fields;
 mod flags;
 mod free;
+mod fuzz;
 mod hash;
 mod hex;
 mod image;
@@ -23,12 +26,15 @@ mod map;
 mod names;
 mod navigate;
 mod place;
+mod raw_inode;
 mod search;
 mod shell;
 mod stat;
+mod state;
 mod stats;
 mod sums;
 mod usage;
+mod zap;
 
 use crate::output::shown;
 use crate::session::Session;
@@ -58,12 +64,15 @@ pub(crate) struct Group {
 /// All commands.
 pub(crate) static GROUPS: &[Group] = &[
     Group { title: "The file system", commands: image::COMMANDS },
+    Group { title: "Its state", commands: state::COMMANDS },
     Group { title: "Its numbers", commands: stats::COMMANDS },
     Group { title: "Find one's way", commands: navigate::COMMANDS },
     Group { title: "Directories and content", commands: list::COMMANDS },
     Group { title: "Names, changed", commands: names::COMMANDS },
     Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
+    Group { title: "Inodes by hand", commands: raw_inode::COMMANDS },
+    Group { title: "Fields by name", commands: fields::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
     Group { title: "Flags, changed", commands: chattr::COMMANDS },
@@ -73,12 +82,15 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "From numbers to names", commands: search::COMMANDS },
     Group { title: "Names and their hashes", commands: hash::COMMANDS },
     Group { title: "In use and free", commands: free::COMMANDS },
+    Group { title: "In use and free, by hand", commands: bits::COMMANDS },
     Group { title: "Quota, deleted inodes", commands: usage::COMMANDS },
     Group { title: "The journal", commands: journal::COMMANDS },
     Group { title: "Bytes", commands: hex::COMMANDS },
+    Group { title: "Bytes, changed", commands: zap::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Is it really DAX?", commands: decide::COMMANDS },
     Group { title: "Places", commands: place::COMMANDS },
+    Group { title: "Places, changed", commands: fuzz::COMMANDS },
     Group { title: "Checksums", commands: sums::COMMANDS },
     Group { title: "Units", commands: convert::COMMANDS },
     Group { title: "Copy a file out", commands: extract::COMMANDS },
@@ -318,6 +330,8 @@ mod tests {
         "back",
         "forward",
         "sums",
+        "set",
+        "fuzz",
     ];
 
     #[test]

@@ -25,6 +25,7 @@ mod namespace;
 mod new_inode;
 mod orphans;
 mod quota;
+mod raw;
 mod remove;
 mod store;
 mod xattr;
