@@ -79,7 +79,7 @@ fn inodes(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
     let options = command.options(words, "", &[], (1, 2))?;
     session.check_writable()?;
     let Some((spec, rest)) = options.rest.split_first() else { return Ok(()) };
-    let (first, len) = (session.inode(spec)?.nr().get(), count(rest)?);
+    let (first, len) = (session.inode_number(spec)?.get(), count(rest)?);
     let end = first.checked_add(len).context("too many")?;
     let already = session.edit_raw(|editor| Ok(editor.mark_inodes_raw(first..end, used)?))?;
     // Of several debugfs does not say so.

@@ -20,6 +20,7 @@ mod fuzz;
 mod hash;
 mod hex;
 mod image;
+mod init;
 mod journal;
 mod list;
 mod map;
@@ -64,6 +65,7 @@ pub(crate) struct Group {
 /// All commands.
 pub(crate) static GROUPS: &[Group] = &[
     Group { title: "The file system", commands: image::COMMANDS },
+    Group { title: "A new file system", commands: init::COMMANDS },
     Group { title: "Its state", commands: state::COMMANDS },
     Group { title: "Its numbers", commands: stats::COMMANDS },
     Group { title: "Find one's way", commands: navigate::COMMANDS },
@@ -125,14 +127,22 @@ impl Command {
 
     /// Whether it can be run when no image is open.
     pub(crate) fn works_without_image(&self) -> bool {
-        let names =
-            ["help", "quit", "open_filesys", "close_filesys", "show_debugfs_params", "lcd", "supported_features"];
+        let names = [
+            "help",
+            "quit",
+            "open_filesys",
+            "close_filesys",
+            "init_filesys",
+            "show_debugfs_params",
+            "lcd",
+            "supported_features",
+        ];
         names.iter().any(|name| self.names.contains(name))
     }
 
     /// Whether what it does to the image counts as a whole, or not at all. The others open and close images and changes.
     pub(crate) fn is_edit_of_image(&self) -> bool {
-        let names = ["open_filesys", "close_filesys", "begin", "commit", "abort", "quit"];
+        let names = ["open_filesys", "close_filesys", "init_filesys", "begin", "commit", "abort", "quit"];
         !names.iter().any(|name| self.names.contains(name))
     }
 

@@ -174,8 +174,9 @@ fn copy(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
     session.check_writable()?;
     let [from, to] = options.rest else { return Ok(()) };
     let from = session.inode(from)?;
-    let mut to = session.inode(to)?;
+    let to = session.inode_number(to)?;
     session.edit_raw(|editor| {
+        let mut to = editor.inode_unverified(to)?;
         editor.modify_raw(&mut to, |raw| raw.copy_from_slice(from.raw()));
         Ok(editor.store_inode(&mut to)?)
     })
@@ -185,7 +186,7 @@ fn undelete(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u
     let options = command.options(words, "", &[], (1, 2))?;
     session.check_writable()?;
     let Some((spec, name)) = options.rest.split_first() else { return Ok(()) };
-    let nr = session.inode(spec)?.nr();
+    let nr = session.inode_number(spec)?;
     if session.volume.inode_in_use(nr)? {
         bail!("{}: the inode is not marked as deleted", shown(spec));
     }

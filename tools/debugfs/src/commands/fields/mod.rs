@@ -87,17 +87,17 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
     }
     session.check_writable()?;
     let [spec, field, word] = options.rest else { bail!("{}", command.usage()) };
-    let mut inode = session.inode(spec)?;
     if let Some(logical) = wanted::bmap(field)? {
-        let block = number(word, "a block number")?;
-        let count = session.volume.geometry().blocks_count;
-        if block >= count {
-            bail!("block:{block}: there are {count} blocks");
-        }
-        let to = (block != 0).then_some((block, true));
-        return session.edit(|editor| Ok(editor.set_block(&mut inode, logical, to)?));
+        return map_block(session, spec, logical, word);
     }
     let wanted = Wanted::find(Structure::Inode, field)?;
+    let mut inode = if wanted.is_checksum() {
+        // It may be wrong: that is why it is set.
+        let nr = session.inode_number(spec)?;
+        session.volume.inode_unverified(nr)?
+    } else {
+        session.inode(spec)?
+    };
     // What a path costs counts: scripts name hundreds of thousands of files. Only the generation concerns more than the inode.
     if wanted.access.name == "i_generation" || (wanted.is_checksum() && word == b"calc") {
         let object = Object::Inode(InodeRef::Number(inode.nr().get()));
@@ -116,6 +116,18 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
         let stored = if wanted.is_checksum() { editor.store_unsealed(&inode) } else { editor.store_inode(&mut inode) };
         Ok(stored?)
     })
+}
+
+/// Says where a block of a file lies; 0: nowhere.
+fn map_block(session: &mut Session<'_>, spec: &[u8], logical: u64, word: &[u8]) -> Result<()> {
+    let mut inode = session.inode(spec)?;
+    let block = number(word, "a block number")?;
+    let count = session.volume.geometry().blocks_count;
+    if block >= count {
+        bail!("block:{block}: there are {count} blocks");
+    }
+    let to = (block != 0).then_some((block, true));
+    session.edit(|editor| Ok(editor.set_block(&mut inode, logical, to)?))
 }
 
 /// How much of an inode's bytes are fields. Behind them attributes may lie.
