@@ -23,11 +23,12 @@ mod position;
 mod session;
 mod shell;
 mod signals;
+mod tar;
 mod words;
 
 use clap::{CommandFactory, Parser};
 use daxkit_cli::docs::{self, Document};
-use daxkit_cli::message::Messages;
+use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::{status, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,7 +54,7 @@ struct Args {
     /// Take metadata whose checksum does not match; what is edited gets a right one
     #[arg(short = 'n')]
     ignore_checksums: bool,
-    /// Taken and ignored: direct I/O (what is written is made durable in any case)
+    /// Read and write past the host's page cache (direct I/O)
     #[arg(short = 'D')]
     direct_io: bool,
     /// A command to run instead of reading commands from standard input; may be given again
@@ -123,7 +124,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::from(status::OK),
         Ok(false) => ExitCode::from(status::FAILED),
         Err(error) => {
-            messages.error(format_args!("{error:#}"));
+            messages.error(with_causes(error.as_ref()));
             ExitCode::from(status::FAILED)
         }
     }

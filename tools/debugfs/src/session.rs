@@ -46,6 +46,8 @@ pub(crate) struct Session<'a> {
     pub(crate) done: bool,
     /// Something went wrong that did not end its command.
     pub(crate) complained: bool,
+    /// `diff` found a difference: the exit status will be 1, though nothing failed.
+    pub(crate) differs: bool,
 }
 
 impl<'a> Session<'a> {
@@ -76,6 +78,7 @@ impl<'a> Session<'a> {
             now,
             done: false,
             complained: false,
+            differs: false,
         })
     }
 
@@ -88,6 +91,17 @@ impl<'a> Session<'a> {
         self.extent = None;
         (self.here, self.root) = (InodeNr::ROOT, InodeNr::ROOT);
         self.position = Position::default();
+        Ok(())
+    }
+
+    /// Lets go of the image, and of its lock. What was not written is forgotten.
+    pub(crate) fn drop_image(&mut self) -> Result<()> {
+        let Opened { device, volume, target } = opening::nothing()?;
+        (self.device, self.volume, self.target) = (device, volume, target);
+        self.changes.forget();
+        self.extent = None;
+        self.closed = true;
+        self.opening.writable = false;
         Ok(())
     }
 

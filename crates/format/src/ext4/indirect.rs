@@ -1,6 +1,6 @@
 //! Indirect block maps: the twelve direct blocks of `i_block`, then one, two and three levels of blocks full of numbers.
 
-use super::inode::NDIR_BLOCKS;
+use super::inode::{N_BLOCKS, NDIR_BLOCKS};
 
 /// The path from `i_block` to one block of a file: which of the 15 words, then which entry of each block below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,25 @@ pub fn span(level: u8, per_block: u32) -> u64 {
     u64::from(per_block).saturating_pow(u32::from(level))
 }
 
+/// Where word `index` of `i_block` begins in the file, and how far it is above the data.
+#[must_use]
+pub fn root_word(index: usize, per_block: u32) -> (u64, u8) {
+    let direct = NDIR_BLOCKS as u64;
+    match index.checked_sub(NDIR_BLOCKS) {
+        None => (index as u64, 0),
+        Some(0) => (direct, 1),
+        Some(1) => (direct.saturating_add(span(1, per_block)), 2),
+        Some(_) => (direct.saturating_add(span(1, per_block)).saturating_add(span(2, per_block)), 3),
+    }
+}
+
+/// Blocks that a file can have.
+#[must_use]
+pub fn limit(per_block: u32) -> u64 {
+    let (begin, level) = root_word(N_BLOCKS - 1, per_block);
+    begin.saturating_add(span(level, per_block))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +80,10 @@ mod tests {
         assert_eq!(p(12 + 256 + 65536), Some(MapPath { root: 14, depth: 3, entries: [0; 3] }));
         assert_eq!(p(12 + 256 + 65536 + (1 << 24)), None);
         assert_eq!(path(u64::MAX, 0), None);
+        for word in 0..N_BLOCKS {
+            let (begin, level) = root_word(word, n);
+            assert_eq!(p(begin).map(|p| (usize::from(p.root), p.depth)), Some((word, level)));
+        }
+        assert_eq!((p(limit(n) - 1).map(|p| p.entries), p(limit(n))), (Some([255; 3]), None));
     }
 }

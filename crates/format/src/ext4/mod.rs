@@ -4,6 +4,7 @@
 //! descriptor size, checksum seed) asks [`super_block::SuperBlock`].
 
 pub mod acl;
+pub mod acl_inherit;
 pub mod casefold;
 pub mod dir_block;
 pub mod dir_entry;

@@ -7,10 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use daxkit_format::OnDisk;
 use daxkit_format::ext4::casefold;
-use daxkit_format::ext4::dir_block::{self, EntryStyle, NewEntry};
-use daxkit_format::ext4::dir_entry::{self, DirEntry as DiskEntry, Entries, file_type};
+use daxkit_format::ext4::dir_entry::{self, file_type};
 use daxkit_format::ext4::dx;
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inline_data::DOTDOT_SIZE;
@@ -167,65 +165,6 @@ impl Volume {
         }
         Ok(Some((m.physical, bytes)))
     }
-
-    pub(crate) fn entries_of<'b>(&self, block: &'b [u8]) -> Entries<'b> {
-        self.entry_style().entries(block)
-    }
-
-    /// What a block of a hashed directory has to be when the index is given up: its root becomes a block with `.` and `..`, an
-    /// index block one without names. `None` for a leaf. Not sealed.
-    pub(crate) fn without_index(
-        &self,
-        dir: &Inode,
-        logical: u64,
-        bytes: &[u8],
-    ) -> Result<Option<Vec<u8>>, VolumeError> {
-        let mut plain = vec![0; bytes.len()];
-        let area = plain.get_mut(..self.dir_area()).unwrap_or_default();
-        if logical == 0 {
-            self.entry_style().dots(area, number(dir.nr()), number(self.parent(dir)?));
-        } else if dx::entries_offset(bytes) == Some(dx::NODE_ENTRIES)
-            && DiskEntry::peek(bytes).is_some_and(|e| e.inode.get() == 0)
-        {
-            self.entry_style().clear(area);
-        } else {
-            return Ok(None);
-        }
-        Ok(Some(plain))
-    }
-
-    /// The block that holds the names of an inline directory, `.` and `..` among them. Not sealed.
-    pub(crate) fn inline_dir_as_block(&self, dir: &Inode) -> Result<Vec<u8>, VolumeError> {
-        let mut block = vec![0; self.block_size() as usize];
-        let area = block.get_mut(..self.dir_area()).unwrap_or_default();
-        let style = self.entry_style();
-        style.dots(area, number(dir.nr()), number(self.parent(dir)?));
-        for entry in self.read_dir(dir)? {
-            let e = entry?;
-            if !e.is_dot() {
-                let new = NewEntry { inode: number(e.inode), name: &e.name, file_type: e.file_type };
-                // What fitted into an inode fits into a block.
-                style.add(area, &new).map_err(|e| VolumeError::bad_inode(dir.nr(), e))?;
-            }
-        }
-        Ok(block)
-    }
-
-    /// How entries are written here.
-    pub(crate) fn entry_style(&self) -> EntryStyle {
-        EntryStyle { block_size: self.block_size(), has_file_type: self.has_incompat(Incompat::FILETYPE) }
-    }
-
-    /// Bytes of a directory block that hold entries: what lies before the checksum, where there is one.
-    pub(crate) fn dir_area(&self) -> usize {
-        let tail = if self.super_block().has_metadata_csum() { dir_block::TAIL_LEN } else { 0 };
-        self.block_size() as usize - tail
-    }
-}
-
-/// An inode's number as entries hold it.
-fn number(nr: InodeNr) -> u32 {
-    u32::try_from(nr.get()).unwrap_or(u32::MAX)
 }
 
 /// A leaf has a tail of one kind, an index block one of another. Which one a block is shows in its shape, but a leaf that has

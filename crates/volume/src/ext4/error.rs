@@ -219,6 +219,9 @@ pub enum Corruption {
         /// `h_blocks`.
         found: u32,
     },
+    /// A block of attributes that says no inode has it.
+    #[error("attribute block says it has no references")]
+    XattrRefcount,
     /// An attribute whose value lies in an inode that is not made for it.
     #[error("attribute value in inode {inode}, which is not one for values")]
     EaInodeFlag {
@@ -238,6 +241,12 @@ pub enum Corruption {
     /// An attribute whose hash does not match.
     #[error("attribute value in inode {inode} does not match its hash")]
     EaInodeHash {
+        /// The inode.
+        inode: u32,
+    },
+    /// An inode with an attribute's value that says nobody names it.
+    #[error("attribute value in inode {inode}, which counts no references")]
+    EaInodeReferences {
         /// The inode.
         inode: u32,
     },

@@ -3,25 +3,25 @@
 //! Invariants, whatever the image holds: mappings come in rising order and do not overlap; every block named lies inside
 //! the file system; no node is visited twice (the keys of a node must lie in the range its parent gave it, and an indirect
 //! block may occur once), so the work is bounded by the metadata that is really there; memory is one node per level, and
-//! one number per indirect block. The checks are those of `__ext4_ext_check` and `ext4_check_indirect_blockref` (Linux
-//! 6.12), but for an index that names an earlier block than its node begins with, which harms nobody.
+//! one number per indirect block. The checks of a node are in `map_node`; that of a number
+//! is `ext4_check_indirect_blockref`'s (Linux 6.12).
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use daxkit_format::ext4::extent::{self, Node};
 use daxkit_format::ext4::features::RoCompat;
 use daxkit_format::ext4::indirect;
-use daxkit_format::ext4::inode::NDIR_BLOCKS;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::{BlockNr, InodeNr};
 
 use super::error::{Corruption, Place, VolumeError};
 use super::inode::Inode;
+use super::map_node::CheckedNode;
 use super::open::Volume;
 
 /// Blocks a file can have: logical block numbers have 32 bits.
-const LOGICAL_END: u64 = 1 << 32;
+pub(crate) const LOGICAL_END: u64 = 1 << 32;
 
 /// A run of blocks of a file that lie one after the other on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub enum MapItem {
 }
 
 enum Frame {
-    Index { entries: Vec<(u64, u64)>, next: usize, end: u64, depth: u16 },
+    Index { entries: Vec<Mapping>, next: usize, end: u64, depth: u16 },
     Leaf { runs: Vec<Mapping>, next: usize },
     Root { words: [u32; 15], next: usize },
     Indirect { block: Arc<[u8]>, next: u32, level: u8, logical: u64 },
@@ -193,15 +193,6 @@ impl<'v> MapWalk<'v> {
         Place::InodeBlock { inode: self.inode, block, offset: 0 }
     }
 
-    fn check_blocks(&self, place: Place, first: u64, len: u64) -> Result<(), VolumeError> {
-        let g = self.volume.geometry();
-        if g.has_blocks(first, len) {
-            return Ok(());
-        }
-        let last = first.saturating_add(len).saturating_sub(1);
-        Err(VolumeError::corrupt(place, Corruption::BlockRange { first, last, limit: g.blocks_count }))
-    }
-
     fn count(&mut self, blocks: u64) -> Result<(), VolumeError> {
         self.mapped = self.mapped.saturating_add(blocks);
         if self.mapped > self.limit {
@@ -210,74 +201,29 @@ impl<'v> MapWalk<'v> {
         Ok(())
     }
 
-    /// Checks a node and puts it on the stack. It may map the blocks of the file from `lower` up to `upper`.
+    /// Checks a node and puts it on the stack. It may map the blocks of the file in `range`.
     fn push_node(
         &mut self,
         place: Place,
         bytes: &[u8],
         depth: Option<u16>,
-        lower: u64,
-        upper: u64,
+        range: Range<u64>,
     ) -> Result<(), VolumeError> {
-        let bad = |why: Corruption| VolumeError::corrupt(place, why);
-        let node = Node::parse(bytes, depth).map_err(|e| bad(e.into()))?;
-        let mut expected = lower;
-        if node.depth() == 0 {
-            let mut runs = Vec::with_capacity(node.extents().len());
-            for e in node.extents() {
-                let run = Mapping {
-                    logical: e.ee_block.get().into(),
-                    physical: BlockNr(e.start()),
-                    len: e.len().into(),
-                    written: e.is_written(),
-                };
-                if run.len == 0 {
-                    return Err(bad(Corruption::EmptyExtent { logical: run.logical }));
-                }
-                if run.logical < expected {
-                    return Err(bad(Corruption::ExtentOrder { logical: run.logical, expected }));
-                }
-                if run.end() > upper {
-                    return Err(bad(Corruption::ExtentBeyond { logical: run.logical, end: run.end(), limit: upper }));
-                }
-                self.check_blocks(place, run.physical.get(), run.len)?;
-                expected = run.end();
-                runs.push(run);
-            }
-            let next = runs.partition_point(|r| r.end() <= self.start);
-            self.stack.push(Frame::Leaf { runs, next });
-            return Ok(());
-        }
-        if node.indexes().is_empty() {
-            return Err(bad(Corruption::EmptyIndex));
-        }
-        let mut entries = Vec::with_capacity(node.indexes().len());
-        for e in node.indexes() {
-            let (logical, child) = (u64::from(e.ei_block.get()), e.leaf());
-            if logical < expected {
-                return Err(bad(Corruption::ExtentOrder { logical, expected }));
-            }
-            if logical >= upper {
-                return Err(bad(Corruption::ExtentBeyond { logical, end: logical + 1, limit: upper }));
-            }
-            self.check_blocks(place, child, 1)?;
-            expected = logical + 1;
-            entries.push((logical, child));
-        }
-        let next = entries.partition_point(|(logical, _)| *logical <= self.start).saturating_sub(1);
-        self.stack.push(Frame::Index { entries, next, end: upper, depth: node.depth() });
+        let CheckedNode { depth, entries, .. } = self.volume.check_node(place, bytes, depth, range.clone())?;
+        let frame = if depth == 0 {
+            Frame::Leaf { next: entries.partition_point(|r| r.end() <= self.start), runs: entries }
+        } else {
+            let next = entries.partition_point(|e| e.logical <= self.start).saturating_sub(1);
+            Frame::Index { entries, next, end: range.end, depth }
+        };
+        self.stack.push(frame);
         Ok(())
     }
 
-    fn push_child(&mut self, child: u64, depth: u16, lower: u64, upper: u64) -> Result<MapItem, VolumeError> {
-        let block = BlockNr(child);
-        let place = self.place(block);
+    fn push_child(&mut self, block: BlockNr, depth: u16, range: Range<u64>) -> Result<MapItem, VolumeError> {
         self.count(1)?;
-        let bytes = self.volume.block(place, block)?;
-        if self.seed.is_some_and(|seed| !extent::verify_block(seed, &bytes)) {
-            return Err(VolumeError::corrupt(place, Corruption::Checksum));
-        }
-        self.push_node(place, &bytes, Some(depth), lower, upper)?;
+        let (place, bytes) = self.volume.node_block(self.inode, self.seed, block)?;
+        self.push_node(place, &bytes, Some(depth), range)?;
         Ok(MapItem::Node { block, level: depth })
     }
 
@@ -287,7 +233,7 @@ impl<'v> MapWalk<'v> {
             return Ok(None);
         }
         let block = BlockNr(number.into());
-        self.check_blocks(Place::Inode(self.inode), block.get(), 1)?;
+        self.volume.check_blocks(Place::Inode(self.inode), block.get(), 1)?;
         self.count(1)?;
         if level == 0 {
             return Ok(match &mut self.pending {
@@ -314,22 +260,10 @@ impl<'v> MapWalk<'v> {
         self.volume.block_size() / 4
     }
 
-    /// Where word `index` of `i_block` begins in the file, and its level.
-    fn root_word(&self, index: usize) -> (u64, u8) {
-        let n = u64::from(self.per_block());
-        let direct = NDIR_BLOCKS as u64;
-        match index.checked_sub(NDIR_BLOCKS) {
-            None => (index as u64, 0),
-            Some(0) => (direct, 1),
-            Some(1) => (direct + n, 2),
-            Some(_) => (direct + n + n * n, 3),
-        }
-    }
-
     /// One step: an item, or nothing yet; `Err(None)` at the end.
     fn step(&mut self) -> Result<Option<MapItem>, Option<VolumeError>> {
         if let Some(root) = self.root_node.take() {
-            self.push_node(Place::Inode(self.inode), &root, None, 0, LOGICAL_END).map_err(Some)?;
+            self.push_node(Place::Inode(self.inode), &root, None, 0..LOGICAL_END).map_err(Some)?;
             return Ok(None);
         }
         let Some(frame) = self.stack.last_mut() else {
@@ -346,14 +280,14 @@ impl<'v> MapWalk<'v> {
                 Ok(Some(MapItem::Run(run)))
             }
             Frame::Index { entries, next, end, depth } => {
-                let Some((lower, child)) = entries.get(*next).copied() else {
+                let Some(entry) = entries.get(*next).copied() else {
                     self.stack.pop();
                     return Ok(None);
                 };
                 *next += 1;
-                let upper = entries.get(*next).map_or(*end, |(logical, _)| *logical);
+                let upper = entries.get(*next).map_or(*end, |e| e.logical);
                 let depth = depth.saturating_sub(1);
-                self.push_child(child, depth, lower, upper).map(Some).map_err(Some)
+                self.push_child(entry.physical, depth, entry.logical..upper).map(Some).map_err(Some)
             }
             Frame::Root { words, next } => {
                 let index = *next;
@@ -362,7 +296,7 @@ impl<'v> MapWalk<'v> {
                     return Ok(None);
                 };
                 *next += 1;
-                let (logical, level) = self.root_word(index);
+                let (logical, level) = indirect::root_word(index, self.per_block());
                 if logical.saturating_add(indirect::span(level, self.per_block())) <= self.start {
                     return Ok(None);
                 }

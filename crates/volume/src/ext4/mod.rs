@@ -6,6 +6,7 @@
 mod bitmap;
 mod blocks;
 mod dir;
+mod dir_blocks;
 pub mod edit;
 mod error;
 mod file;
@@ -17,6 +18,8 @@ mod inode;
 mod journal;
 mod locate;
 mod map;
+mod map_node;
+mod map_runs;
 mod mmp;
 mod names;
 mod open;

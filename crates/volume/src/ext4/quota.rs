@@ -45,15 +45,7 @@ impl Volume {
     pub fn quota(&self, kind: QuotaKind) -> Result<Option<QuotaFile>, VolumeError> {
         let Some(nr) = self.quota_inode(kind) else { return Ok(None) };
         let inode = self.inode(nr)?;
-        let head = self.quota_block(&inode, 0)?;
-        let header = DqHeader::peek(&head).copied().unwrap_or_else(OnDisk::zeroed);
-        let (magic, version) = (header.dqh_magic.get(), header.dqh_version.get());
-        if magic != kind.magic() || version != VERSION_R1 {
-            return Err(VolumeError::bad_inode(nr, Corruption::QuotaHeader { magic, version }));
-        }
-        let rest = head.get(size_of::<DqHeader>()..).unwrap_or_default();
-        let info = DqInfo::peek(rest).copied().unwrap_or_else(OnDisk::zeroed);
-
+        let info = self.quota_info(kind, &inode)?;
         let limit = u32::try_from(inode.size() / BLOCK_SIZE as u64).unwrap_or(u32::MAX);
         let mut seen = HashSet::from([0]);
         let mut entries = BTreeMap::new();
@@ -83,7 +75,19 @@ impl Volume {
         Ok(Some(QuotaFile { info, entries }))
     }
 
-    fn quota_block(&self, inode: &Inode, block: u32) -> Result<Vec<u8>, VolumeError> {
+    /// The head of a quota file: grace times and the shape of the tree.
+    pub(crate) fn quota_info(&self, kind: QuotaKind, inode: &Inode) -> Result<DqInfo, VolumeError> {
+        let head = self.quota_block(inode, 0)?;
+        let header = DqHeader::peek(&head).copied().unwrap_or_else(OnDisk::zeroed);
+        let (magic, version) = (header.dqh_magic.get(), header.dqh_version.get());
+        if magic != kind.magic() || version != VERSION_R1 {
+            return Err(VolumeError::bad_inode(inode.nr(), Corruption::QuotaHeader { magic, version }));
+        }
+        let rest = head.get(size_of::<DqHeader>()..).unwrap_or_default();
+        Ok(DqInfo::peek(rest).copied().unwrap_or_else(OnDisk::zeroed))
+    }
+
+    pub(crate) fn quota_block(&self, inode: &Inode, block: u32) -> Result<Vec<u8>, VolumeError> {
         let from = u64::from(block) * BLOCK_SIZE as u64;
         let mut bytes = self.read_file(inode, from..from + BLOCK_SIZE as u64)?;
         bytes.resize(BLOCK_SIZE, 0);

@@ -172,12 +172,18 @@ impl Volume {
             return Err(bad(Corruption::EaInodeSize { inode, stored: a.value_size, found: holder.size() }));
         }
         let value = self.read_file(&holder, 0..holder.size())?;
-        // Values that Lustre made name their owner instead of carrying a hash.
-        let lustre = u64::from(holder.i_mtime.get()) == owner.nr().get() && holder.i_generation == owner.i_generation;
-        if !self.ignores_checksums() && !lustre && !self.ea_inode_hash_ok(&holder, a, &value) {
+        if !self.ignores_checksums()
+            && !self.is_lustre_value(owner, &holder)
+            && !self.ea_inode_hash_ok(&holder, a, &value)
+        {
             return Err(bad(Corruption::EaInodeHash { inode }));
         }
         Ok(value)
+    }
+
+    /// Values that Lustre made name their owner instead of carrying a hash and a count.
+    pub(crate) fn is_lustre_value(&self, owner: &Inode, holder: &Inode) -> bool {
+        u64::from(holder.i_mtime.get()) == owner.nr().get() && holder.i_generation == owner.i_generation
     }
 
     /// `ext4_xattr_inode_verify_hashes`: the inode keeps the hash of its value where others have their access time.

@@ -20,6 +20,17 @@ pub struct Session {
     pub seconds: i64,
 }
 
+/// `mke2fs` that makes the same image each time.
+pub fn mke2fs(dir: &Path, name: &str, args: &str, source: Option<&Path>, size: &str) -> PathBuf {
+    let uuid = "5eed5eed-1234-4321-abcd-123456789abc";
+    let extended = args.split_once(" -E ").map(|(_, e)| e.split(' ').next().unwrap_or_default());
+    let args = match extended {
+        Some(e) => args.replace(e, &format!("{e},hash_seed={uuid}")),
+        None => format!("{args} -E hash_seed={uuid}"),
+    };
+    common::mke2fs(dir, name, &format!("{args} -U {uuid}"), source, size)
+}
+
 impl Session {
     pub fn open(image: &Path) -> Self {
         let device = FileDevice::open(image, FileOptions::read_write()).expect("image opens");
@@ -45,45 +56,7 @@ impl Session {
 
     /// Carries out an operation; the number of the inode made, if any.
     pub fn apply(&mut self, op: &Op) -> Result<Option<u64>, EditError> {
-        let nr = InodeNr;
-        self.edit(|e| {
-            Ok(match op {
-                Op::Make { dir, name, mode, uid, gid, device } => {
-                    let new = NewInode { mode: *mode, uid: *uid, gid: *gid, project: None, keep_group: false };
-                    let made = if mode >> 12 == 4 {
-                        e.mkdir(nr(*dir), name, &new)?
-                    } else {
-                        e.mknod(nr(*dir), name, &new, *device)?
-                    };
-                    Some(made.nr().get())
-                }
-                Op::Symlink { dir, name, target } => {
-                    Some(e.symlink(nr(*dir), name, target, &NewInode::of_root(0))?.nr().get())
-                }
-                Op::Link { dir, name, target } => {
-                    e.link(nr(*dir), name, nr(*target))?;
-                    None
-                }
-                Op::Unlink { dir, name } => {
-                    e.unlink(nr(*dir), name)?;
-                    None
-                }
-                Op::Rmdir { dir, name } => {
-                    e.rmdir(nr(*dir), name)?;
-                    None
-                }
-                Op::Rename { from, name, to, new_name, rule } => {
-                    let rule = match rule {
-                        Rule::Replace => RenameRule::Replace,
-                        Rule::Keep => RenameRule::Keep,
-                        Rule::Exchange => RenameRule::Exchange,
-                    };
-                    let (from, to) = (nr(*from), nr(*to));
-                    e.rename(&Rename { from, name, to, new_name, rule, keep_replaced: false })?;
-                    None
-                }
-            })
-        })
+        self.edit(|e| carry_out(e, op))
     }
 
     /// Writes the edits into the image and opens it anew.
@@ -108,6 +81,42 @@ impl Session {
         }
         hash
     }
+}
+
+/// Carries out an operation; the number of the inode made, if any.
+pub fn carry_out(e: &mut Editor<'_>, op: &Op) -> Result<Option<u64>, EditError> {
+    let nr = InodeNr;
+    Ok(match op {
+        Op::Make { dir, name, mode, uid, gid, device } => {
+            let new = NewInode { mode: *mode, uid: *uid, gid: *gid, project: None, keep_group: false };
+            let made =
+                if mode >> 12 == 4 { e.mkdir(nr(*dir), name, &new)? } else { e.mknod(nr(*dir), name, &new, *device)? };
+            Some(made.nr().get())
+        }
+        Op::Symlink { dir, name, target } => Some(e.symlink(nr(*dir), name, target, &NewInode::of_root(0))?.nr().get()),
+        Op::Link { dir, name, target } => {
+            e.link(nr(*dir), name, nr(*target))?;
+            None
+        }
+        Op::Unlink { dir, name } => {
+            e.unlink(nr(*dir), name)?;
+            None
+        }
+        Op::Rmdir { dir, name } => {
+            e.rmdir(nr(*dir), name)?;
+            None
+        }
+        Op::Rename { from, name, to, new_name, rule } => {
+            let rule = match rule {
+                Rule::Replace => RenameRule::Replace,
+                Rule::Keep => RenameRule::Keep,
+                Rule::Exchange => RenameRule::Exchange,
+            };
+            let (from, to) = (nr(*from), nr(*to));
+            e.rename(&Rename { from, name, to, new_name, rule, keep_replaced: false })?;
+            None
+        }
+    })
 }
 
 /// `e2fsck -fn` is content, and has no advice either.

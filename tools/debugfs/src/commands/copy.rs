@@ -22,8 +22,9 @@ use std::rc::Rc;
 
 pub(super) static COMMANDS: &[Command] = &[Command {
     names: &["rdump"],
-    args: "[-v] SOURCE... HOST_DIRECTORY",
-    summary: "Copy files and trees to the host, with owners, modes, times, attributes, links and holes; -v: say each name",
+    args: "[-v] SOURCE... HOST_DIRECTORY | [-v] --tar HOST_FILE SOURCE...",
+    summary: "Copy files and trees to the host, with owners, modes, times, attributes, links and holes, into a directory or \
+with --tar into an archive (- is standard output), for which nobody need be root; -v: say each name",
     example: "rdump /lost+found /tmp",
     run: rdump,
 }];
@@ -31,7 +32,13 @@ pub(super) static COMMANDS: &[Command] = &[Command {
 const CHUNK: usize = 1 << 20;
 
 fn rdump(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "v", &[], (2, usize::MAX))?;
+    let options = command.options(words, "v", &["tar"], (1, usize::MAX))?;
+    if let Some(file) = options.value("tar") {
+        return super::rdump_tar::rdump_tar(session, command.name(), file, options.rest, options.has('v'));
+    }
+    if options.rest.len() < 2 {
+        anyhow::bail!("{}", command.usage());
+    }
     let Some((dest, sources)) = options.rest.split_last() else { return Ok(()) };
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = fs::open(OsStr::from_bytes(dest), flags, Mode::empty())
@@ -60,7 +67,7 @@ fn rdump(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
 }
 
 /// The name a source gets on the host; empty for the root, whose content goes straight into the directory.
-fn last_name(session: &Session<'_>, spec: &[u8], inode: &Inode) -> Vec<u8> {
+pub(super) fn last_name(session: &Session<'_>, spec: &[u8], inode: &Inode) -> Vec<u8> {
     if inode.nr() == daxkit_format::InodeNr::ROOT {
         return Vec::new();
     }
@@ -363,7 +370,7 @@ impl Copy {
     }
 }
 
-fn joined(base: &[u8], path: &[u8]) -> Vec<u8> {
+pub(super) fn joined(base: &[u8], path: &[u8]) -> Vec<u8> {
     match (base.is_empty(), path.is_empty()) {
         (true, _) => path.to_vec(),
         (_, true) => base.to_vec(),

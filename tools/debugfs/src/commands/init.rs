@@ -35,7 +35,7 @@ fn init(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
     if !session.closed {
         bail!("{} is still open; close it first", session.opening.path().display());
     }
-    if session.changes.dry_run {
+    if session.opening.dry_run {
         bail!("a dry run makes no file system");
     }
     let path = Path::new(OsStr::from_bytes(device));
@@ -45,7 +45,7 @@ fn init(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
 
 fn make(session: &Session<'_>, path: &Path, blocks: u64) -> Result<()> {
     let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(path, FileOptions::read_write())?);
-    let (device, _) = honour(path, device)?;
+    let (device, _) = honour(path, 0, device)?;
     let len = blocks.checked_mul(BLOCK).filter(|len| *len <= device.len());
     let len =
         len.with_context(|| format!("{blocks} blocks of {BLOCK} bytes do not fit into {} bytes", device.len()))?;

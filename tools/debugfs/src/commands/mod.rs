@@ -9,6 +9,7 @@ mod convert;
 mod copy;
 mod dax;
 mod decide;
+mod diff;
 mod dump;
 mod extent_mode;
 mod extents;
@@ -27,7 +28,9 @@ mod map;
 mod names;
 mod navigate;
 mod place;
+mod put;
 mod raw_inode;
+mod rdump_tar;
 mod search;
 mod shell;
 mod stat;
@@ -74,7 +77,8 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
     Group { title: "Inodes by hand", commands: raw_inode::COMMANDS },
-    Group { title: "Fields by name", commands: fields::COMMANDS },
+    Group { title: "Fields, set by name", commands: fields::COMMANDS },
+    Group { title: "Damage on purpose", commands: fuzz::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
     Group { title: "Flags, changed", commands: chattr::COMMANDS },
@@ -92,12 +96,13 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Is it really DAX?", commands: decide::COMMANDS },
     Group { title: "Places", commands: place::COMMANDS },
-    Group { title: "Places, changed", commands: fuzz::COMMANDS },
     Group { title: "Checksums", commands: sums::COMMANDS },
     Group { title: "Units", commands: convert::COMMANDS },
     Group { title: "Copy a file out", commands: extract::COMMANDS },
     Group { title: "Copy trees out", commands: copy::COMMANDS },
     Group { title: "Changes", commands: change::COMMANDS },
+    Group { title: "Copy trees in", commands: put::COMMANDS },
+    Group { title: "Two images", commands: diff::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -325,8 +330,10 @@ mod tests {
         "commit",
         "convert",
         "dax",
+        "diff",
         "dump_image",
         "freesp",
+        "fuzz",
         "history",
         "inherit",
         "locate",
@@ -337,11 +344,11 @@ mod tests {
         "pop",
         "print",
         "push",
+        "put",
+        "set",
         "back",
         "forward",
         "sums",
-        "set",
-        "fuzz",
     ];
 
     #[test]

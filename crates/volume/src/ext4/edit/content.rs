@@ -1,36 +1,27 @@
-//! The content of files: written, cut off, punched, allocated ahead.
+//! Content of files: written at any place, cut off, punched out.
+//!
+//! Times are the caller's business. When a function fails, the inode in memory may be ahead of what the volume goes back to: read it
+//! anew.
 
 use std::ops::Range;
 
 use daxkit_format::BlockNr;
-use daxkit_format::ext4::extent;
-use daxkit_format::ext4::inode_flags::InodeFlags;
+use daxkit_format::ext4::features::{Incompat, RoCompat};
 
+use super::super::error::{Place, VolumeError};
 use super::super::inode::Inode;
 use super::super::map::{Mapping, Segment};
-use super::map::LOGICAL_END;
-use super::{EditError, Editor, Run};
-
-/// What one page fault maps at best.
-const PMD: u64 = 2 << 20;
-
-/// What newly allocated blocks of a file hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fill {
-    /// Nothing yet: they read as zero and are marked so (extents only).
-    Unwritten,
-    /// Zeroes that are written.
-    Zeroes,
-}
+use super::map::Gone;
+use super::{EditError, Editor};
 
 impl Editor<'_> {
-    /// Writes bytes into a file, as pwrite(2): holes get blocks, the file grows where it must.
+    /// Writes bytes from byte `offset` of a file on, as pwrite(2): holes get blocks, the file grows where it must.
     ///
     /// # Errors
-    /// No space; a size that the file cannot have; its map is damaged.
+    /// The inode can have no content of this kind, or not as much; no space; its map is damaged.
     pub fn write_content(&mut self, inode: &mut Inode, offset: u64, bytes: &[u8]) -> Result<(), EditError> {
-        let end = offset.checked_add(bytes.len() as u64);
-        let end = end.ok_or(EditError::FileTooLarge { inode: inode.nr(), size: u64::MAX })?;
+        let too_large = || EditError::FileTooLarge { inode: inode.nr(), size: u64::MAX };
+        let end = offset.checked_add(bytes.len() as u64).ok_or_else(too_large)?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -40,189 +31,84 @@ impl Editor<'_> {
             }
             self.leave_inline(inode)?;
         }
-        let shift = self.geometry().block_shift();
-        let bs = 1u64 << shift;
-        let last = end.div_ceil(bs);
-        let mut block = offset >> shift;
-        while block < last {
-            let segment = self.map_block(inode, block)?;
-            let (run, fresh) = match segment {
-                Segment::Mapped(m) if m.written => (Mapping { len: m.len.min(last - block), ..m }, false),
-                Segment::Mapped(m) => {
-                    let run = Mapping { len: m.len.min(last - block), ..m };
-                    self.map_remove(inode, run.logical..run.end())?;
-                    let run = Mapping { written: true, ..run };
-                    self.map_insert(inode, run)?;
-                    (run, true)
-                }
-                Segment::Hole { len, .. } => (self.fill_hole(inode, block, len.min(last - block), true)?, true),
-            };
-            // The part of the bytes that lies in this run; what else new blocks hold is zero.
-            let start = (run.logical << shift).max(offset);
-            let stop = (run.end() << shift).min(end);
-            let part = bytes.get((start - offset) as usize..(stop - offset) as usize).unwrap_or_default();
-            let into = start - (run.logical << shift);
-            if fresh && (into > 0 || stop < run.end() << shift) {
-                let mut whole = vec![0; usize::try_from(run.len << shift).unwrap_or(0)];
-                let at = into as usize;
-                whole.iter_mut().skip(at).zip(part).for_each(|(to, from)| *to = *from);
-                self.write_data(run.physical, &whole)?;
-            } else {
-                let place = super::super::error::Place::FileBlock { inode: inode.nr(), logical: run.logical };
-                self.write_bytes(place, (run.physical.get() << shift).saturating_add(into), part)?;
-            }
-            block = run.end();
+        self.check_content(inode)?;
+        self.check_size(inode, end)?;
+        if offset > inode.size() {
+            self.zero_tail(inode, inode.size())?;
         }
-        self.grow_to(inode, end)?;
+        let shift = self.geometry().block_shift();
+        let (mut at, stop) = (offset >> shift, self.geometry().blocks_for(end));
+        while at < stop {
+            let around = self.around(inode, at)?;
+            let run = match around.here {
+                Segment::Mapped(run) => {
+                    let run = run.until(stop).unwrap_or(run);
+                    self.write_run(&run, !run.written, offset, bytes)?;
+                    if !run.written {
+                        self.map_set_written(inode, run.logical..run.end(), true)?;
+                    }
+                    run
+                }
+                Segment::Hole { len, .. } => {
+                    let run = self.place_hole(inode, &around, at, len.min(stop - at))?;
+                    self.write_run(&run, true, offset, bytes)?;
+                    self.map_insert(inode, run)?;
+                    run
+                }
+            };
+            at = run.end();
+        }
+        if end > inode.size() {
+            self.put_size(inode, end)?;
+        }
         self.store_inode(inode)
     }
 
-    /// Sets the size if it is larger than it was.
-    fn grow_to(&mut self, inode: &mut Inode, size: u64) -> Result<(), EditError> {
-        if size <= inode.size() {
+    /// Writes what of `bytes`, which begin at byte `offset` of the file, lies in a run. In a fresh one the rest of its blocks
+    /// becomes zero; `bytes` then reach into all of them.
+    fn write_run(&mut self, run: &Mapping, fresh: bool, offset: u64, bytes: &[u8]) -> Result<(), EditError> {
+        let shift = self.geometry().block_shift();
+        let (start, stop) = (run.logical << shift, run.end() << shift);
+        let end = offset.saturating_add(bytes.len() as u64);
+        let (from, to) = (start.max(offset), stop.min(end));
+        let on_disk = |byte: u64| (run.physical.get() << shift).saturating_add(byte - start);
+        let place = Place::Block(run.physical);
+        if fresh {
+            self.zero_bytes(place, on_disk(start)..on_disk(from))?;
+            self.zero_bytes(place, on_disk(to)..on_disk(stop))?;
+        }
+        let part = usize::try_from(from - offset).ok().zip(usize::try_from(to - offset).ok());
+        let part = part.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
+        self.write_bytes(place, on_disk(from), part)
+    }
+
+    /// Makes bytes of the file system zero, less than a block at either end of a run.
+    fn zero_bytes(&mut self, place: Place, range: Range<u64>) -> Result<(), EditError> {
+        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        if len == 0 { Ok(()) } else { self.write_bytes(place, range.start, &vec![0; len]) }
+    }
+
+    /// Makes what lies behind byte `size` in its block zero, where the block is written.
+    pub(super) fn zero_tail(&mut self, inode: &Inode, size: u64) -> Result<(), EditError> {
+        let shift = self.geometry().block_shift();
+        let inside = size & u64::from(self.block_size() - 1);
+        if inside == 0 || !self.has_map(inode) {
             return Ok(());
         }
-        self.check_size(inode, size)?;
-        self.modify(inode, |disk| disk.set_size(size));
-        self.note_large_file(inode, size)
-    }
-
-    /// A file of more than 2 GiB is a feature of its own.
-    fn note_large_file(&mut self, inode: &Inode, size: u64) -> Result<(), EditError> {
-        use daxkit_format::ext4::features::RoCompat;
-        if !inode.is_file() || size <= i32::MAX as u64 || self.has_ro_compat(RoCompat::LARGE_FILE) {
-            return Ok(());
+        if let Segment::Mapped(run) = self.map_block(inode, size >> shift)?
+            && run.written
+        {
+            let start = run.physical.get() << shift;
+            self.zero_bytes(Place::Block(run.physical), start + inside..start + u64::from(self.block_size()))?;
         }
-        self.change_super_block(|sb| {
-            sb.s_feature_ro_compat.set(sb.ro_compat().union(RoCompat::LARGE_FILE).bits());
-        })
+        Ok(())
     }
 
-    /// The largest size that logical block numbers, or an indirect map, allow.
-    fn check_size(&self, inode: &Inode, size: u64) -> Result<(), EditError> {
-        let bs = u64::from(self.block_size());
-        let blocks = if inode.flags().contains(InodeFlags::EXTENTS) {
-            LOGICAL_END - 1
-        } else {
-            let n = bs / 4;
-            (12 + n + n * n + n * n * n).min(LOGICAL_END - 1)
-        };
-        if size > blocks.saturating_mul(bs) { Err(EditError::FileTooLarge { inode: inode.nr(), size }) } else { Ok(()) }
-    }
-
-    /// Gives blocks to the beginning of a hole, at most `len`, and maps them; what they hold is for the caller to write.
-    fn fill_hole(&mut self, inode: &mut Inode, logical: u64, len: u64, written: bool) -> Result<Mapping, EditError> {
-        let ratio = u64::from(self.geometry().cluster_ratio);
-        let run = match self.in_shared_cluster(inode, logical, len)? {
-            Some(run) => run,
-            None => {
-                // The last cluster may be the file's already because of what lies behind the hole.
-                let last = (logical + len) / ratio * ratio;
-                let shared = last > logical && self.mapped_in(inode, last..last + ratio)?.is_some();
-                let len = if ratio > 1 && shared { last - logical } else { len };
-                self.take_for(inode, logical, len)?
-            }
-        };
-        let mapping = Mapping { logical, physical: run.first, len: run.len.min(len), written };
-        debug_assert!(
-            ratio == 1 || (mapping.physical.get() - self.cluster_start(mapping.physical)) % ratio == logical % ratio
-        );
-        self.map_insert(inode, mapping)?;
-        Ok(mapping)
-    }
-
-    /// The first block of the cluster that holds a block.
-    fn cluster_start(&self, block: BlockNr) -> u64 {
-        let g = self.geometry();
-        let ratio = u64::from(g.cluster_ratio);
-        g.first_data_block + (block.get().saturating_sub(g.first_data_block)) / ratio * ratio
-    }
-
-    /// Where a block of a file has to lie because its cluster is the file's already; not counted anew.
-    fn in_shared_cluster(&self, inode: &Inode, logical: u64, len: u64) -> Result<Option<Run>, EditError> {
-        let ratio = u64::from(self.geometry().cluster_ratio);
-        if ratio == 1 {
-            return Ok(None);
-        }
-        let first = logical / ratio * ratio;
-        let Some(mapping) = self.mapped_in(inode, first..first + ratio)? else { return Ok(None) };
-        let start = mapping.physical.get() - (mapping.logical - first);
-        let at = start + (logical - first);
-        Ok(Some(Run { first: BlockNr(at), len: len.min(first + ratio - logical) }))
-    }
-
-    /// The first mapping in a range of blocks of a file, cut to it.
-    fn mapped_in(&self, inode: &Inode, blocks: Range<u64>) -> Result<Option<Mapping>, EditError> {
-        let mapping = match self.map_block(inode, blocks.start)? {
-            Segment::Mapped(m) => Some(m),
-            Segment::Hole { len, .. } if blocks.start + len < blocks.end => {
-                match self.map_block(inode, blocks.start + len)? {
-                    Segment::Mapped(m) => Some(m),
-                    Segment::Hole { .. } => None,
-                }
-            }
-            Segment::Hole { .. } => None,
-        };
-        Ok(mapping.map(|m| Mapping { len: m.len.min(blocks.end - m.logical), ..m }))
-    }
-
-    /// Takes blocks for a hole: whole windows where the hole has some, else near what lies before it.
-    fn take_for(&mut self, inode: &mut Inode, logical: u64, len: u64) -> Result<Run, EditError> {
-        let ratio = u64::from(self.geometry().cluster_ratio);
-        let inside = logical % ratio;
-        let window = PMD >> self.geometry().block_shift();
-        let goal = match logical.checked_sub(1).map(|before| self.map_block(inode, before)).transpose()? {
-            Some(Segment::Mapped(m)) => BlockNr(m.physical.get() + 1),
-            _ => self.home(inode),
-        };
-        let whole = inode.is_file() && window > 1;
-        if whole && logical.is_multiple_of(window) && len >= window {
-            let phase = self.base() >> self.geometry().block_shift();
-            if let Some(run) = self.take_window(goal, window, phase)? {
-                self.add_space(inode, run.len.cast_signed())?;
-                return Ok(run);
-            }
-        }
-        // A window that begins later in the hole is left for the next step.
-        let until = if whole && len > window { (window - logical % window).min(len) } else { len };
-        let mut run = self.take_blocks(goal, until + inside)?;
-        self.add_space(inode, run.len.next_multiple_of(ratio).cast_signed())?;
-        run.first = BlockNr(run.first.get() + inside);
-        run.len = run.len.saturating_sub(inside).min(until);
-        if !inode.flags().contains(InodeFlags::EXTENTS) && run.first.get() + run.len > u64::from(u32::MAX) {
-            return Err(EditError::FileTooLarge { inode: inode.nr(), size: inode.size() });
-        }
-        Ok(run)
-    }
-
-    /// Gives one more block to the end of a directory or file: its size is a block more, the block is zero.
+    /// Sets the size, as ftruncate(2). What lies behind a smaller one is given back, the rest of the last block made zero; up to a
+    /// larger one there is a hole.
     ///
     /// # Errors
-    /// No space; a size that it cannot have; its map is damaged.
-    pub fn append_block(&mut self, inode: &mut Inode) -> Result<(u64, BlockNr), EditError> {
-        let bs = u64::from(self.block_size());
-        let logical = inode.size().div_ceil(bs);
-        let mapping = match self.map_block(inode, logical)? {
-            Segment::Mapped(m) => {
-                // Blocks behind the end, as fallocate leaves them.
-                self.map_remove(inode, logical..logical + 1)?;
-                let mapping = Mapping { len: 1, written: true, ..m };
-                self.map_insert(inode, mapping)?;
-                mapping
-            }
-            Segment::Hole { .. } => self.fill_hole(inode, logical, 1, true)?,
-        };
-        self.write_block(mapping.physical, &vec![0; bs as usize])?;
-        self.grow_to(inode, (logical + 1) * bs)?;
-        self.store_inode(inode)?;
-        Ok((logical, mapping.physical))
-    }
-
-    /// Sets the size. What lies behind a smaller one is given back, the rest of the last block made zero; up to a larger one there is
-    /// a hole.
-    ///
-    /// # Errors
-    /// A size that it cannot have; its map is damaged.
+    /// As [`Editor::write_content`].
     pub fn truncate(&mut self, inode: &mut Inode, size: u64) -> Result<(), EditError> {
         if inode.has_inline_data() {
             if self.truncate_inline(inode, size)? {
@@ -230,158 +116,93 @@ impl Editor<'_> {
             }
             self.leave_inline(inode)?;
         }
-        self.check_size(inode, size)?;
-        let bs = u64::from(self.block_size());
-        if self.has_map(inode) {
-            self.zero_tail(inode, size)?;
-            self.free_range(inode, size.div_ceil(bs)..LOGICAL_END)?;
+        if size == 0 && !self.can_have_map(inode) {
+            // The targets of fast symbolic links and the numbers of devices take no blocks.
+            return Ok(());
         }
-        self.modify(inode, |disk| disk.set_size(size));
-        self.note_large_file(inode, size)?;
+        self.check_content(inode)?;
+        self.check_size(inode, size)?;
+        if size <= inode.size() {
+            self.map_remove(inode, self.geometry().blocks_for(size)..u64::MAX, Gone::Given)?;
+        }
+        self.zero_tail(inode, size.min(inode.size()))?;
+        self.put_size(inode, size)?;
         self.store_inode(inode)
     }
 
-    /// Makes what lies behind `size` in its block zero.
-    fn zero_tail(&mut self, inode: &Inode, size: u64) -> Result<(), EditError> {
-        let shift = self.geometry().block_shift();
-        let inside = size & ((1 << shift) - 1);
-        if inside == 0 || size >= inode.size() {
-            return Ok(());
-        }
-        if let Segment::Mapped(m) = self.map_block(inode, size >> shift)?
-            && m.written
-        {
-            let place = super::super::error::Place::FileBlock { inode: inode.nr(), logical: m.logical };
-            let zeroes = vec![0; ((1 << shift) - inside) as usize];
-            self.write_bytes(place, (m.physical.get() << shift) + inside, &zeroes)?;
-        }
-        Ok(())
-    }
-
-    /// Unmaps blocks of a file and gives them back. The size stays.
+    /// Unmaps blocks of a file and gives them back; they read as zero then. The size stays.
     ///
     /// # Errors
-    /// The map is damaged; a block is free already.
+    /// As [`Editor::write_content`].
     pub fn punch(&mut self, inode: &mut Inode, blocks: Range<u64>) -> Result<(), EditError> {
         if inode.has_inline_data() {
             self.leave_inline(inode)?;
         }
-        self.free_range(inode, blocks)?;
+        self.check_content(inode)?;
+        self.map_remove(inode, blocks, Gone::Given)?;
         self.store_inode(inode)
     }
 
-    fn free_range(&mut self, inode: &mut Inode, blocks: Range<u64>) -> Result<(), EditError> {
-        let ratio = u64::from(self.geometry().cluster_ratio);
-        for run in self.map_remove(inode, blocks)? {
-            if ratio == 1 {
-                self.give_blocks(Run { first: run.physical, len: run.len })?;
-                self.add_space(inode, -run.len.cast_signed())?;
-                continue;
+    /// Gives an inode one block more behind its end, all zero, and counts it into its size. The block's number in the file, and
+    /// where it lies.
+    ///
+    /// # Errors
+    /// As [`Editor::write_content`].
+    pub fn append_block(&mut self, inode: &mut Inode) -> Result<(u64, BlockNr), EditError> {
+        let logical = self.geometry().blocks_for(inode.size());
+        let size = logical.saturating_add(1).saturating_mul(self.block_size().into());
+        self.check_content(inode)?;
+        self.check_size(inode, size)?;
+        self.zero_tail(inode, inode.size())?;
+        let around = self.around(inode, logical)?;
+        let block = match around.here {
+            Segment::Mapped(run) => {
+                self.map_set_written(inode, logical..logical + 1, true)?;
+                run.physical
             }
-            // A cluster goes when no block of it is mapped any more.
-            let mut at = run.logical;
-            while at < run.end() {
-                let first = at / ratio * ratio;
-                if self.mapped_in(inode, first..first + ratio)?.is_none() {
-                    let physical = run.physical.get() + (at - run.logical);
-                    let block = BlockNr(self.cluster_start(BlockNr(physical)));
-                    // A second run of the same cluster finds it gone.
-                    if self.block_in_use(block)? {
-                        self.give_blocks(Run { first: block, len: 1 })?;
-                        self.add_space(inode, -ratio.cast_signed())?;
-                    }
-                }
-                at = first + ratio;
+            Segment::Hole { .. } => {
+                let run = self.place_hole(inode, &around, logical, 1)?;
+                self.map_insert(inode, run)?;
+                run.physical
             }
+        };
+        // Whole, for it is written next, and for a directory read as well.
+        self.write_block(block, &vec![0; self.block_size() as usize])?;
+        self.put_size(inode, size)?;
+        self.store_inode(inode)?;
+        Ok((logical, block))
+    }
+
+    /// Whether the inode's `i_block` is a map, or can become one: that of a symbolic link which has no target yet.
+    fn can_have_map(&self, inode: &Inode) -> bool {
+        self.has_map(inode) || inode.is_symlink() && !inode.has_inline_data() && inode.size() == 0
+    }
+
+    /// Whether the inode has content that blocks can hold.
+    pub(super) fn check_content(&self, inode: &Inode) -> Result<(), EditError> {
+        if self.can_have_map(inode) { Ok(()) } else { Err(VolumeError::NoContent { inode: inode.nr() }.into()) }
+    }
+
+    /// Whether the inode can be as large.
+    pub(super) fn check_size(&self, inode: &Inode, size: u64) -> Result<(), EditError> {
+        let wide = inode.is_file() || self.has_incompat(Incompat::LARGEDIR);
+        let most = if wide { i64::MAX as u64 } else { u32::MAX.into() };
+        if size > most || self.geometry().blocks_for(size) > self.map_limit(inode) {
+            return Err(EditError::FileTooLarge { inode: inode.nr(), size });
         }
         Ok(())
     }
 
-    /// Gives blocks to the holes of a range of bytes; the size grows unless `keep_size`.
-    ///
-    /// # Errors
-    /// No space; a size that the file cannot have; its map is damaged; unwritten blocks without extents.
-    pub fn fallocate(
-        &mut self,
-        inode: &mut Inode,
-        bytes: Range<u64>,
-        fill: Fill,
-        keep_size: bool,
-    ) -> Result<(), EditError> {
-        if inode.has_inline_data() {
-            self.leave_inline(inode)?;
+    /// Sets the size of an inode, in memory; and the feature without which it may not be that large, as the kernel does.
+    pub(super) fn put_size(&mut self, inode: &mut Inode, size: u64) -> Result<(), EditError> {
+        let wide = inode.is_file() || self.has_incompat(Incompat::LARGEDIR);
+        self.modify(inode, |i| if wide { i.set_size(size) } else { i.i_size_lo.set(size as u32) });
+        if size > i32::MAX as u64 && inode.is_file() && !self.has_ro_compat(RoCompat::LARGE_FILE) {
+            self.change_super_block(|sb| {
+                let features = sb.ro_compat().union(RoCompat::LARGE_FILE);
+                sb.s_feature_ro_compat.set(features.bits());
+            })?;
         }
-        self.check_size(inode, bytes.end)?;
-        let shift = self.geometry().block_shift();
-        let end = bytes.end.div_ceil(1 << shift);
-        let extents = inode.flags().contains(InodeFlags::EXTENTS);
-        // Behind the end of a file there may be blocks, but none that are written.
-        let written_until = if keep_size { inode.size().div_ceil(1 << shift) } else { end };
-        if end > written_until && !extents {
-            use daxkit_format::dax::Errno;
-            let why = "without extents no blocks can lie behind the end of a file";
-            return Err(EditError::refused(inode.nr(), Errno::EOPNOTSUPP, why));
-        }
-        let mut block = bytes.start >> shift;
-        while block < end {
-            let next = match self.map_block(inode, block)? {
-                Segment::Mapped(m) => m.end(),
-                Segment::Hole { len, .. } => {
-                    let unwritten = extents && (fill == Fill::Unwritten || block >= written_until);
-                    let until = if unwritten { end } else { written_until };
-                    let most = len.min(until - block).min(u64::from(extent::MAX_UNWRITTEN_LEN));
-                    let run = self.fill_hole(inode, block, most, !unwritten)?;
-                    if !unwritten {
-                        self.zero_blocks(run.physical, run.len)?;
-                    }
-                    run.end()
-                }
-            };
-            block = next;
-        }
-        if !keep_size {
-            self.grow_to(inode, bytes.end)?;
-        }
-        self.store_inode(inode)
-    }
-
-    /// Changes how a file is mapped: by extents, or by indirect blocks. The data stays where it is.
-    ///
-    /// # Errors
-    /// The other kind of map cannot hold it.
-    pub fn convert_map(&mut self, inode: &mut Inode, to_extents: bool) -> Result<(), EditError> {
-        use daxkit_format::dax::Errno;
-        use daxkit_format::ext4::features::Incompat;
-        if inode.flags().contains(InodeFlags::EXTENTS) == to_extents {
-            return Ok(());
-        }
-        let nr = inode.nr();
-        let refuse = |what| Err(EditError::refused(nr, Errno::EOPNOTSUPP, what));
-        if to_extents && !self.has_incompat(Incompat::EXTENTS) {
-            return refuse("the file system has no feature extent");
-        }
-        if !to_extents && self.geometry().cluster_ratio > 1 {
-            return refuse("with bigalloc every file is mapped by extents");
-        }
-        let flip = |disk: &mut daxkit_format::ext4::inode::Inode| {
-            let mut flags = disk.flags();
-            flags.set(InodeFlags::EXTENTS, to_extents);
-            disk.set_flags(flags);
-        };
-        if inode.has_inline_data() || !self.has_map(inode) {
-            // Fast symbolic links and inline data have no map; the flag says nothing of them.
-            self.modify(inode, flip);
-            return self.store_inode(inode);
-        }
-        let runs = self.map_remove(inode, 0..LOGICAL_END)?;
-        if !to_extents && runs.iter().any(|r| !r.written) {
-            return refuse("blocks that read as zero need extents");
-        }
-        self.modify(inode, flip);
-        self.new_map(inode);
-        for run in runs {
-            self.map_insert(inode, run)?;
-        }
-        self.store_inode(inode)
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@
 use daxkit_format::InodeNr;
 use daxkit_format::dax::ext4::{DAX_MUT_EXCL, mask_flags};
 use daxkit_format::dax::{Errno, FileKind};
-use daxkit_format::ext4::features::{Incompat, RoCompat};
+use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::inode::Inode as DiskInode;
 use daxkit_format::ext4::inode_flags::{InodeFlags, LSATTR_LETTERS};
 
@@ -173,27 +173,6 @@ impl Editor<'_> {
             }
         }
         Ok(changed)
-    }
-
-    /// Sets the project of an inode.
-    ///
-    /// # Errors
-    /// The file system has no feature project, or the inode no room for one.
-    pub fn set_project(&mut self, inode: &mut Inode, project: u32) -> Result<(), EditError> {
-        let old = inode.project();
-        if old == Some(project) || (old.is_none() && project == 0) {
-            return Ok(());
-        }
-        if old.is_none() || !self.has_ro_compat(RoCompat::PROJECT) {
-            let why = "the file system has no feature project, or its inodes have no room for one";
-            return Err(EditError::refused(inode.nr(), Errno::EOPNOTSUPP, why));
-        }
-        let now = self.now();
-        self.modify(inode, |disk| {
-            disk.i_projid.set(project);
-            disk.set_ctime(now);
-        });
-        self.store_inode(inode)
     }
 
     /// Sets the generation of an inode.

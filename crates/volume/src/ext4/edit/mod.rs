@@ -11,10 +11,13 @@
 //!
 //! Times enter with the edit; nothing here asks a clock or draws a random number.
 
+mod allocate;
+mod backups;
 mod bulk;
 mod clusters;
 mod commit;
 mod content;
+mod convert;
 mod dir;
 mod error;
 mod flags;
@@ -39,9 +42,9 @@ use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::super_block::{SUPER_BLOCK_OFFSET, SuperBlock};
 use zerocopy::IntoBytes;
 
+pub use allocate::Fill;
 pub use clusters::Run;
 pub use commit::{CommitError, Committed};
-pub use content::Fill;
 pub use error::EditError;
 pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
 pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
@@ -59,6 +62,11 @@ pub(crate) struct Hints {
     full: RangeSet,
     /// Groups without a free inode.
     no_inodes: RangeSet,
+    /// Whether no window was free when one was last looked for, and nothing was given back since.
+    no_window: bool,
+    quota: quota::QuotaHints,
+    values: xattr::ValueHints,
+    attr_blocks: xattr::BlockHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].

@@ -4,16 +4,26 @@ use daxkit_format::InodeNr;
 use daxkit_format::checksum::crc32c;
 use daxkit_format::dax::ext4::{Created, Creation, create};
 use daxkit_format::dax::{Errno, FileKind};
+use daxkit_format::ext4::acl;
+use daxkit_format::ext4::acl_inherit::inherit;
 use daxkit_format::ext4::features::{Incompat, RoCompat};
 use daxkit_format::ext4::inode::{EXTRA_ISIZE, GOOD_OLD_INODE_SIZE, mode};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use zerocopy::little_endian::U32;
 
+use super::super::error::Corruption;
 use super::super::inode::Inode;
 use super::{EditError, Editor};
 
 /// Set-group-ID of a mode.
 const ISGID: u16 = 0o2000;
+
+/// The ACL that files made in a directory get, and the one that counts for itself.
+const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+
+/// The name of an ACL and its value as system calls hold it.
+type NamedAcl = (&'static [u8], Vec<u8>);
 
 /// What a new inode is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,16 +81,17 @@ impl Editor<'_> {
         let inode_size = self.geometry().inode_size;
         let extra = self.extra_isize();
         let project = self.new_project(parent, new);
+        let (mode, acls) = self.inherited_acls(kind, parent, new.mode)?;
         let mut inode = self.decode_inode(nr, vec![0; inode_size.into()]);
         self.modify(&mut inode, |d| {
             d.i_extra_isize.set(extra);
-            d.i_mode.set(new.mode);
+            d.i_mode.set(mode);
             d.i_links_count.set(links);
             d.set_uid(new.uid);
             d.set_gid(new.gid);
             if parent.i_mode.get() & ISGID != 0 && !new.keep_group {
                 d.set_gid(parent.gid());
-                d.i_mode.set(if is_dir { new.mode | ISGID } else { new.mode });
+                d.i_mode.set(if is_dir { mode | ISGID } else { mode });
             }
             d.set_flags(flags);
             d.set_atime(now);
@@ -96,7 +107,24 @@ impl Editor<'_> {
         self.new_map(&mut inode);
         self.store_inode(&mut inode)?;
         self.charge(&inode, 0, 1)?;
+        for (name, acl) in acls {
+            self.set_xattr(&mut inode, name, &acl)?;
+        }
         Ok(inode)
+    }
+
+    /// The mode of a child, and the ACLs that it gets from the default ACL of its directory (`ext4_init_acl`).
+    fn inherited_acls(&self, kind: FileKind, parent: &Inode, mode: u16) -> Result<(u16, Vec<NamedAcl>), EditError> {
+        let default = if kind == FileKind::Symlink { None } else { self.xattr_by_name(parent, DEFAULT_ACL)? };
+        let Some(default) = default else { return Ok((mode, Vec::new())) };
+        let damaged = |e| EditError::damaged(parent.nr(), Corruption::Acl(e));
+        let default = acl::from_disk(&default.value).map_err(damaged)?;
+        let (mode, access) = inherit(&default, mode).map_err(damaged)?;
+        let mut acls: Vec<NamedAcl> = access.map(|acl| (ACCESS_ACL, acl)).into_iter().collect();
+        if kind == FileKind::Directory {
+            acls.push((DEFAULT_ACL, default));
+        }
+        Ok((mode, acls))
     }
 
     /// The flags that a child of a directory begins with.
@@ -117,7 +145,7 @@ impl Editor<'_> {
     }
 
     /// `i_extra_isize` of new inodes (`ext4_inode_info_init`).
-    fn extra_isize(&self) -> u16 {
+    pub(super) fn extra_isize(&self) -> u16 {
         let sb = self.super_block();
         let room = self.geometry().inode_size.saturating_sub(GOOD_OLD_INODE_SIZE);
         if room == 0 {
@@ -141,7 +169,7 @@ impl Editor<'_> {
 
     /// A generation number that no inode of this number had before, as far as can be told without a random number: it
     /// follows from the file system, the number, the time, and the generation that lies in the table.
-    fn new_generation(&self, nr: InodeNr) -> Result<u32, EditError> {
+    pub(super) fn new_generation(&self, nr: InodeNr) -> Result<u32, EditError> {
         let sb = self.super_block();
         let old = self.inode_unverified(nr)?.i_generation;
         let now = self.now();

@@ -7,10 +7,9 @@ use daxkit_format::BlockNr;
 use daxkit_format::OnDisk;
 use daxkit_format::dax::Errno;
 use daxkit_format::ext4::dir_block::NewEntry;
-use daxkit_format::ext4::dir_entry::{Entry, entry_len};
+use daxkit_format::ext4::dir_entry::Entry;
 use daxkit_format::ext4::dx::{self, DxRoot};
 use daxkit_format::ext4::hash::{DirHash, HashVersion};
-use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::super::super::error::{Corruption, Place, VolumeError};
 use super::super::super::htree::Frame;
@@ -19,10 +18,7 @@ use super::super::{EditError, Editor};
 use super::linear::bad_block;
 
 /// Splits that one name can ask for: of every level of the index and of the leaf, each perhaps twice.
-const MOST_SPLITS: usize = 16;
-
-/// The highest hash that a name can have.
-const LAST_HASH: u32 = 0xffff_fffc;
+pub(super) const MOST_SPLITS: usize = 16;
 
 impl Editor<'_> {
     /// Adds an entry to the leaf of its hash.
@@ -52,7 +48,7 @@ impl Editor<'_> {
     }
 
     /// Why an index cannot be used.
-    fn unusable(&self, dir: &Inode) -> Result<EditError, EditError> {
+    pub(super) fn unusable(&self, dir: &Inode) -> Result<EditError, EditError> {
         let root = self.dir_block(dir, 0)?;
         let version = root.and_then(|(_, bytes)| DxRoot::peek(&bytes).map(|r| r.hash_version));
         if version == Some(HashVersion::SipHash as u8) {
@@ -63,7 +59,7 @@ impl Editor<'_> {
 
     /// Sees to it that the last index block of the way has room for one entry more. False when that changed the index, so
     /// that the way has to be looked for anew.
-    fn make_room(&mut self, dir: &mut Inode, frames: &mut [Frame]) -> Result<bool, EditError> {
+    pub(super) fn make_room(&mut self, dir: &mut Inode, frames: &mut [Frame]) -> Result<bool, EditError> {
         let full = |f: &Frame| f.entries.len() >= f.limit;
         match frames.iter().rposition(|f| !full(f)) {
             Some(level) if level + 1 == frames.len() => Ok(true),
@@ -120,7 +116,12 @@ impl Editor<'_> {
     }
 
     /// Writes the entries of an index block.
-    fn write_frame(&mut self, dir: &Inode, frame: &Frame, change: impl FnOnce(&mut [u8])) -> Result<(), EditError> {
+    pub(super) fn write_frame(
+        &mut self,
+        dir: &Inode,
+        frame: &Frame,
+        change: impl FnOnce(&mut [u8]),
+    ) -> Result<(), EditError> {
         let mut bytes = self.read_block(frame.place)?;
         change(&mut bytes);
         dx::write_entries(&mut bytes, frame.offset, self.super_block().has_metadata_csum(), &frame.entries);
@@ -142,7 +143,12 @@ impl Editor<'_> {
     }
 
     /// Moves the upper half of a leaf's names, by hash, into a new leaf.
-    fn split_leaf(&mut self, dir: &mut Inode, frame: &mut Frame, leaf: (BlockNr, &[u8])) -> Result<(), EditError> {
+    pub(super) fn split_leaf(
+        &mut self,
+        dir: &mut Inode,
+        frame: &mut Frame,
+        leaf: (BlockNr, &[u8]),
+    ) -> Result<(), EditError> {
         let (block, bytes) = leaf;
         let version = self.hash_version(dir)?;
         let mut names = self.hashed_names(dir, block, bytes, version)?;
@@ -169,13 +175,13 @@ impl Editor<'_> {
         self.write_frame(dir, frame, |_| {})
     }
 
-    fn hash_version(&self, dir: &Inode) -> Result<u8, EditError> {
+    pub(super) fn hash_version(&self, dir: &Inode) -> Result<u8, EditError> {
         let root = self.htree_node(dir, 0)?.1;
         DxRoot::peek(&root).map(|r| r.hash_version).ok_or_else(|| EditError::damaged(dir.nr(), dx::DxError::Short))
     }
 
     /// The names of a leaf with their hashes.
-    fn hashed_names<'b>(
+    pub(super) fn hashed_names<'b>(
         &self,
         dir: &Inode,
         block: BlockNr,
@@ -198,101 +204,14 @@ impl Editor<'_> {
         }
         Ok(names)
     }
-
-    /// Makes a hashed directory of one with a single block. False when that cannot be: names are hashed in a way that is not
-    /// known, or the block does not begin as one must.
-    pub(super) fn make_indexed(&mut self, dir: &mut Inode) -> Result<bool, EditError> {
-        let version = self.super_block().s_def_hash_version;
-        if self.name_hash(dir, version, b"any").is_none() {
-            return Ok(false);
-        }
-        let (block, bytes) = self.htree_node(dir, 0)?;
-        let area = self.dir_area();
-        let style = self.entry_style();
-        let mut entries = Vec::new();
-        for entry in style.entries(bytes.get(..area).unwrap_or_default()) {
-            entries.push(entry.map_err(|e| bad_block(dir, block, e))?);
-        }
-        let [dot, dotdot, rest @ ..] = entries.as_slice() else { return Ok(false) };
-        if dot.name != b"." || dotdot.name != b".." || dotdot.offset != entry_len(1) {
-            return Ok(false);
-        }
-        let (logical, leaf_block, mut leaf) = self.append_unwritten(dir)?;
-        let live = rest.iter().filter(|e| e.inode != 0);
-        style.fill(leaf.get_mut(..area).unwrap_or_default(), live.copied());
-        self.write_leaf(dir, leaf_block, &mut leaf)?;
-
-        let mut root = vec![0; bytes.len()];
-        let whole = root.len();
-        style.dots(root.get_mut(..whole).unwrap_or_default(), dot.inode, dotdot.inode);
-        if let Some(info) = DxRoot::peek_mut(&mut root) {
-            info.dot_file_type = dot.file_type;
-            info.dotdot_file_type = dotdot.file_type;
-            info.hash_version = version;
-            info.info_length = 8;
-        }
-        dx::write_entries(&mut root, dx::ROOT_ENTRIES, self.super_block().has_metadata_csum(), &[(0, logical)]);
-        self.write_index(dir, block, dx::ROOT_ENTRIES, &mut root)?;
-        self.modify(dir, |d| d.set_flags(d.flags() | InodeFlags::INDEX));
-        self.store_inode(dir)?;
-        Ok(true)
-    }
-
-    /// Appends a leaf without names behind the last one.
-    pub(super) fn append_leaf(&mut self, dir: &mut Inode) -> Result<(), EditError> {
-        for _ in 0..MOST_SPLITS {
-            let mut frames = self.way_to_end(dir)?;
-            if !self.make_room(dir, &mut frames)? {
-                continue;
-            }
-            let Some(frame) = frames.last_mut() else { break };
-            let (block, bytes) = self.htree_node(dir, frame.block())?;
-            let version = self.hash_version(dir)?;
-            let names = self.hashed_names(dir, block, &bytes, version)?;
-            let begins = frame.entries.get(frame.at).map_or(0, |(hash, _)| *hash);
-            let hash = names.iter().map(|(hash, _)| *hash).max().unwrap_or(begins & !1);
-            if hash >= LAST_HASH {
-                return Err(EditError::refused(dir.nr(), Errno::ENOSPC, "no hash is left for another block"));
-            }
-            let (logical, new_block, mut new_bytes) = self.append_unwritten(dir)?;
-            self.write_leaf(dir, new_block, &mut new_bytes)?;
-            frame.entries.insert(frame.at + 1, (hash + 2, logical));
-            return self.write_frame(dir, frame, |_| {});
-        }
-        Err(EditError::damaged(dir.nr(), Corruption::HtreeEndless))
-    }
-
-    /// The way down to the last leaf.
-    fn way_to_end(&self, dir: &Inode) -> Result<Vec<Frame>, EditError> {
-        let last = DirHash { hash: u32::MAX, minor_hash: 0 };
-        // Any name tells whether hashes can be made.
-        match self.htree_way(dir, |version| self.name_hash(dir, version, b"any").map(|_| last))? {
-            Some((_, frames)) => Ok(frames),
-            None => Err(self.unusable(dir)?),
-        }
-    }
-
-    /// Makes a directory without an index of one that has one: index blocks become blocks without names.
-    pub(super) fn give_up_index(&mut self, dir: &mut Inode) -> Result<(), EditError> {
-        let blocks = dir.size() >> self.geometry().block_shift();
-        for logical in 0..blocks {
-            if let Some((block, bytes)) = self.dir_block(dir, logical)?
-                && let Some(mut plain) = self.without_index(dir, logical, &bytes)?
-            {
-                self.write_leaf(dir, block, &mut plain)?;
-            }
-        }
-        self.modify(dir, |d| d.set_flags(d.flags() - InodeFlags::INDEX));
-        self.store_inode(dir)
-    }
 }
 
-/// How many of the names, sorted by hash, stay: as many as leave neither part more than half full, or half of them when
-/// all take less than half of the block.
+/// How many of the names, sorted by hash, stay: so many that neither part is much more than half full, or half of them when
+/// all take less than half of the block. What counts are whole records, with the room behind each name.
 fn split_point(names: &[(u32, Entry<'_>)], block_len: usize) -> usize {
     let mut size = 0;
     for (i, (_, e)) in names.iter().enumerate().rev() {
-        let len = entry_len(e.name.len());
+        let len = e.rec_len as usize;
         if size + len / 2 > block_len / 2 {
             return (i + 1).clamp(1, names.len().saturating_sub(1).max(1));
         }

@@ -43,10 +43,10 @@ impl Editor<'_> {
                 return self.set_inline(dir, &content);
             }
         }
+        // Linux takes all the room that other attributes leave, when it takes any.
         let old = content.len().max(MIN_SIZE);
-        let slack = self.slack(dir, content.get(MIN_SIZE..).unwrap_or_default())?;
-        let grown = old + entry_len(new.name.len()).saturating_sub(slack);
-        if grown > self.inline_capacity(dir)? || !(grown - MIN_SIZE).is_multiple_of(PAD) {
+        let grown = self.inline_capacity(dir)? / PAD * PAD;
+        if grown <= old + entry_len(1) {
             return Ok(false);
         }
         content.resize(grown, 0);
@@ -56,17 +56,9 @@ impl Editor<'_> {
         } else {
             style.stretch(area, old - MIN_SIZE).map_err(|e| damaged(dir, e))?;
         }
-        Ok(style.add(area, new).map_err(|e| damaged(dir, e))? && self.set_inline(dir, &content)?)
-    }
-
-    /// Room behind the last name of an area.
-    fn slack(&self, dir: &Inode, area: &[u8]) -> Result<usize, EditError> {
-        let mut slack = 0;
-        for entry in self.entry_style().entries(area) {
-            let e = entry.map_err(|e| damaged(dir, e))?;
-            slack = (e.rec_len as usize).saturating_sub(if e.inode == 0 { 0 } else { entry_len(e.name.len()) });
-        }
-        Ok(slack)
+        let added = style.add(area, new).map_err(|e| damaged(dir, e))?;
+        // The room stays taken although the name is too long for it: so the entries lie as Linux has them in the block to come.
+        Ok(self.set_inline(dir, &content)? && added)
     }
 
     pub(super) fn remove_inline(&mut self, dir: &mut Inode, at: usize) -> Result<(), EditError> {

@@ -6,6 +6,7 @@
 mod index;
 mod inline;
 mod linear;
+mod reshape;
 
 use daxkit_format::InodeNr;
 use daxkit_format::dax::Errno;

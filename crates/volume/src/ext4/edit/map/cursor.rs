@@ -13,7 +13,7 @@ use super::super::super::inode::Inode;
 use super::super::super::map::Mapping;
 use super::super::super::open::Volume;
 use super::super::{EditError, Editor};
-use super::node::{self, Entry, TreeNode, child, index, key, run, set_key};
+use super::node::{Entry, TreeNode, child, index_entry, key, leaf_entry, run, set_key};
 
 /// Why a cursor does not move or change anything.
 #[derive(Debug, thiserror::Error)]
@@ -462,7 +462,7 @@ impl TreeCursor {
         let (low, high) = entries.split_at(entries.len().div_ceil(2));
         let block = self.new_node(editor, &mut inode, here.block, node.depth, high)?;
         put(editor, &mut inode, &mut node, low)?;
-        let new = index(high.first().map_or(0, key), block);
+        let new = index_entry(high.first().map_or(0, key), block);
         let level = *self.path.get(self.path.len() - 2).ok_or(CursorError::Nowhere)?;
         let mut parent = TreeNode::read(editor, &inode, level.block, None)?;
         let mut above = parent.entries();
@@ -488,7 +488,7 @@ impl TreeCursor {
         let first = entries.first().map(key).ok_or(CursorError::TooFew(0))?;
         let block = self.new_node(editor, &mut inode, None, root.depth, &entries)?;
         root.set_depth(root.depth + 1);
-        put(editor, &mut inode, &mut root, &[index(first, block)])?;
+        put(editor, &mut inode, &mut root, &[index_entry(first, block)])?;
         let here = self.path.pop().unwrap_or(Level { block: None, at: 0, visited: false });
         self.path.push(Level { block: None, at: 0, visited: true });
         self.path.push(Level { block: Some(block), ..here });
@@ -542,14 +542,14 @@ fn encoded(entry: &TreeEntry, leaf: bool) -> Result<Entry, CursorError> {
         return Err(CursorError::Range { what: "block", value: entry.physical });
     }
     if !leaf {
-        return Ok(index(entry.logical, BlockNr(entry.physical)));
+        return Ok(index_entry(entry.logical, BlockNr(entry.physical)));
     }
     let most = if entry.written { MAX_WRITTEN_LEN } else { MAX_UNWRITTEN_LEN };
     if entry.len > u64::from(most) {
         return Err(CursorError::Range { what: "length", value: entry.len });
     }
     let (logical, physical) = (entry.logical.into(), BlockNr(entry.physical));
-    Ok(node::leaf(&Mapping { logical, physical, len: entry.len, written: entry.written }))
+    Ok(leaf_entry(&Mapping { logical, physical, len: entry.len, written: entry.written }))
 }
 
 /// Writes a node and, where it is the root, the inode.

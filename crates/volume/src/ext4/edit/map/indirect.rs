@@ -1,181 +1,217 @@
-//! Indirect maps: block numbers in the inode, and one, two and three levels of blocks full of them.
+//! Maps of ext2 and ext3: numbers in the inode, and one, two and three levels of blocks full of numbers.
+//!
+//! An indirect block is made when the first number in it is, and given back with the last.
 
 use std::ops::Range;
 
 use daxkit_format::BlockNr;
-use daxkit_format::ext4::indirect;
-use daxkit_format::ext4::inode::{N_BLOCKS, NDIR_BLOCKS};
+use daxkit_format::dax::Errno;
+use daxkit_format::ext4::indirect::{self, MapPath};
+use daxkit_format::ext4::inode::N_BLOCKS;
 
-use super::super::super::error::{Corruption, Place, VolumeError};
+use super::super::super::error::Place;
 use super::super::super::inode::Inode;
 use super::super::super::map::Mapping;
 use super::super::{EditError, Editor};
+use super::Gone;
 
 impl Editor<'_> {
     fn per_block(&self) -> u32 {
         self.block_size() / 4
     }
 
-    fn read_numbers(&self, inode: &Inode, block: u32) -> Result<Vec<u8>, EditError> {
-        let (g, nr) = (self.geometry(), BlockNr(block.into()));
-        let place = Place::InodeBlock { inode: inode.nr(), block: nr, offset: 0 };
-        if !g.has_blocks(nr.get(), 1) {
-            let why = Corruption::BlockRange { first: nr.get(), last: nr.get(), limit: g.blocks_count };
-            return Err(VolumeError::corrupt(place, why).into());
-        }
-        Ok(self.block(place, nr)?.to_vec())
-    }
-
-    /// Maps a run where there is a hole.
+    /// Puts a run into an indirect map. None of its blocks may be mapped.
     pub(super) fn indirect_insert(&mut self, inode: &mut Inode, run: Mapping) -> Result<(), EditError> {
-        let n = self.per_block();
-        let too_large = |editor: &Self, inode: &Inode| {
-            let size = run.end().saturating_mul(editor.block_size().into());
-            EditError::FileTooLarge { inode: inode.nr(), size }
-        };
-        if !run.written || run.physical.get().saturating_add(run.len) > u64::from(u32::MAX) + 1 {
-            return Err(too_large(self, inode));
+        if self.geometry().cluster_ratio > 1 {
+            return Err(EditError::refused(inode.nr(), Errno::EOPNOTSUPP, "clusters need a map by extents"));
         }
-        let mut at = run.logical;
-        while at < run.end() {
-            let path = indirect::path(at, n).ok_or_else(|| too_large(self, inode))?;
-            let physical = run.physical.get() + (at - run.logical);
-            if path.depth == 0 {
-                set_word(self, inode, path.root.into(), physical as u32);
-                at += 1;
-                continue;
-            }
-            // Down to the block that names data; what is missing on the way is made.
-            let mut block = word(inode, path.root.into());
-            if block == 0 {
-                block = self.new_numbers(inode, BlockNr(physical))?;
-                set_word(self, inode, path.root.into(), block);
-            }
-            for index in path.entries.iter().take(usize::from(path.depth) - 1) {
-                let mut numbers = self.read_numbers(inode, block)?;
-                let mut next = number(&numbers, *index);
-                if next == 0 {
-                    next = self.new_numbers(inode, BlockNr(physical))?;
-                    set_number(&mut numbers, *index, next);
-                    self.write_block(BlockNr(block.into()), &numbers)?;
-                }
-                block = next;
-            }
-            let mut numbers = self.read_numbers(inode, block)?;
-            let first = path.entries.get(usize::from(path.depth) - 1).copied().unwrap_or(0);
-            let count = (run.end() - at).min(u64::from(n - first));
-            for (index, value) in (first..).zip(physical..physical + count) {
-                set_number(&mut numbers, index, value as u32);
-            }
-            self.write_block(BlockNr(block.into()), &numbers)?;
-            at += count;
+        let mut rest = Some(run);
+        while let Some(run) = rest {
+            let too_large =
+                EditError::FileTooLarge { inode: inode.nr(), size: run.end() << self.geometry().block_shift() };
+            let path = indirect::path(run.logical, self.per_block()).ok_or(too_large)?;
+            let done = self.insert_at(inode, &path, run)?;
+            rest = run.from(run.logical.saturating_add(done));
         }
         Ok(())
     }
 
-    /// Takes a block for numbers; it holds none.
-    fn new_numbers(&mut self, inode: &mut Inode, near: BlockNr) -> Result<u32, EditError> {
+    /// Puts the beginning of a run to the place that `path` leads to; how many blocks found place.
+    fn insert_at(&mut self, inode: &mut Inode, path: &MapPath, run: Mapping) -> Result<u64, EditError> {
+        let mut words = words_of(inode);
+        let root = usize::from(path.root);
+        let Some((index, above)) = path.entries.get(..usize::from(path.depth)).and_then(|e| e.split_last()) else {
+            let direct = words.get_mut(..indirect_word()).unwrap_or_default();
+            let done = put(direct.get_mut(root..).unwrap_or_default(), run)?;
+            self.set_words(inode, &words);
+            return Ok(done);
+        };
+        let mut block = self.make_indirect(inode, words.get(root).copied().unwrap_or(0), run.physical)?;
+        if let Some(word) = words.get_mut(root).filter(|word| **word != block) {
+            *word = block;
+            self.set_words(inode, &words);
+        }
+        for index in above {
+            let mut numbers = self.numbers(inode, block)?;
+            let child = self.make_indirect(inode, numbers.get(*index as usize).copied().unwrap_or(0), run.physical)?;
+            if let Some(number) = numbers.get_mut(*index as usize).filter(|number| **number != child) {
+                *number = child;
+                self.put_numbers(block, &numbers)?;
+            }
+            block = child;
+        }
+        let mut numbers = self.numbers(inode, block)?;
+        let done = put(numbers.get_mut(*index as usize..).unwrap_or_default(), run)?;
+        self.put_numbers(block, &numbers)?;
+        Ok(done)
+    }
+
+    /// The indirect block of this number, or a new one where there is none.
+    fn make_indirect(&mut self, inode: &mut Inode, number: u32, near: BlockNr) -> Result<u32, EditError> {
+        if number != 0 {
+            return Ok(number);
+        }
         let block = self.take_map_block(inode, near)?;
-        let number = u32::try_from(block.get())
-            .map_err(|_| EditError::FileTooLarge { inode: inode.nr(), size: inode.size() })?;
-        self.write_block(block, &vec![0; self.block_size() as usize])?;
+        let number = number_of(block)?;
+        self.zero_blocks(block, 1)?;
         Ok(number)
     }
 
-    /// Unmaps blocks, and says where they were.
-    pub(super) fn indirect_remove(&mut self, inode: &mut Inode, blocks: Range<u64>) -> Result<Vec<Mapping>, EditError> {
-        let n = u64::from(self.per_block());
-        let mut removed = Vec::new();
-        let mut logical = 0u64;
-        for index in 0..N_BLOCKS {
-            let level = index.saturating_sub(NDIR_BLOCKS - 1) as u8;
+    /// The numbers of an indirect block.
+    fn numbers(&self, inode: &Inode, number: u32) -> Result<Vec<u32>, EditError> {
+        let block = BlockNr(number.into());
+        self.check_blocks(Place::Inode(inode.nr()), block.get(), 1)?;
+        let bytes = self.block(Place::InodeBlock { inode: inode.nr(), block, offset: 0 }, block)?;
+        Ok(bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
+    }
+
+    fn put_numbers(&mut self, block: u32, numbers: &[u32]) -> Result<(), EditError> {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        self.write_block(BlockNr(block.into()), &bytes)
+    }
+
+    fn set_words(&self, inode: &mut Inode, words: &[u32; N_BLOCKS]) {
+        self.modify(inode, |i| {
+            for (place, word) in i.i_block.as_chunks_mut().0.iter_mut().zip(words) {
+                *place = word.to_le_bytes();
+            }
+        });
+    }
+
+    /// Unmaps blocks of a file with an indirect map.
+    pub(super) fn indirect_remove(
+        &mut self,
+        inode: &mut Inode,
+        blocks: Range<u64>,
+        gone: Gone,
+    ) -> Result<(), EditError> {
+        let mut words = words_of(inode);
+        let mut direct = Vec::new();
+        for (index, word) in words.iter_mut().enumerate() {
+            let (begin, level) = indirect::root_word(index, self.per_block());
             let span = indirect::span(level, self.per_block());
-            let here = logical..logical.saturating_add(span);
-            logical = here.end;
-            let number = word(inode, index);
-            if number == 0 || here.start >= blocks.end || here.end <= blocks.start {
+            if *word == 0 || blocks.end <= begin || begin.saturating_add(span) <= blocks.start {
                 continue;
             }
             if level == 0 {
-                push(&mut removed, here.start, number);
-                set_word(self, inode, index, 0);
-            } else if self.remove_below(inode, number, level, here.start, &blocks, n, &mut removed)? {
-                set_word(self, inode, index, 0);
+                direct.push(self.checked_number(inode, *word)?);
+                *word = 0;
+            } else if self.clear_indirect(inode, *word, level, begin, &blocks, gone)? {
+                *word = 0;
             }
         }
-        Ok(removed)
+        self.set_words(inode, &words);
+        self.give_data(inode, &direct, gone)
     }
 
-    /// Unmaps what a block of numbers, and those below it, map in a range; true when it is empty then, and was given back.
-    #[expect(clippy::too_many_arguments, reason = "a recursion carries where it is")]
-    fn remove_below(
+    /// Unmaps blocks below an indirect block, which maps the file from block `begin` on; whether nothing is left, and it was given
+    /// back.
+    fn clear_indirect(
         &mut self,
         inode: &mut Inode,
-        block: u32,
+        number: u32,
         level: u8,
-        start: u64,
+        begin: u64,
         blocks: &Range<u64>,
-        n: u64,
-        removed: &mut Vec<Mapping>,
+        gone: Gone,
     ) -> Result<bool, EditError> {
-        let mut numbers = self.read_numbers(inode, block)?;
+        let mut numbers = self.numbers(inode, number)?;
         let span = indirect::span(level - 1, self.per_block());
-        let first = blocks.start.saturating_sub(start) / span;
-        let last = blocks.end.saturating_sub(start).div_ceil(span).min(n);
+        let index = |block: u64| usize::try_from(block.saturating_sub(begin).div_ceil(span)).unwrap_or(usize::MAX);
+        let first = index(blocks.start.saturating_add(1)).saturating_sub(1);
+        let mut data = Vec::new();
         let mut changed = false;
-        for index in first..last {
-            let (index, logical) = (index as u32, start.saturating_add(index * span));
-            let below = number(&numbers, index);
-            if below == 0 {
+        for (i, child) in numbers.iter_mut().enumerate().take(index(blocks.end)).skip(first) {
+            if *child == 0 {
                 continue;
             }
-            let gone = if level == 1 {
-                push(removed, logical, below);
-                true
-            } else {
-                self.remove_below(inode, below, level - 1, logical, blocks, n, removed)?
-            };
-            if gone {
-                set_number(&mut numbers, index, 0);
-                changed = true;
+            if level == 1 {
+                data.push(self.checked_number(inode, *child)?);
+            } else if !self.clear_indirect(
+                inode,
+                *child,
+                level - 1,
+                begin.saturating_add(i as u64 * span),
+                blocks,
+                gone,
+            )? {
+                continue;
             }
+            *child = 0;
+            changed = true;
         }
-        if numbers.iter().all(|b| *b == 0) {
-            self.give_map_block(inode, BlockNr(block.into()))?;
+        self.give_data(inode, &data, gone)?;
+        if numbers.iter().all(|n| *n == 0) {
+            self.give_map_block(inode, BlockNr(number.into()))?;
             return Ok(true);
         }
         if changed {
-            self.write_block(BlockNr(block.into()), &numbers)?;
+            self.put_numbers(number, &numbers)?;
         }
         Ok(false)
     }
-}
 
-/// Adds a block to runs.
-fn push(runs: &mut Vec<Mapping>, logical: u64, number: u32) {
-    let physical = u64::from(number);
-    match runs.last_mut() {
-        Some(last) if last.end() == logical && last.physical.get() + last.len == physical => last.len += 1,
-        _ => runs.push(Mapping { logical, physical: BlockNr(physical), len: 1, written: true }),
+    /// A number that names data, as a run.
+    fn checked_number(&self, inode: &Inode, number: u32) -> Result<Mapping, EditError> {
+        let physical = BlockNr(number.into());
+        self.check_blocks(Place::Inode(inode.nr()), physical.get(), 1)?;
+        Ok(Mapping { logical: 0, physical, len: 1, written: true })
+    }
+
+    fn give_data(&mut self, inode: &mut Inode, data: &[Mapping], gone: Gone) -> Result<(), EditError> {
+        if gone == Gone::Kept {
+            return Ok(());
+        }
+        let given = self.give_runs(data)?;
+        self.add_clusters(inode, -i64::try_from(given).unwrap_or(i64::MAX))
     }
 }
 
-fn number(numbers: &[u8], index: u32) -> u32 {
-    let at = index as usize * 4;
-    numbers.get(at..).and_then(<[u8]>::first_chunk::<4>).map_or(0, |b| u32::from_le_bytes(*b))
+/// The first word of `i_block` that names an indirect block.
+const fn indirect_word() -> usize {
+    daxkit_format::ext4::inode::NDIR_BLOCKS
 }
 
-fn set_number(numbers: &mut [u8], index: u32, value: u32) {
-    let at = index as usize * 4;
-    if let Some(bytes) = numbers.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<4>) {
-        *bytes = value.to_le_bytes();
+fn words_of(inode: &Inode) -> [u32; N_BLOCKS] {
+    let mut words = [0; N_BLOCKS];
+    for (word, bytes) in words.iter_mut().zip(inode.i_block.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
     }
+    words
 }
 
-fn word(inode: &Inode, index: usize) -> u32 {
-    number(&inode.i_block, index as u32)
+/// A block as an indirect map can name it.
+fn number_of(block: BlockNr) -> Result<u32, EditError> {
+    // The space that lies below is all that counts for such a file.
+    u32::try_from(block.get()).map_err(|_| EditError::NoSpace { wanted: 1, free: 0 })
 }
 
-fn set_word(editor: &Editor<'_>, inode: &mut Inode, index: usize, value: u32) {
-    editor.modify(inode, |disk| set_number(&mut disk.i_block, index as u32, value));
+/// Writes the numbers of a run into places, as many as there are; how many that was.
+fn put(places: &mut [u32], run: Mapping) -> Result<u64, EditError> {
+    let mut done = 0;
+    for place in places.iter_mut().take(usize::try_from(run.len).unwrap_or(usize::MAX)) {
+        *place = number_of(BlockNr(run.physical.get().saturating_add(done)))?;
+        done += 1;
+    }
+    Ok(done)
 }

@@ -1,20 +1,16 @@
-//! One node of an extent tree as bytes: read with its header checked, written with its checksum.
+//! One node of an extent tree as bytes, for changes by hand: read with its header checked, written with its checksum.
 
 use daxkit_format::ext4::extent::{self, Extent, ExtentHeader, ExtentIdx, Node};
 use daxkit_format::{BlockNr, OnDisk};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::super::super::error::{Corruption, Place, VolumeError};
+use super::super::super::error::{Place, VolumeError};
 use super::super::super::inode::Inode;
 use super::super::super::map::Mapping;
+use super::super::super::map_node::ENTRY;
+pub(super) use super::super::super::map_node::{Entry, index_entry, leaf_entry};
 use super::super::super::open::Volume;
 use super::super::{EditError, Editor};
-
-/// Bytes of a header, and of an entry.
-pub(super) const ENTRY: usize = 12;
-
-/// An entry of a node, leaf or index.
-pub(super) type Entry = [u8; ENTRY];
 
 /// See the module.
 pub(super) struct TreeNode {
@@ -37,34 +33,13 @@ impl TreeNode {
         let bytes = match block {
             None => inode.i_block.to_vec(),
             Some(block) => {
-                let g = volume.geometry();
-                if !g.has_blocks(block.get(), 1) {
-                    let (first, last) = (block.get(), block.get());
-                    return Err(VolumeError::corrupt(
-                        place,
-                        Corruption::BlockRange { first, last, limit: g.blocks_count },
-                    ));
-                }
+                volume.check_blocks(place, block.get(), 1)?;
                 volume.block(place, block)?.to_vec()
             }
         };
         let node = Node::parse(&bytes, depth).map_err(|e| VolumeError::corrupt(place, e))?;
         let (depth, max) = (node.depth(), node.header().eh_max.get());
         Ok(Self { block, bytes, depth, max })
-    }
-
-    /// As [`TreeNode::read`], for a node in a block; its checksum is verified.
-    pub(super) fn read_verified(
-        volume: &Volume,
-        inode: &Inode,
-        block: BlockNr,
-        depth: u16,
-    ) -> Result<Self, VolumeError> {
-        let node = Self::read(volume, inode, Some(block), Some(depth))?;
-        if volume.inode_verify_seed(inode).is_some_and(|seed| !extent::verify_block(seed, &node.bytes)) {
-            return Err(VolumeError::corrupt(node.place(inode), Corruption::Checksum));
-        }
-        Ok(node)
     }
 
     /// An empty node in a block.
@@ -84,10 +59,6 @@ impl TreeNode {
             None => inode.place(),
             Some(block) => Place::InodeBlock { inode: inode.nr(), block, offset: 0 },
         }
-    }
-
-    pub(super) fn place(&self, inode: &Inode) -> Place {
-        Self::place_of(inode, self.block)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -157,11 +128,6 @@ pub(super) fn child(entry: &Entry) -> BlockNr {
     BlockNr(ExtentIdx::read_from_bytes(entry).map_or(0, |e| e.leaf()))
 }
 
-/// An index entry.
-pub(super) fn index(key: u32, child: BlockNr) -> Entry {
-    bytes(ExtentIdx::new(key, child.get()).as_bytes())
-}
-
 /// The run of a leaf entry.
 pub(super) fn run(entry: &Entry) -> Mapping {
     let e = Extent::read_from_bytes(entry).unwrap_or_else(|_| Extent::zeroed());
@@ -171,15 +137,4 @@ pub(super) fn run(entry: &Entry) -> Mapping {
         len: e.len().into(),
         written: e.is_written(),
     }
-}
-
-/// A leaf entry; its numbers must fit.
-pub(super) fn leaf(run: &Mapping) -> Entry {
-    bytes(Extent::new(run.logical as u32, run.physical.get(), run.len as u16, run.written).as_bytes())
-}
-
-fn bytes(from: &[u8]) -> Entry {
-    let mut entry = [0; ENTRY];
-    entry.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    entry
 }

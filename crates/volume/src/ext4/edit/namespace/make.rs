@@ -67,14 +67,16 @@ impl Editor<'_> {
         if target.len() >= PATH_MAX {
             return Err(EditError::NameTooLong { len: target.len() });
         }
+        if target.len() >= self.block_size() as usize {
+            // A name that is there already counts for more.
+            self.check_new_name(&self.open_dir(dir)?, name)?;
+            return Err(EditError::NameTooLong { len: target.len() });
+        }
         let new = NewInode { mode: 0o777, ..*new }.typed(mode::IFLNK);
         self.make(dir, name, &new, |editor, inode| editor.fill_symlink(inode, target))
     }
 
     fn fill_symlink(&mut self, inode: &mut Inode, target: &[u8]) -> Result<(), EditError> {
-        if target.len() >= self.block_size() as usize {
-            return Err(EditError::NameTooLong { len: target.len() });
-        }
         let size = target.len() as u64;
         if target.len() < MIN_SIZE {
             self.modify(inode, |d| {

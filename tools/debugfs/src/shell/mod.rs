@@ -1,16 +1,15 @@
 //! Where commands come from, and what a failed one does.
 
+mod patient;
+mod script;
+
 use crate::opening::Opening;
 use crate::session::Session;
 use crate::{Args, commands, dry_run, words};
 use anyhow::{Context, Result, bail};
-use daxkit_cli::message::Messages;
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
-use std::path::Path;
-
-/// Longest line read, so that a stream without newlines ends as an error and not out of memory.
-const MAX_LINE: u64 = 1 << 20;
+use daxkit_cli::message::{Messages, with_causes};
+use patient::Patient;
+use std::io::{BufWriter, IsTerminal, Write};
 
 /// Runs everything; `false` when a command failed. `now` is in seconds since 1970.
 pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
@@ -23,101 +22,76 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
         superblock: args.superblock,
         block_size: args.block_size,
         replay: !args.no_replay,
+        direct: args.direct_io,
+        dry_run: args.dry_run,
         undo: args.undo.clone(),
     };
-    let out = Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));
+    let out: Box<dyn Write> = match args.write {
+        true => Box::new(Patient::new(std::io::stdout().lock())),
+        false => Box::new(std::io::stdout().lock()),
+    };
+    let out = Box::new(BufWriter::with_capacity(1 << 16, out));
     let mut session = Session::open(opening, (args.json, now), messages, out)?;
-    session.changes.dry_run = args.dry_run;
     let typed = args.request.is_empty() && args.script.is_none() && std::io::stdin().is_terminal();
+    session.changes.typed = typed;
     session.changes.each = args.each || typed;
-    let good = commands(&mut session, args, typed)?;
+    let good = if args.request.is_empty() {
+        script::lines(&mut session, args, typed)?
+    } else {
+        script::requests(&mut session, args)
+    };
     let good = end(&mut session, good)?;
-    session.finish()?;
-    Ok(good)
+    session.finish();
+    Ok(good && !session.differs)
 }
 
 /// Writes what a script has changed, when all of it succeeded.
-fn end(session: &mut Session<'_>, mut good: bool) -> Result<bool> {
+fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
     if session.changes.begun() {
-        session.complain("a change was begun and not committed; nothing of it is written");
+        // Who failed on the way has been told why.
+        if good {
+            session.complain("a change was begun and not committed; nothing of it is written");
+        }
         return Ok(false);
     }
-    if session.changes.dry_run {
-        dry_run::show(session)?;
-    } else if good && !session.changes.each {
-        if let Err(error) = session.commit() {
-            session.complain(format_args!("{error:#}"));
-            good = false;
-        }
+    if good || session.changes.each {
+        let shown = dry_run::show(session).and_then(|()| Ok(session.out.flush()?));
+        // Whoever reads the output has seen enough.
+        shown.or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })?;
     }
-    session.out.flush()?;
+    if good && !session.changes.each {
+        session.commit()?;
+    }
     Ok(good)
 }
 
-/// Runs all commands; whether all succeeded.
-fn commands(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool> {
-    if !args.request.is_empty() {
-        let mut good = true;
-        for request in &args.request {
-            good &= line(session, request.as_bytes());
-            if session.done || (!good && !args.keep_going) {
-                break;
-            }
-        }
-        return Ok(good);
-    }
-    let mut script = match &args.script {
-        Some(path) if path != Path::new("-") => {
-            Some(BufReader::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?))
-        }
-        _ => None,
-    };
-    let mut good = true;
-    loop {
-        if typed {
-            write!(session.out, "dax-debugfs: ")?;
-            session.out.flush()?;
-        }
-        let mut text = Vec::new();
-        let n = match &mut script {
-            Some(script) => script.take(MAX_LINE).read_until(b'\n', &mut text),
-            // Line by line: a command may read the next lines as answers to what it asks.
-            None => std::io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut text),
-        };
-        let n = n.context("cannot read commands")?;
-        if n == 0 {
-            if typed {
-                writeln!(session.out)?;
-            }
-            break;
-        }
-        if n as u64 == MAX_LINE {
-            bail!("a command of more than {MAX_LINE} bytes");
-        }
-        let ok = line(session, &text);
-        // Whoever types sees the failure and goes on.
-        good &= ok || typed;
-        if session.done || (!good && !args.keep_going) {
-            break;
-        }
-    }
-    session.out.flush()?;
-    Ok(good)
+/// The prompt of a session.
+fn prompt(_session: &Session<'_>) -> &'static str {
+    "dax-debugfs: "
 }
 
 /// Runs one line; `false` when it failed, which has been said.
 fn line(session: &mut Session<'_>, text: &[u8]) -> bool {
+    let good = attempt(session, text);
+    // Outside of begin and commit, each command of --each stands for itself.
+    if !good && (!session.changes.each || session.changes.begun()) {
+        session.changes.failed = true;
+    }
+    good
+}
+
+fn attempt(session: &mut Session<'_>, text: &[u8]) -> bool {
     session.complained = false;
     let done = command(session, text);
     match done {
         Ok(()) => !session.complained,
-        // Whoever reads the output has seen enough.
+        // Whoever reads the output has seen enough. What was to be edited is not all done, though.
         Err(error) if is_broken_pipe(&error) => {
             session.done = true;
-            true
+            !session.opening.writable
         }
         Err(error) => {
-            session.complain(format_args!("{error:#}"));
+            session.complain(with_causes(error.as_ref()));
             false
         }
     }
