@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Scratch, ours, run, tool};
+use common::{Scratch, tool};
 use std::path::{Path, PathBuf};
 
 /// What `diff` prints, and its exit status.

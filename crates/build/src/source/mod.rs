@@ -32,7 +32,7 @@ pub use error::{ScanError, SkipReason, Skipped, SourceError};
 pub use exclude::exclude_set;
 pub use extra::{Extra, Mapping, PlacedExtent, Placement};
 pub use layers::{LayerError, Layers};
-pub use pattern::{Pattern, Piece};
+pub use pattern::{Pattern, Piece, random_word};
 pub use reader::{OpenFile, Reader};
 pub use roots::Source;
 pub use scan::{OwnerPolicy, ScanOptions, scan};

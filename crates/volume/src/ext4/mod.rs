@@ -56,7 +56,7 @@ pub use owners::{BlockOwner, BlockSet, BlockUse, MAX_OWNERS, OwnerScan, Owners};
 pub use path::MAX_SYMLINKS;
 pub use quota::QuotaFile;
 pub use resize::ReservedGdt;
-pub use seal::{Edit, Seal, SealError, Verdict, seal};
+pub use seal::{Edit, Seal, SealError, Verdict, seal, seal_freely};
 pub use subtree::Subtree;
 pub use supported::readable_features;
 pub use tables::{InodeTable, ScanErrors};

@@ -40,13 +40,6 @@ pub(super) static COMMANDS: &[Command] = &[
         run: close,
     },
     Command {
-        names: &["feature", "features"],
-        args: "[NAME | -NAME]...",
-        summary: "Show the features of the file system, or set and clear their bits; nothing else changes",
-        example: "feature",
-        run: features,
-    },
-    Command {
         names: &["supported_features"],
         args: "[FEATURE]",
         summary: "Show the features this program can read, or whether it can read one",
@@ -123,22 +116,6 @@ fn close(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
         session.edit(|editor| Ok(editor.write_backups()?))?;
     }
     session.close()
-}
-
-fn features(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    if !words.is_empty() {
-        return super::bits::change_features(session, command, words);
-    }
-    show_features(session, command)
-}
-
-pub(super) fn show_features(session: &mut Session<'_>, command: &'static Command) -> Result<()> {
-    let names: Vec<String> = session.volume.features().iter().map(Feature::name).collect();
-    if session.json {
-        return output::document(&mut session.out, command.name(), Value::from(names));
-    }
-    writeln!(session.out, "Filesystem features: {}", names.join(" "))?;
-    Ok(())
 }
 
 fn supported(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {

@@ -21,6 +21,7 @@ mod hash;
 mod hex;
 mod image;
 mod inherit;
+mod init;
 mod journal;
 mod list;
 mod map;
@@ -28,13 +29,16 @@ mod names;
 mod navigate;
 mod place;
 mod put;
+mod raw_inode;
 mod rdump;
 mod search;
 mod shell;
 mod stat;
+mod state;
 mod stats;
 mod sums;
 mod usage;
+mod zap;
 
 pub(crate) use convert::UNITS;
 pub(crate) use fuzz::VERBS;
@@ -67,14 +71,16 @@ pub(crate) struct Group {
 /// All commands.
 pub(crate) static GROUPS: &[Group] = &[
     Group { title: "The file system", commands: image::COMMANDS },
+    Group { title: "A new file system", commands: init::COMMANDS },
+    Group { title: "Its state", commands: state::COMMANDS },
     Group { title: "Its numbers", commands: stats::COMMANDS },
     Group { title: "Find one's way", commands: navigate::COMMANDS },
     Group { title: "Directories and content", commands: list::COMMANDS },
     Group { title: "Names, changed", commands: names::COMMANDS },
     Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
+    Group { title: "Inodes by hand", commands: raw_inode::COMMANDS },
     Group { title: "Fields, set by name", commands: fields::COMMANDS },
-    Group { title: "Bits and bytes, set without regard to the rest", commands: bits::COMMANDS },
     Group { title: "Damage on purpose", commands: fuzz::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
@@ -85,9 +91,11 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "From numbers to names", commands: search::COMMANDS },
     Group { title: "Names and their hashes", commands: hash::COMMANDS },
     Group { title: "In use and free", commands: free::COMMANDS },
+    Group { title: "In use and free, by hand", commands: bits::COMMANDS },
     Group { title: "Quota, deleted inodes", commands: usage::COMMANDS },
     Group { title: "The journal", commands: journal::COMMANDS },
     Group { title: "Bytes", commands: hex::COMMANDS },
+    Group { title: "Bytes, changed", commands: zap::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Is it really DAX?", commands: decide::COMMANDS },
     Group { title: "What children get", commands: inherit::COMMANDS },
@@ -144,14 +152,22 @@ impl Command {
 
     /// Whether it can be run when no image is open.
     pub(crate) fn works_without_image(&self) -> bool {
-        let names =
-            ["help", "quit", "open_filesys", "close_filesys", "show_debugfs_params", "lcd", "supported_features"];
+        let names = [
+            "help",
+            "quit",
+            "open_filesys",
+            "close_filesys",
+            "init_filesys",
+            "show_debugfs_params",
+            "lcd",
+            "supported_features",
+        ];
         names.iter().any(|name| self.names.contains(name))
     }
 
     /// Whether what it does to the image counts as a whole, or not at all. The others open and close images and changes.
     pub(crate) fn is_edit_of_image(&self) -> bool {
-        let names = ["open_filesys", "close_filesys", "begin", "commit", "abort", "quit"];
+        let names = ["open_filesys", "close_filesys", "init_filesys", "begin", "commit", "abort", "quit"];
         !names.iter().any(|name| self.names.contains(name))
     }
 
