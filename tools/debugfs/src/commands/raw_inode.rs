@@ -137,7 +137,9 @@ fn ask(session: &mut Session<'_>, words: &str, access: Access, shown: Shown, raw
         Shown::Hex => format!("{old:#x}"),
     };
     loop {
-        write!(session.out, "{words:>30}    [{old}] ")?;
+        if !session.json {
+            write!(session.out, "{words:>30}    [{old}] ")?;
+        }
         session.out.flush()?;
         let mut answer = String::new();
         let stdin = std::io::stdin();

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 pub(super) static COMMANDS: &[Command] = &[
     Command {
         names: &["feature", "features"],
-        args: "[[+]FEATURE | -FEATURE | none]...",
-        summary: "Set and clear feature bits, alone or in lists with commas; show those that are set then",
+        args: "[FEATURE...]",
+        summary: "Set (NAME, +NAME) and clear (-NAME, none) feature bits, alone or in lists with commas; show those that are set then",
         example: "feature",
         run: features,
     },
