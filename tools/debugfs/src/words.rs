@@ -11,6 +11,26 @@ pub(crate) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     (!cut.quoted).then_some(cut.words.into_iter().map(|word| word.bytes).collect())
 }
 
+/// Text that was pasted as its lines: newlines inside quotes belong to words, and comments have no quotes.
+pub(crate) fn lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let (mut start, mut quoted, mut comment) = (0, false, false);
+    for (at, c) in text.char_indices() {
+        let line = text.get(start..at).unwrap_or_default();
+        match c {
+            '\n' if !quoted => {
+                lines.push(line);
+                (start, comment) = (at + 1, false);
+            }
+            '#' if line.trim_ascii_start().is_empty() => comment = true,
+            '"' if !comment => quoted = !quoted,
+            _ => {}
+        }
+    }
+    lines.push(text.get(start..).unwrap_or_default());
+    lines
+}
+
 /// A line cut into words.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
@@ -108,6 +128,13 @@ mod tests {
             assert_eq!(words(&(quote_open(word) + "\"")), Some(vec![word.to_owned()]), "{word:?}");
         }
         assert_eq!(quote("a/b"), "a/b");
+    }
+
+    #[test]
+    fn pasted_text_is_lines() {
+        assert_eq!(lines("ls"), ["ls"]);
+        assert_eq!(lines("ls\n  # don\"t\ncat \"two\nlines\"\n"), ["ls", "  # don\"t", "cat \"two\nlines\"", ""]);
+        assert_eq!(lines("cat \"a\"\"\nb"), ["cat \"a\"\"\nb"]);
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn commands_come_from_options_pipes_and_files() {
     let image = image.to_str().unwrap();
     let twice = tool(&["-R", "cat hello", "-R", "cat \"two words\"", image], b"");
     assert_eq!((twice.status.code(), stdout(&twice)), (Some(0), "hello, world\nblank\n".to_owned()));
-    let script = b"# a comment\n\ncd sub/deeper\npwd\ncat \"quote\"\"d\"\nquit\ncat nosuch\n";
+    let script = b"# a \"comment\n\ncd sub/deeper\npwd\ncat \"quote\"\"d\"\nquit\ncat nosuch\n";
     let piped = tool(&[image], script);
     assert_eq!(piped.status.code(), Some(0), "{}", stderr(&piped));
     let text = stdout(&piped);

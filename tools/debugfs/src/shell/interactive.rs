@@ -2,7 +2,7 @@
 
 use super::complete::complete;
 use super::history::{History, MAX_LINES};
-use super::{Screen, line, prompt};
+use super::{Screen, is_comment, line, prompt};
 use crate::session::Session;
 use crate::{signals, words};
 use anyhow::Result;
@@ -67,14 +67,16 @@ pub(super) fn run(session: &mut Session<'_>, screen: &Screen) -> Result<End> {
         };
         history.keep(&mut editor, &text);
         let mut session = session.borrow_mut();
-        screen.begin();
-        // Whoever types sees the failure and goes on.
-        line(&mut session, text.as_bytes());
-        if let Some(problem) = screen.end() {
-            messages.warning(problem);
-        }
-        if session.done {
-            return Ok(End::Done);
+        for text in words::lines(&text) {
+            screen.begin();
+            // Whoever types sees the failure and goes on.
+            line(&mut session, text.as_bytes());
+            if let Some(problem) = screen.end() {
+                messages.warning(problem);
+            }
+            if session.done {
+                return Ok(End::Done);
+            }
         }
     }
 }
@@ -118,7 +120,8 @@ impl Validator for Assistant<'_, '_, '_> {
     /// A line whose quote does not end goes on; a comment has no quotes.
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input();
-        let goes_on = words::split(text.as_bytes()).is_none() && !text.trim_start().starts_with('#');
+        let last = words::lines(text).pop().unwrap_or_default().as_bytes();
+        let goes_on = words::split(last).is_none() && !is_comment(last);
         Ok(if goes_on { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
     }
 }

@@ -130,12 +130,17 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Whether a line says nothing to the program, whatever quotes are in it.
+fn is_comment(text: &[u8]) -> bool {
+    text.trim_ascii_start().starts_with(b"#")
+}
+
 fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
-    let words = words::split(text).context("a quote does not end")?;
-    let Some((name, rest)) = words.split_first() else { return Ok(()) };
-    if name.starts_with(b"#") {
+    if is_comment(text) {
         return Ok(());
     }
+    let words = words::split(text).context("a quote does not end")?;
+    let Some((name, rest)) = words.split_first() else { return Ok(()) };
     let name = crate::output::shown(name);
     let command =
         commands::find(session, &name).with_context(|| format!("{name}: no such command (help lists the commands)"))?;

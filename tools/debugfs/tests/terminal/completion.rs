@@ -39,7 +39,7 @@ fn listed(terminal: &mut Terminal, typed: &str) -> Vec<String> {
 fn commands_and_their_aliases() {
     let scratch = Scratch::new();
     let mut terminal = start(&scratch);
-    completed(&mut terminal, "fref", "freefrag ");
+    completed(&mut terminal, "freef", "freefrag ");
     completed(&mut terminal, "change_w", "change_working_directory ");
     let list = listed(&mut terminal, "l");
     for name in ["lcd", "list_directory", "ln", "locate", "ls", "lsattr"] {

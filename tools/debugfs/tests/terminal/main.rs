@@ -29,6 +29,32 @@ fn commands_are_typed_until_quit() {
 }
 
 #[test]
+fn nothing_typed_ahead_or_pasted_is_lost() {
+    let scratch = Scratch::new();
+    let mut terminal = Terminal::start(&[&image(&scratch)], &[]);
+    // Before there is a prompt, and more than a line at once.
+    terminal.send("cat hello\rcat \"two words\"\rcat fast\r");
+    terminal.expect("hello, world\r\n");
+    terminal.expect("blank\r\n");
+    terminal.expect("hello\r");
+    terminal.expect(PROMPT);
+    // As a terminal sends what is pasted: nothing is run before the return key.
+    terminal.send("\x1b[200~cat hello\n# don\"t\ncat \"two words\"\x1b[201~");
+    terminal.expect("words\"");
+    terminal.send("\r");
+    assert_eq!(terminal.expect(PROMPT).replace('\r', ""), "\nhello, world\nblank\n");
+    // After an interrupted line, and with an open quote.
+    terminal.send("\x1b[200~pwd\ncat \"two\x1b[201~");
+    terminal.expect("\"two");
+    terminal.send("\r");
+    terminal.expect("\n");
+    terminal.send(CTRL_C);
+    terminal.expect(PROMPT);
+    terminal.send(CTRL_D);
+    assert!(terminal.end().success());
+}
+
+#[test]
 fn control_c_throws_the_line_away_and_control_d_ends() {
     let scratch = Scratch::new();
     let mut terminal = Terminal::start(&[&image(&scratch)], &[]);
@@ -172,10 +198,13 @@ fn help_shows_examples() {
 fn a_terminal_that_can_do_nothing_gets_plain_lines() {
     let scratch = Scratch::new();
     let mut terminal = Terminal::start(&[&image(&scratch)], &[("TERM", "dumb"), ("PAGER", "false")]);
-    terminal.expect(PROMPT);
+    let prompt = "dax-debugfs: ";
+    terminal.expect(prompt);
     assert!(terminal.is_cooked());
-    assert_eq!(terminal.run("cat hello"), "hello, world\n");
-    let help = terminal.run("help");
+    terminal.send("cat hello\r");
+    assert_eq!(terminal.expect(prompt), "cat hello\r\nhello, world\r\n");
+    terminal.send("help\r");
+    let help = terminal.expect(prompt);
     assert!(help.lines().count() > 24, "{help}");
     assert!(!terminal.raw().contains('\x1b'), "{:?}", terminal.raw());
     terminal.send(CTRL_D);

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// So long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub const PROMPT: &str = "dax-debugfs: ";
+/// As the editor of lines writes it; messages begin with the same name.
+pub const PROMPT: &str = "\rdax-debugfs: ";
 pub const CTRL_C: &str = "\x03";
 pub const CTRL_D: &str = "\x04";
 pub const CTRL_U: &str = "\x15";
@@ -95,7 +96,7 @@ impl Terminal {
     pub fn run(&mut self, command: &str) -> String {
         self.send(command);
         self.send("\r");
-        // What was typed is shown; a longer line breaks.
+        // What was typed is shown; a longer line would break.
         self.expect("\n");
         self.expect(PROMPT).replace('\r', "")
     }

@@ -60,7 +60,9 @@ pub(super) fn complete(session: &Session<'_>, line: &str) -> (usize, Vec<Candida
             None => Vec::new(),
         },
     };
-    let items = items.into_iter().filter(|item| item.word.starts_with(&word)).collect();
+    // A name that would be taken for something else is completed to a path.
+    let fits = |whole: &str| whole.starts_with(&word) || whole.strip_prefix("./").is_some_and(|w| w.starts_with(&word));
+    let items = items.into_iter().filter(|item| fits(&item.word)).collect();
     (start, dress(items, last.has_quotes))
 }
 

@@ -76,11 +76,8 @@ fn item(dir: &str, prefix: &str, name: &str, is_dir: bool) -> Option<Item> {
     let slash = if is_dir { "/" } else { "" };
     let shown = format!("{name}{slash}");
     // A name that would be taken for an option, an inode number or a place.
-    let here = if dir.is_empty() && prefix.is_empty() && (name.starts_with('-') || is_no_path(name.as_bytes())) {
-        "./"
-    } else {
-        ""
-    };
+    let mistakable = dir.is_empty() && (name.starts_with('-') || is_no_path(name.as_bytes()));
+    let here = if mistakable { "./" } else { "" };
     Some(Item { word: format!("{here}{dir}{shown}"), shown, whole: !is_dir })
 }
 
