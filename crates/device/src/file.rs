@@ -60,6 +60,10 @@ impl FileDevice {
         {
             return Err(OpenError::InUse { path: path.to_owned(), how });
         }
+        // Not every driver refuses to open such a device for writing.
+        if options.write && kind.is_block_device() && lock::is_read_only(&meta) {
+            return Err(OpenError::ReadOnly { path: path.to_owned() });
+        }
         // On a block device O_EXCL claims it: nobody can mount it until it is closed.
         let exclusive = if options.write && kind.is_block_device() { OFlags::EXCL } else { OFlags::empty() };
         let file = OpenOptions::new()

@@ -40,14 +40,19 @@ pub enum Signal {
     End,
 }
 
-/// Calls `then` for each of the signals, in a thread of its own.
+/// Calls `then` for each of the signals, in a thread of its own; the flag is set before.
 ///
 /// # Errors
 /// The host does not let signals be caught, or makes no thread.
-pub fn watch(then: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
+pub fn watch(then: impl Fn(Signal) + Send + 'static) -> io::Result<Interrupt> {
+    let flag = Arc::new(AtomicBool::new(false));
+    // In this order: whoever is told has the flag set.
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let meaning = |signal| if signal == SIGINT { Signal::Interrupt } else { Signal::End };
     let work = move || signals.forever().map(meaning).for_each(then);
     std::thread::Builder::new().name("signals".to_owned()).spawn(work)?;
-    Ok(())
+    Ok(Interrupt(flag))
 }

@@ -1,4 +1,4 @@
-//! What the command-line tools share: exit status, messages, colour, questions, progress, interrupts, JSON, sizes,
+//! What the command-line tools share: exit status, messages, colour, questions, progress, interrupts, JSON, sizes, chance,
 //! documentation.
 //!
 //! What it knows: a terminal and a process. What it must never know: any file system. Libraries return data and typed
@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chance;
 pub mod color;
 pub mod docs;
 pub mod interrupt;

@@ -15,7 +15,7 @@ use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::field::{InodeRef, Object, Place};
 use daxkit_volume::ext4::ScanErrors;
 use daxkit_volume::ext4::edit::TreeCursor;
-use daxkit_volume::{Inode, Volume};
+use daxkit_volume::{Inode, Volume, VolumeError};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub(crate) struct Session<'a> {
     pub(crate) done: bool,
     /// Something went wrong that did not end its command.
     pub(crate) complained: bool,
+    /// `diff` found a difference: the exit status will be 1, though nothing failed.
+    pub(crate) differs: bool,
     /// Colours what is printed.
     pub(crate) paint: Paint,
     /// Where a terminal shows what is printed; `None` elsewhere.
@@ -83,6 +85,7 @@ impl<'a> Session<'a> {
             now,
             done: false,
             complained: false,
+            differs: false,
             paint: Paint::default(),
             screen: None,
         })
@@ -151,6 +154,34 @@ impl<'a> Session<'a> {
                 Ok(self.volume.resolve_from(&here, path, false)?)
             }
         }
+    }
+
+    /// The number of the inode a command's argument names. The inode itself is not looked at: it may be damaged, or never have
+    /// been written.
+    pub(crate) fn inode_number(&mut self, spec: &[u8]) -> Result<InodeNr> {
+        let count = self.volume.geometry().inodes_count.into();
+        let by_number = match (spec.first(), spec.get(..6)) {
+            (Some(b'<'), _) => spec.get(1..).and_then(|s| s.strip_suffix(b">")),
+            (_, Some(b"inode:")) => spec.get(6..),
+            _ => None,
+        };
+        if let Some(digits) = by_number {
+            let nr = crate::words::number(digits, "an inode number").with_context(|| output::shown(spec))?;
+            return if (1..=count).contains(&nr) {
+                Ok(InodeNr(nr))
+            } else {
+                Err(VolumeError::NoSuchInode { inode: InodeNr(nr), count }).with_context(|| output::shown(spec))
+            };
+        }
+        let failed = match self.find(spec) {
+            Ok(inode) => return Ok(inode.nr()),
+            Err(error) => error,
+        };
+        let found = self.parent_and_name(spec).ok().and_then(|(dir, name)| {
+            let dir = self.volume.inode(dir).ok()?;
+            self.volume.lookup(&dir, &name).ok()?
+        });
+        found.map(|entry| entry.inode).ok_or(failed).with_context(|| output::shown(spec))
     }
 
     /// The directory a new name is to stand in, and the name: `/a/b` gives `/a` and `b`.

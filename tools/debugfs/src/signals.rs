@@ -4,19 +4,21 @@
 //! ([`Interruptible`], and the screen of the shell), and what it has changed is taken back.
 
 use anyhow::{Context, Result};
-use daxkit_cli::interrupt::{self, Signal};
-use daxkit_cli::message::Messages;
+use daxkit_cli::interrupt::{self, Interrupt, Signal};
+use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::status;
 use daxkit_device::{BlockDevice, DeviceError, Geometry};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Held while an image is being written.
 static WRITING: Mutex<()> = Mutex::new(());
 
+/// Whether a signal came.
+static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
 /// What is being written is written to its end.
 static HELD: AtomicBool = AtomicBool::new(false);
 
@@ -34,7 +36,7 @@ static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Watches for SIGINT, SIGTERM and SIGHUP from now on.
 pub(crate) fn watch(messages: Messages) -> Result<()> {
-    interrupt::watch(move |signal| {
+    let interrupt = interrupt::watch(move |signal| {
         if signal == Signal::Interrupt && TYPED.load(Ordering::SeqCst) {
             STOP.store(true, Ordering::SeqCst);
             return;
@@ -44,7 +46,9 @@ pub(crate) fn watch(messages: Messages) -> Result<()> {
         let _alone = alone();
         end(messages, "what was not written yet is left out");
     })
-    .context("cannot watch for signals")
+    .context("cannot watch for signals")?;
+    INTERRUPT.get_or_init(|| interrupt);
+    Ok(())
 }
 
 /// From now on SIGINT stops commands, not the program.
@@ -75,19 +79,25 @@ pub(crate) fn keep_terminal() {
 /// Writes to an image. A signal that comes meanwhile ends the program afterwards.
 pub(crate) fn hold<T>(messages: Messages, write: impl FnOnce() -> Result<T>) -> Result<T> {
     let _alone = alone();
-    if CAME.load(Ordering::SeqCst) {
+    if came() {
         end(messages, "what was not written yet is left out");
     }
     HELD.store(true, Ordering::SeqCst);
     let done = write();
     HELD.store(false, Ordering::SeqCst);
-    if CAME.load(Ordering::SeqCst) {
+    if came() {
         match done {
             Ok(_) => end(messages, "the change that was being written is in the image"),
-            Err(error) => end(messages, &format!("{error:#}")),
+            Err(error) => end(messages, &with_causes(error.as_ref())),
         }
     }
     done
+}
+
+/// Whether a signal that ends the program came; the thread that looks after signals may not know yet.
+fn came() -> bool {
+    let first = INTERRUPT.get().is_some_and(Interrupt::came);
+    CAME.load(Ordering::SeqCst) || (first && !is_typed())
 }
 
 fn alone() -> MutexGuard<'static, ()> {

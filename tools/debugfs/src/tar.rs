@@ -220,7 +220,8 @@ fn pax_record(keyword: &[u8], value: &[u8]) -> Vec<u8> {
 
 /// Seconds with a fraction; before 1970 the fraction counts the other way.
 fn pax_time(t: Timestamp) -> String {
-    let total = i128::from(t.seconds) * 1_000_000_000 + i128::from(t.nanos);
+    // Images can hold more nanoseconds than a second has.
+    let total = i128::from(t.seconds) * 1_000_000_000 + i128::from(t.nanos.min(999_999_999));
     let (sign, total) = if total < 0 { ("-", -total) } else { ("", total) };
     let text = format!("{sign}{}.{:09}", total / 1_000_000_000, total % 1_000_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -12,9 +12,13 @@ use crate::session::Session;
 use anyhow::Result;
 use daxkit_device::BlockDevice;
 use daxkit_volume::{OpenOptions, Volume};
-use rows::{Row, Rows};
-use serde_json::json;
+use rows::Row;
+pub(crate) use rows::Rows;
+use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// Bytes compared at once: whole blocks, whatever their size.
+const CHUNK: u64 = 256 << 10;
 
 /// Shows what would be written.
 pub(crate) fn show(session: &mut Session<'_>) -> Result<()> {
@@ -22,25 +26,76 @@ pub(crate) fn show(session: &mut Session<'_>) -> Result<()> {
     let options = OpenOptions { ignore_checksums: session.opening.ignore_checksums, ..OpenOptions::default() };
     let before = Volume::open(Arc::clone(device), &options)?;
     let changed = changed_blocks(&before, &session.volume)?;
-    let blocks = blocks::name(&before, &session.volume, &changed);
+    named(&before, &session.volume, &changed)?.show(session, "dry-run", "would change")
+}
+
+/// The places that differ between two images of one shape.
+pub(crate) fn differences(a: &Volume, b: &Volume) -> Result<Rows> {
+    let differing = differing_blocks(a, b)?;
+    named(a, b, &differing)
+}
+
+fn named(before: &Volume, after: &Volume, changed: &[u64]) -> Result<Rows> {
     let mut rows = Rows::default();
-    for (block, what) in changed.iter().zip(blocks) {
-        rows.block(&before, &session.volume, *block, &what)?;
+    for (block, what) in changed.iter().zip(blocks::name(before, after, changed)) {
+        rows.block(before, after, *block, &what)?;
     }
-    let Rows { rows, left_out, bytes, .. } = rows.finish();
-    if session.json {
+    Ok(rows.finish())
+}
+
+impl Rows {
+    /// Whether nothing differs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// All of them for JSON.
+    pub(crate) fn document(&self) -> Value {
+        let Self { rows, left_out, bytes, .. } = self;
         let rows: Vec<_> = rows.iter().map(Row::document).collect();
-        let document = json!({ "changes": rows, "left_out": left_out, "bytes": bytes });
-        return output::document(&mut session.out, "dry-run", document);
+        json!({ "changes": rows, "left_out": left_out, "bytes": bytes })
     }
-    for row in &rows {
-        writeln!(session.out, "{row}")?;
+
+    /// Prints them; `verb` says what the bytes do.
+    pub(crate) fn show(&self, session: &mut Session<'_>, command: &str, verb: &str) -> Result<()> {
+        let Self { rows, left_out, bytes, .. } = self;
+        if session.json {
+            return output::document(&mut session.out, command, self.document());
+        }
+        for row in rows {
+            writeln!(session.out, "{row}")?;
+        }
+        if *left_out > 0 {
+            writeln!(session.out, "and {left_out} more places")?;
+        }
+        writeln!(session.out, "{bytes} bytes {verb}")?;
+        Ok(())
     }
-    if left_out > 0 {
-        writeln!(session.out, "and {left_out} more places")?;
+}
+
+/// The blocks in which two images differ, ascending. Holes of both are not read.
+fn differing_blocks(a: &Volume, b: &Volume) -> Result<Vec<u64>> {
+    let bs = u64::from(a.block_size());
+    let (end, mut at) = (a.geometry().bytes(), 0);
+    let mut differing = Vec::new();
+    let (mut one, mut other) = (vec![0; CHUNK as usize], vec![0; CHUNK as usize]);
+    while at < end {
+        let next = |volume: &Volume| -> Result<u64> {
+            let data = volume.device().next_data(volume.base().saturating_add(at))?;
+            Ok(data.map_or(end, |d| d.start.saturating_sub(volume.base())))
+        };
+        at = next(a)?.min(next(b)?).max(at) / bs * bs;
+        let n = CHUNK.min(end.saturating_sub(at)) as usize;
+        let (Some(x), Some(y)) = (one.get_mut(..n), other.get_mut(..n)) else { break };
+        a.device().read_at(a.base().saturating_add(at), x)?;
+        b.device().read_at(b.base().saturating_add(at), y)?;
+        if x != y {
+            let blocks = x.chunks(bs as usize).zip(y.chunks(bs as usize)).zip(at / bs..);
+            differing.extend(blocks.filter(|((x, y), _)| x != y).map(|(_, block)| block));
+        }
+        at += n as u64;
     }
-    writeln!(session.out, "{bytes} bytes would change")?;
-    Ok(())
+    Ok(differing)
 }
 
 /// The blocks of the file system that differ, ascending.

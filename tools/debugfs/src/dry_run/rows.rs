@@ -58,7 +58,7 @@ impl fmt::Display for Row {
 
 /// The rows so far.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     pub(super) rows: Vec<Row>,
     /// How many more there are.
     pub(super) left_out: u64,

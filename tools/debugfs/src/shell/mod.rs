@@ -4,6 +4,7 @@ mod complete;
 mod history;
 mod interactive;
 mod pager;
+mod patient;
 mod script;
 
 pub(crate) use pager::Screen;
@@ -13,7 +14,8 @@ use crate::session::Session;
 use crate::{Args, commands, dry_run, signals, words};
 use anyhow::{Context, Result, bail};
 use daxkit_cli::color::Paint;
-use daxkit_cli::message::Messages;
+use daxkit_cli::message::{Messages, with_causes};
+use patient::Patient;
 use std::io::{BufWriter, IsTerminal, Write};
 
 /// Runs everything; `false` when a command failed. `now` is in seconds since 1970.
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
     let stdout = || BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     let out: Box<dyn Write> = match &screen {
         Some(screen) => Box::new(screen.clone()),
-        None if args.write => Box::new(Patient(Some(stdout()))),
+        None if args.write => Box::new(Patient::new(stdout())),
         None => Box::new(stdout()),
     };
     let mut session = Session::open(opening, (args.json, now), messages, out)?;
@@ -57,18 +59,22 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
     };
     let good = end(&mut session, good)?;
     session.finish();
-    Ok(good)
+    Ok(good && !session.differs)
 }
 
 /// Writes what a script has changed, when all of it succeeded.
 fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
     if session.changes.begun() {
-        session.complain("a change was begun and not committed; nothing of it is written");
+        // Who failed on the way has been told why.
+        if good {
+            session.complain("a change was begun and not committed; nothing of it is written");
+        }
         return Ok(false);
     }
     if good || session.changes.each {
-        dry_run::show(session)?;
-        session.out.flush()?;
+        let shown = dry_run::show(session).and_then(|()| Ok(session.out.flush()?));
+        // Whoever reads the output has seen enough.
+        shown.or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })?;
     }
     if good && !session.changes.each {
         session.commit()?;
@@ -110,35 +116,9 @@ fn attempt(session: &mut Session<'_>, text: &[u8]) -> bool {
             !session.opening.writable
         }
         Err(error) => {
-            session.complain(format_args!("{error:#}"));
+            session.complain(with_causes(error.as_ref()));
             false
         }
-    }
-}
-
-/// The output of a run that edits: when nobody reads it any more, the commands go on without.
-struct Patient<W>(Option<W>);
-
-impl<W: Write> Patient<W> {
-    fn go_on<T>(&mut self, work: impl FnOnce(&mut W) -> std::io::Result<T>, without: T) -> std::io::Result<T> {
-        let Some(out) = &mut self.0 else { return Ok(without) };
-        match work(out) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                self.0 = None;
-                Ok(without)
-            }
-            done => done,
-        }
-    }
-}
-
-impl<W: Write> Write for Patient<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.go_on(|out| out.write(bytes), bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.go_on(W::flush, ())
     }
 }
 

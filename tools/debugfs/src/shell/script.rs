@@ -25,13 +25,13 @@ pub(super) fn requests(session: &mut Session<'_>, args: &Args) -> bool {
 
 /// Runs the lines of the script or of standard input, which `typed` says is a terminal; `false` when a command failed.
 pub(super) fn lines(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool> {
-    let mut input: Box<dyn BufRead> = match &args.script {
+    let mut script = match &args.script {
         Some(path) if path != Path::new("-") => {
-            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-            Box::new(BufReader::new(file))
+            Some(BufReader::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?))
         }
-        _ => Box::new(BufReader::new(std::io::stdin())),
+        _ => None,
     };
+    let mut text = Vec::new();
     let mut good = true;
     loop {
         // With the output elsewhere, there is nobody to be asked.
@@ -39,8 +39,13 @@ pub(super) fn lines(session: &mut Session<'_>, args: &Args, typed: bool) -> Resu
             write!(session.out, "{}", prompt(session))?;
             session.out.flush()?;
         }
-        let mut text = Vec::new();
-        let n = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).context("cannot read commands")?;
+        text.clear();
+        let n = match &mut script {
+            Some(script) => script.take(MAX_LINE).read_until(b'\n', &mut text),
+            // Line by line: a command may read the next ones as answers to what it asks.
+            None => std::io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut text),
+        };
+        let n = n.context("cannot read commands")?;
         if n == 0 {
             if typed {
                 writeln!(session.out)?;

@@ -1,5 +1,7 @@
 //! The tool on a pseudo-terminal: typed input, and what appears.
 
+#![allow(dead_code, unreachable_pub)]
+
 use anstream::adapter::StripBytes;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -51,7 +51,6 @@ pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use namespace::{Rename, RenameRule};
 pub use new_inode::NewInode;
 pub use quota::QuotaIds;
-pub use raw::{RawError, Sums};
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;

@@ -15,8 +15,9 @@ use super::super::{EditError, Editor};
 /// Bytes of a page; with blocks of another size there is no DAX, and windows mean nothing.
 const PAGE_SIZE: u32 = 4096;
 
-/// Blocks of a window that are worth beginning one.
-const PIECE: u64 = 64;
+/// Blocks that are worth beginning a window with: of a file that wants DAX, and of another. Large files are mostly written in
+/// pieces, and where the first one lies decides about all.
+const PIECES: (u64, u64) = (64, 256);
 
 /// What lies at a block of a file, and before it.
 #[derive(Debug, Clone, Copy)]
@@ -109,13 +110,12 @@ impl Editor<'_> {
         Ok(Mapping { logical, physical, len: usable, written: true })
     }
 
-    /// Takes up to `len` blocks for a file from block `logical` on: whole windows where the blocks make some. A file with the DAX
-    /// flag begins in a window of its own also when less is written, for it may be written in pieces.
+    /// Takes up to `len` blocks for a file from block `logical` on: windows, or the beginning of one, where the blocks are worth it.
     fn take_for(&mut self, inode: &Inode, goal: BlockNr, logical: u64, len: u64) -> Result<Run, EditError> {
         let mut len = len.min(self.geometry().blocks_per_group.into());
         if let Some((window, phase)) = self.windows().filter(|_| inode.is_file()) {
             let before = logical.next_multiple_of(window) - logical;
-            let worth = if inode.flags().contains(InodeFlags::DAX) { PIECE.min(window) } else { window };
+            let worth = if inode.flags().contains(InodeFlags::DAX) { PIECES.0 } else { PIECES.1 };
             if before == 0 && len >= worth {
                 if let Some(run) = self.take_part_of_window(goal, len.min(window), window, phase)? {
                     return Ok(run);
