@@ -33,13 +33,13 @@ fn nothing_typed_ahead_or_pasted_is_lost() {
     let scratch = Scratch::new();
     let mut terminal = Terminal::start(&[&image(&scratch)], &[]);
     // Before there is a prompt, and more than a line at once.
-    terminal.send("cat hello\rcat \"two words\"\rcat fast\r");
+    terminal.send("cat hello\rcat \"two words\"\rcd /sub/deeper\rcat quote\"\"\"\"d\r");
     terminal.expect("hello, world\r\n");
     terminal.expect("blank\r\n");
-    terminal.expect("hello\r");
+    terminal.expect("quoted\r\n");
     terminal.expect(PROMPT);
     // As a terminal sends what is pasted: nothing is run before the return key.
-    terminal.send("\x1b[200~cat hello\n# don\"t\ncat \"two words\"\x1b[201~");
+    terminal.send("\x1b[200~cat /hello\n# don\"t\ncat \"/two words\"\x1b[201~");
     terminal.expect("words\"");
     terminal.send("\r");
     assert_eq!(terminal.expect(PROMPT).replace('\r', ""), "\nhello, world\nblank\n");

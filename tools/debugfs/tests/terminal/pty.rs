@@ -3,24 +3,26 @@
 #![allow(dead_code, unreachable_pub)]
 
 use anstream::adapter::StripBytes;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// As the editor of lines writes it; messages begin with the same name.
-pub const PROMPT: &str = "\rdax-debugfs: ";
-pub const CTRL_C: &str = "\x03";
-pub const CTRL_D: &str = "\x04";
-pub const CTRL_U: &str = "\x15";
-pub const UP: &str = "\x1b[A";
+pub(crate) const PROMPT: &str = "\rdax-debugfs: ";
+pub(crate) const CTRL_C: &str = "\x03";
+pub(crate) const CTRL_D: &str = "\x04";
+pub(crate) const CTRL_U: &str = "\x15";
+pub(crate) const UP: &str = "\x1b[A";
 
 #[derive(Default)]
 struct Seen {
@@ -32,19 +34,20 @@ struct Seen {
 }
 
 /// See the module.
-pub struct Terminal {
+pub(crate) struct Terminal {
     keyboard: File,
     /// The tool's side, kept open so that its settings can be asked for.
     line: File,
     seen: Arc<(Mutex<Seen>, Condvar)>,
-    child: Child,
+    child: Option<Child>,
+    pid: Pid,
     /// What was expected ends here in the text.
     read: usize,
 }
 
 impl Terminal {
     /// Starts the tool in a session of its own, on a screen of 24 rows and 80 columns.
-    pub fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -63,20 +66,21 @@ impl Terminal {
         let end = || line.try_clone().unwrap();
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn();
         let child = child.unwrap_or_else(|e| panic!("cannot run setsid (package util-linux): {e}"));
+        let pid = Pid::from_child(&child);
         let seen = Arc::new((Mutex::new(Seen::default()), Condvar::new()));
         let mut screen = File::from(master);
         let keyboard = screen.try_clone().unwrap();
         let shared = Arc::clone(&seen);
         std::thread::spawn(move || watch(&mut screen, &shared));
-        Self { keyboard, line, seen, child, read: 0 }
+        Self { keyboard, line, seen, child: Some(child), pid, read: 0 }
     }
 
-    pub fn send(&mut self, keys: &str) {
+    pub(crate) fn send(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until `wanted` appears, and returns what came before it.
-    pub fn expect(&mut self, wanted: &str) -> String {
+    pub(crate) fn expect(&mut self, wanted: &str) -> String {
         let (seen, changed) = &*self.seen;
         let begin = Instant::now();
         let mut seen = seen.lock().unwrap();
@@ -93,7 +97,7 @@ impl Terminal {
     }
 
     /// Types a command at the prompt, and returns what it prints.
-    pub fn run(&mut self, command: &str) -> String {
+    pub(crate) fn run(&mut self, command: &str) -> String {
         self.send(command);
         self.send("\r");
         // What was typed is shown; a longer line would break.
@@ -102,38 +106,38 @@ impl Terminal {
     }
 
     /// Everything that came so far, as it came.
-    pub fn raw(&self) -> String {
+    pub(crate) fn raw(&self) -> String {
         String::from_utf8_lossy(&self.seen.0.lock().unwrap().raw).into_owned()
     }
 
     /// Whether lines are edited by the kernel: the tool has left the terminal as it was.
-    pub fn is_cooked(&self) -> bool {
+    pub(crate) fn is_cooked(&self) -> bool {
         tcgetattr(&self.line).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
     }
 
     /// Waits for the end of the tool.
-    pub fn end(mut self) -> ExitStatus {
-        let begin = Instant::now();
-        // There is no way to wait for a child and a clock at once.
-        while begin.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            std::thread::yield_now();
-        }
-        panic!("the tool does not end: {:?}", self.seen.0.lock().unwrap().text);
+    pub(crate) fn end(mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let (tell, told) = channel();
+        std::thread::spawn(move || tell.send(child.wait()));
+        let Ok(status) = told.recv_timeout(PATIENCE) else {
+            let _ = kill_process(self.pid, Signal::KILL);
+            panic!("the tool does not end: {:?}", self.seen.0.lock().unwrap().text);
+        };
+        status.unwrap()
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -143,13 +147,14 @@ fn watch(screen: &mut File, shared: &(Mutex<Seen>, Condvar)) {
     let mut bytes = vec![0; 1 << 16];
     // A terminal whose other side is closed fails.
     while let Ok(n @ 1..) = screen.read(&mut bytes) {
-        let mut seen = seen.lock().unwrap();
+        // A test that failed has spoilt it for others, not for this.
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.raw.extend(&bytes[..n]);
         for part in strip.strip_next(&bytes[..n]) {
             seen.text.extend(String::from_utf8_lossy(part).chars().filter(|c| *c != '\0'));
         }
         changed.notify_all();
     }
-    seen.lock().unwrap().ended = true;
+    seen.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
     changed.notify_all();
 }
