@@ -56,7 +56,7 @@ pub(crate) enum Target {
     /// The image.
     Image(Arc<dyn BlockDevice>),
     /// The image, what is overwritten into an undo file first.
-    Undo(Undo),
+    Undo(Box<Undo>),
 }
 
 /// An image and the undo file of what happens to it, which is made with the first change.
@@ -140,7 +140,9 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
     let target = match &opening.undo {
         _ if opening.dry_run => Target::DryRun(device),
         None => Target::Image(device),
-        Some(path) => Target::Undo(Undo { image: device, path: path.clone(), offset: opening.offset, made: None }),
+        Some(path) => {
+            Target::Undo(Box::new(Undo { image: device, path: path.clone(), offset: opening.offset, made: None }))
+        }
     };
     Ok(Opened { device: Arc::clone(volume.device()), volume, target })
 }

@@ -48,7 +48,7 @@ fn a_tree_of_many_ids_grows_and_is_used_again() {
                 let new = NewInode { uid: id, gid: id / 3, project: Some(id / 7), ..NewInode::of_root(0o644) };
                 let made = volume.change(NOW, |e| {
                     let mut inode = e.create(InodeNr::ROOT, name.as_bytes(), &new)?;
-                    if id % 5 == 0 { e.write_content(&mut inode, 0, &[1; 1500]) } else { Ok(()) }
+                    if id.is_multiple_of(5) { e.write_content(&mut inode, 0, &[1; 1500]) } else { Ok(()) }
                 });
                 made.unwrap_or_else(|e| panic!("{name}: {e}"));
             }

@@ -204,7 +204,7 @@ impl Copy<'_> {
         self.tree.children(id).try_for_each(|child| self.set_dax(editor, NodeId(child)))
     }
 
-    fn new(&self, id: NodeId, kind: u16) -> NewInode {
+    fn described(&self, id: NodeId, kind: u16) -> NewInode {
         NewInode {
             mode: kind | self.tree.mode(id) & 0o7777,
             uid: self.tree.uid(id),
@@ -239,13 +239,13 @@ impl Copy<'_> {
             return Ok(editor.link(dir, name, *nr)?.nr());
         }
         let mut inode = match kind {
-            Kind::File => editor.create(dir, name, &self.new(id, mode::IFREG))?,
-            Kind::Dir => editor.mkdir(dir, name, &self.new(id, mode::IFDIR))?,
-            Kind::Symlink => editor.symlink(dir, name, tree.symlink_target(id), &self.new(id, mode::IFLNK))?,
-            Kind::Char => editor.mknod(dir, name, &self.new(id, mode::IFCHR), tree.device(id))?,
-            Kind::Block => editor.mknod(dir, name, &self.new(id, mode::IFBLK), tree.device(id))?,
-            Kind::Fifo => editor.mknod(dir, name, &self.new(id, mode::IFIFO), (0, 0))?,
-            Kind::Socket => editor.mknod(dir, name, &self.new(id, mode::IFSOCK), (0, 0))?,
+            Kind::File => editor.create(dir, name, &self.described(id, mode::IFREG))?,
+            Kind::Dir => editor.mkdir(dir, name, &self.described(id, mode::IFDIR))?,
+            Kind::Symlink => editor.symlink(dir, name, tree.symlink_target(id), &self.described(id, mode::IFLNK))?,
+            Kind::Char => editor.mknod(dir, name, &self.described(id, mode::IFCHR), tree.device(id))?,
+            Kind::Block => editor.mknod(dir, name, &self.described(id, mode::IFBLK), tree.device(id))?,
+            Kind::Fifo => editor.mknod(dir, name, &self.described(id, mode::IFIFO), (0, 0))?,
+            Kind::Socket => editor.mknod(dir, name, &self.described(id, mode::IFSOCK), (0, 0))?,
         };
         if kind == Kind::File {
             self.content(editor, reader, id, &mut inode)?;

@@ -28,10 +28,7 @@ directories below, -f: leave out what is refused, -V: say what changes, --as-ker
 fn chattr(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let request = Request::parse(words, &command.usage())?;
     let targets = select::targets(session, &request)?;
-    let kernel = match request.as_kernel {
-        Some(mode) => Some(kernel::Mount::of(session, mode)),
-        None => None,
-    };
+    let kernel = request.as_kernel.map(|mode| kernel::Mount::of(session, mode));
     let mut told = Told { quiet: request.force, verbose: request.verbose, lines: Vec::new(), refused: Vec::new() };
     let change = request.change;
     let changed = session.edit(|editor| {
