@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(from_disk(&disk).unwrap(), v);
         let words = "user::rwx,user:1000:rw-,user:1001:r--,group::r-x,group:5:---,mask::rwx,other::--x";
         assert_eq!(text(&v).unwrap(), words);
-        assert_eq!((text(&v[..20]), text(&value(&[(1, 8, NONE)])), text(&value(&[(3, 7, NONE)]))), (None, None, None));
+        assert_eq!((text(&v[..19]), text(&value(&[(1, 8, NONE)])), text(&value(&[(3, 7, NONE)]))), (None, None, None));
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn history_survives_the_shell() {
     second.expect("cat hello");
     second.send("\r");
     second.expect("hello, world");
+    second.expect(PROMPT);
     second.send(CTRL_D);
     assert!(second.end().success());
 }
