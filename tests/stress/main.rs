@@ -12,6 +12,7 @@ mod shared;
 mod attributes;
 mod common;
 mod directory;
+mod edits;
 mod huge;
 mod kernel_writes;
 mod machine;

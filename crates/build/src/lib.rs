@@ -6,6 +6,7 @@
 
 pub mod auto_size;
 pub mod defect;
+pub mod diff;
 pub mod dump;
 pub mod extent_tree;
 pub mod geometry;

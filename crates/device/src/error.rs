@@ -183,6 +183,12 @@ pub enum OpenError {
         /// The path asked for.
         path: PathBuf,
     },
+    /// The block device takes no writes.
+    #[error("{}: is read-only", .path.display())]
+    ReadOnly {
+        /// The path asked for.
+        path: PathBuf,
+    },
     /// The window asked for does not fit into the file or device.
     #[error("{}: {len} bytes at offset {offset} were asked for, but it ends at {file_len}", .path.display())]
     OutsideFile {
@@ -230,6 +236,7 @@ impl OpenError {
             | Self::AlreadyExists { path }
             | Self::InUse { path, .. }
             | Self::Permission { path }
+            | Self::ReadOnly { path }
             | Self::OutsideFile { path, .. }
             | Self::Io { path, .. } => path,
         }

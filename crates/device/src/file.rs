@@ -17,8 +17,11 @@ use crate::error::{CopyError, DeviceError, OpenError};
 use crate::zero_map::ZeroMap;
 use crate::{lock, sys};
 
+mod direct;
 mod options;
 mod zeroing;
+
+use direct::Direct;
 
 pub use options::FileOptions;
 
@@ -34,6 +37,7 @@ pub struct FileDevice {
     is_block: bool,
     write: bool,
     zero: ZeroMap,
+    direct: Option<Direct>,
 }
 
 impl FileDevice {
@@ -56,6 +60,10 @@ impl FileDevice {
         {
             return Err(OpenError::InUse { path: path.to_owned(), how });
         }
+        // Not every driver refuses to open such a device for writing.
+        if options.write && kind.is_block_device() && lock::is_read_only(&meta) {
+            return Err(OpenError::ReadOnly { path: path.to_owned() });
+        }
         // On a block device O_EXCL claims it: nobody can mount it until it is closed.
         let exclusive = if options.write && kind.is_block_device() { OFlags::EXCL } else { OFlags::empty() };
         let file = OpenOptions::new()
@@ -64,7 +72,9 @@ impl FileDevice {
             .custom_flags(exclusive.bits() as i32)
             .open(path)
             .map_err(|e| OpenError::from_io(path, "open", e))?;
-        Self::from_file(file, path, options)
+        let device = Self::from_file(file, path, options)?;
+        let direct = options.direct.then(|| Direct::open(&device.file, path, options.write)).transpose()?;
+        Ok(Self { direct, ..device })
     }
 
     /// Makes a new regular file of `len` bytes, all known to be zero. For a file that must appear whole or not at all, use
@@ -85,7 +95,8 @@ impl FileDevice {
     /// A device over a file that is open already, with the access that `options` say. `path` is for messages.
     ///
     /// # Errors
-    /// As [`open`](Self::open), except that it is not checked who uses the file apart from its lock.
+    /// As [`open`](Self::open), except that it is not checked who uses the file apart from its lock, and that
+    /// [`FileOptions::direct`] does not count.
     pub fn from_file(file: File, path: &Path, options: FileOptions) -> Result<Self, OpenError> {
         let fail = |op| move |e: io::Error| OpenError::from_io(path, op, e);
         let kind = file.metadata().map_err(fail("examine"))?.file_type();
@@ -116,7 +127,7 @@ impl FileDevice {
             zero.insert(file_len.saturating_sub(base)..len);
         }
         let sector = if is_block { ioctl_blksszget(&file).map_err(|e| fail("examine")(e.into()))? } else { 512 };
-        Ok(Self { file, path: path.to_owned(), base, len, sector, is_block, write: options.write, zero })
+        Ok(Self { file, path: path.to_owned(), base, len, sector, is_block, write: options.write, zero, direct: None })
     }
 
     /// The path it was opened by.
@@ -222,7 +233,11 @@ impl BlockDevice for FileDevice {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DeviceError> {
         let len = buf.len() as u64;
         check_range(offset, len, self.len)?;
-        self.file.read_exact_at(buf, self.base + offset).map_err(|source| match source.kind() {
+        let done = match &self.direct {
+            Some(direct) => direct.read_exact_at(&self.file, buf, self.base + offset),
+            None => self.file.read_exact_at(buf, self.base + offset),
+        };
+        done.map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => DeviceError::Shrunk { offset, len },
             _ => DeviceError::from_io("read", offset, len, source),
         })
@@ -232,6 +247,10 @@ impl BlockDevice for FileDevice {
         let len = data.len() as u64;
         self.check_write(offset, len)?;
         self.zero.remove(offset..offset + len);
+        if let Some(direct) = &self.direct {
+            let done = direct.write_all_at(&self.file, data, self.base + offset);
+            return done.map_err(|error| DeviceError::from_io("write", offset, len, error));
+        }
         let mut done = 0;
         while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
             let at = offset + done as u64;

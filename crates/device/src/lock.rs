@@ -78,6 +78,12 @@ pub(crate) fn held_by_kernel(path: &Path) -> Option<InUse> {
     }
 }
 
+/// Whether the kernel says that a block device takes no writes.
+pub(crate) fn is_read_only(meta: &fs::Metadata) -> bool {
+    let (major, minor) = (major(meta.rdev()), minor(meta.rdev()));
+    fs::read(format!("/sys/dev/block/{major}:{minor}/ro")).is_ok_and(|text| text.starts_with(b"1"))
+}
+
 /// The first mount point of the block device with this number.
 fn mounted_at(rdev: u64) -> Option<PathBuf> {
     mount_point(&fs::read("/proc/self/mountinfo").ok()?, rdev)

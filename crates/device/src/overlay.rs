@@ -40,8 +40,8 @@ struct State {
 struct Savepoint {
     /// Pages that were written since; `None` for one whose content was not kept here.
     pages: BTreeMap<u64, Option<Page>>,
-    /// The zeroed pages, when they are others now.
-    zeroed: Option<RangeSet>,
+    /// Pages of which some became zeroed, or no longer so; and those that were zeroed before. The last change comes last.
+    zeroed: Vec<(Range<u64>, Vec<Range<u64>>)>,
 }
 
 /// A device whose changes stay in memory.
@@ -92,9 +92,7 @@ impl<D: BlockDevice> Overlay<D> {
         for (page, before) in inner.pages {
             outer.pages.entry(page).or_insert(before);
         }
-        if outer.zeroed.is_none() {
-            outer.zeroed = inner.zeroed;
-        }
+        outer.zeroed.extend(inner.zeroed);
     }
 
     /// Takes back what was written since the innermost savepoint, which is given up. Nothing happens without one.
@@ -107,8 +105,9 @@ impl<D: BlockDevice> Overlay<D> {
                 None => state.pages.remove(&page),
             };
         }
-        if let Some(zeroed) = savepoint.zeroed {
-            state.zeroed = zeroed;
+        for (pages, before) in savepoint.zeroed.into_iter().rev() {
+            state.zeroed.remove(pages);
+            before.into_iter().for_each(|pages| state.zeroed.insert(pages));
         }
     }
 
@@ -196,10 +195,7 @@ impl<D: BlockDevice> Overlay<D> {
             self.base.read_at(whole.start, &mut content[..(whole.end - whole.start) as usize])?;
         }
         change(&mut content[inside]);
-        if state.zeroed.contains(page..page + 1) {
-            state.save_zeroed();
-            state.zeroed.remove(page..page + 1);
-        }
+        state.set_zeroed(page..page + 1, false);
         state.pages.insert(page, content);
         Ok(())
     }
@@ -212,10 +208,26 @@ impl State {
         savepoint.pages.entry(page).or_insert_with(|| self.pages.get(&page).cloned());
     }
 
-    /// Keeps which pages are zeroed for the innermost savepoint, before that is changed.
-    fn save_zeroed(&mut self) {
-        let Some(savepoint) = self.savepoints.last_mut() else { return };
-        savepoint.zeroed.get_or_insert_with(|| self.zeroed.clone());
+    /// Says whether pages are zeroed, and keeps for the innermost savepoint which of them were.
+    fn set_zeroed(&mut self, pages: Range<u64>, zeroed: bool) {
+        let is_so = if zeroed { self.zeroed.contains(pages.clone()) } else { !self.zeroed.overlaps(pages.clone()) };
+        if is_so {
+            return;
+        }
+        if let Some(savepoint) = self.savepoints.last_mut() {
+            let mut before = Vec::new();
+            let mut at = pages.start;
+            while let Some(part) = self.zeroed.next_in(at..pages.end) {
+                at = part.end;
+                before.push(part);
+            }
+            savepoint.zeroed.push((pages.clone(), before));
+        }
+        if zeroed {
+            self.zeroed.insert(pages);
+        } else {
+            self.zeroed.remove(pages);
+        }
     }
 
     /// Drops the content of pages, which are to read as zero.
@@ -299,12 +311,8 @@ impl<D: BlockDevice> BlockDevice for Overlay<D> {
             if at.is_multiple_of(PAGE) && page < whole_end {
                 let below = self.bytes(page..whole_end);
                 state.drop_pages(page..whole_end);
-                state.save_zeroed();
-                if self.base.known_zero(below.start, below.end - below.start) {
-                    state.zeroed.remove(page..whole_end);
-                } else {
-                    state.zeroed.insert(page..whole_end);
-                }
+                let is_zero_below = self.base.known_zero(below.start, below.end - below.start);
+                state.set_zeroed(page..whole_end, !is_zero_below);
                 at = below.end;
                 continue;
             }

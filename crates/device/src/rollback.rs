@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::block::BlockDevice;
 use crate::error::DeviceError;
 use crate::overlay::Overlay;
-use crate::undo::{Applied, UndoDevice, UndoError, UndoOptions, apply_undo};
+use crate::undo::{Applied, UndoDevice, UndoError, UndoOptions, apply_undo, fs_offset};
 
 /// What follows the image's name in that of its rollback file.
 const SUFFIX: &str = ".daxkit-rollback";
@@ -33,15 +33,29 @@ pub enum RollbackError {
         /// Why.
         source: UndoError,
     },
+    /// A change that was cut short waits for being rolled back; its rollback file must not be lost to another one.
+    #[error("{path:?} stands: the image must be rolled back before it can be changed")]
+    Pending {
+        /// The rollback file.
+        path: PathBuf,
+    },
+    /// A change that was cut short waits for being rolled back, in another part of the image.
+    #[error("{path:?} stands, for the file system at byte {offset} of the image: open that for writing first")]
+    Elsewhere {
+        /// The rollback file.
+        path: PathBuf,
+        /// Where that file system begins.
+        offset: u64,
+    },
     /// The image failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
-/// The rollback file of an image.
+/// The rollback file of an image. An image has one, whatever symbolic links lead to it.
 #[must_use]
 pub fn rollback_path(image: &Path) -> PathBuf {
-    let mut name = OsString::from(image);
+    let mut name = OsString::from(fs::canonicalize(image).unwrap_or_else(|_| image.to_owned()));
     name.push(SUFFIX);
     PathBuf::from(name)
 }
@@ -52,6 +66,27 @@ pub fn rollback_pending(image: &Path) -> bool {
     fs::symlink_metadata(rollback_path(image)).is_ok()
 }
 
+/// Where the file system that waits for being rolled back begins in its image; `None` when none waits.
+///
+/// # Errors
+/// The rollback file cannot be read, or is none.
+pub fn pending_at(image: &Path) -> Result<Option<u64>, RollbackError> {
+    let path = rollback_path(image);
+    let Some(file) = open(&path)? else { return Ok(None) };
+    fs_offset(&file).map(Some).map_err(|source| RollbackError::File { path, source })
+}
+
+/// The rollback file, if it stands.
+fn open(path: &Path) -> Result<Option<File>, RollbackError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => {
+            Err(RollbackError::File { path: path.to_owned(), source: UndoError::File { op: "open", source } })
+        }
+    }
+}
+
 /// Rolls back what an interrupted run has half changed; `None` when there is nothing to roll back. `device` is the image (or an
 /// overlay over it, for who may not write: then the file stays, see [`finish_roll_back`]).
 ///
@@ -60,25 +95,31 @@ pub fn rollback_pending(image: &Path) -> bool {
 /// tried again.
 pub fn roll_back(image: &Path, device: &dyn BlockDevice) -> Result<Option<Applied>, RollbackError> {
     let path = rollback_path(image);
-    let fail = |source| RollbackError::File { path: path.clone(), source };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(fail(UndoError::File { op: "open", source })),
-    };
-    apply_undo(&file, device).map(Some).map_err(fail)
+    let Some(file) = open(&path)? else { return Ok(None) };
+    apply_undo(&file, device).map(Some).map_err(|source| RollbackError::File { path, source })
 }
 
-/// The device of an image as it was before a run that was cut short, and whether there was one. A device open for writing is
-/// rolled back in place and the file removed; over one open for reading the old content lies in memory.
+/// The device of an image, from byte `offset` of it on, as it was before a run that was cut short, and whether there was one. A
+/// device open for writing is rolled back in place and the file removed; over one open for reading the old content lies in memory.
+/// Every tool that opens an image calls this first.
 ///
 /// # Errors
-/// As [`roll_back`] and [`finish_roll_back`].
-pub fn honour(image: &Path, device: Arc<dyn BlockDevice>) -> Result<(Arc<dyn BlockDevice>, bool), RollbackError> {
-    if !rollback_pending(image) {
-        return Ok((device, false));
+/// As [`roll_back`] and [`finish_roll_back`]; or what waits is another part of the image, which somebody who only reads this one
+/// leaves alone.
+pub fn honour(
+    image: &Path,
+    offset: u64,
+    device: Arc<dyn BlockDevice>,
+) -> Result<(Arc<dyn BlockDevice>, bool), RollbackError> {
+    let Some(home) = pending_at(image)? else { return Ok((device, false)) };
+    let read_only = device.geometry().read_only;
+    if home != offset {
+        if read_only {
+            return Ok((device, false));
+        }
+        return Err(RollbackError::Elsewhere { path: rollback_path(image), offset: home });
     }
-    if device.geometry().read_only {
+    if read_only {
         let overlay = Arc::new(Overlay::new(device));
         let rolled_back = roll_back(image, &*overlay)?.is_some();
         return Ok((overlay, rolled_back));
@@ -98,12 +139,36 @@ pub fn finish_roll_back(image: &Path) -> Result<(), RollbackError> {
     remove(&path).map_err(|source| RollbackError::File { path, source })
 }
 
+/// Removes what an interrupted run has left beside an image whose content does not matter any more, because it was made
+/// unrecognisable, or there is none. Returns whether a rollback file was there.
+///
+/// # Errors
+/// The host refuses.
+pub fn discard(image: &Path) -> Result<bool, RollbackError> {
+    let path = rollback_path(image);
+    let unfinished = unfinished(&path);
+    let gone = |path: &Path| match remove(path) {
+        Ok(()) => Ok(true),
+        Err(UndoError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(RollbackError::File { path: path.to_owned(), source }),
+    };
+    gone(&unfinished)?;
+    gone(&path)
+}
+
+/// The name of a rollback file while it is being made.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    PathBuf::from(name)
+}
+
 /// Writes the changes of an overlay into `device`, which lies below it and is the image at `image`, all or none of them.
 /// `fs_offset` is where the device begins in the image.
 ///
 /// # Errors
-/// The rollback file cannot be made: nothing has been changed. Or the device failed: the image is as before, or is when it is
-/// rolled back, which has been tried.
+/// The rollback file cannot be made, or there is one: nothing has been changed. Or the device failed: the image is as before, or is
+/// when it is rolled back, which has been tried.
 pub fn write_all_or_none<D: BlockDevice>(
     image: &Path,
     fs_offset: u64,
@@ -112,9 +177,10 @@ pub fn write_all_or_none<D: BlockDevice>(
 ) -> Result<(), RollbackError> {
     let path = rollback_path(image);
     let fail = |source| RollbackError::File { path: path.clone(), source };
-    let mut unfinished = path.clone().into_os_string();
-    unfinished.push(UNFINISHED);
-    let unfinished = PathBuf::from(unfinished);
+    if rollback_pending(image) {
+        return Err(RollbackError::Pending { path });
+    }
+    let unfinished = unfinished(&path);
     // Left by a run that was cut short before it changed anything.
     match fs::remove_file(&unfinished) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -20,6 +20,7 @@ use crate::range_set::RangeSet;
 mod apply;
 mod format;
 
+pub(crate) use apply::fs_offset;
 pub use apply::{Applied, apply_undo};
 use format::{
     BLOCK_SIZES, COMPAT_FS_OFFSET, Header, Key, MAGIC, STATE_FINISHED, SUPER_MAGIC_AT, SUPER_OFFSET, SUPER_SIZE, crc,
@@ -90,6 +91,8 @@ impl Default for UndoOptions {
 #[derive(Debug)]
 struct State {
     file: File,
+    /// The superblock as it was at first.
+    first_super: [u8; SUPER_SIZE],
     /// Blocks whose pre-image is durable.
     saved: RangeSet,
     tail: Tail,
@@ -161,10 +164,12 @@ impl<D: BlockDevice> UndoDevice<D> {
             header_crc: 0.into(),
         };
         let tail = Tail { header, key_block_at: 2, keys: Vec::new(), next: 2 };
-        let device = Self { base, block, state: Mutex::new(State { file, saved: RangeSet::new(), tail }) };
+        let first_super = read_super(&base)?;
+        let state = State { file, first_super, saved: RangeSet::new(), tail };
+        let device = Self { base, block, state: Mutex::new(state) };
         {
             let mut state = device.state();
-            device.write_super(&mut state)?;
+            state.write_super(&first_super)?;
             state.write_header().map_err(file_error("write"))?;
             let len = 2 * u64::from(block);
             state.file.set_len(len).and_then(|()| state.file.sync_all()).map_err(file_error("write"))?;
@@ -194,6 +199,7 @@ impl<D: BlockDevice> UndoDevice<D> {
             check_range(range.start, range.end.saturating_sub(range.start), len)?;
         }
         let mut state = self.state();
+        state.go_on().map_err(|e| DeviceError::from_io("save the old content of", 0, 0, e))?;
         let mut missing = RangeSet::new();
         for range in ranges.iter().filter(|r| !r.is_empty()) {
             for gap in state.saved.gaps(range.start / block..range.end.div_ceil(block)) {
@@ -218,28 +224,28 @@ impl<D: BlockDevice> UndoDevice<D> {
     /// # Errors
     /// The device or the undo file failed; the undo file still leads back with [`apply_undo`].
     pub fn finish(self) -> Result<D, UndoError> {
+        self.settle()?;
+        Ok(self.base)
+    }
+
+    /// As [`finish`](Self::finish), where more changes may follow: the undo file is complete until the next one.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn settle(&self) -> Result<(), UndoError> {
         self.base.flush()?;
+        let now = read_super(&self.base)?;
         let mut state = self.state();
-        self.write_super(&mut state)?;
+        state.write_super(&now)?;
         // First the copy, then the header that vouches for it.
         state.file.sync_data().map_err(file_error("flush"))?;
         state.tail.header.state = STATE_FINISHED.into();
-        state.write_header().and_then(|()| state.file.sync_all()).map_err(file_error("write"))?;
-        drop(state);
-        Ok(self.base)
+        state.write_header().and_then(|()| state.file.sync_all()).map_err(file_error("write"))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic half way through an append leaves `saved` without those blocks: they are saved again.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Copies the device's superblock into the undo file.
-    fn write_super(&self, state: &mut State) -> Result<(), UndoError> {
-        let mut copy = read_super(&self.base)?;
-        state.tail.header.sb_crc = crc(&copy).into();
-        copy[SUPER_MAGIC_AT].iter_mut().for_each(|b| *b = !*b);
-        state.file.write_all_at(&copy, u64::from(self.block)).map_err(file_error("write"))
     }
 
     /// Appends the pre-images of these blocks and makes them durable.
@@ -283,13 +289,40 @@ impl<D: BlockDevice> UndoDevice<D> {
 
     fn check_change(&self, offset: u64, len: u64) -> Result<Range<u64>, DeviceError> {
         check_range(offset, len, self.base.len())?;
-        if self.base.geometry().read_only { Err(DeviceError::ReadOnly) } else { Ok(offset..offset + len) }
+        if self.base.geometry().read_only {
+            return Err(DeviceError::ReadOnly);
+        }
+        self.state().go_on().map_err(|e| DeviceError::from_io("save the old content of", offset, len, e))?;
+        Ok(offset..offset + len)
     }
 }
 
 impl State {
     fn block(&self) -> u64 {
         u64::from(self.tail.header.block_size.get())
+    }
+
+    /// Keeps a copy of a superblock.
+    fn write_super(&mut self, copy: &[u8; SUPER_SIZE]) -> Result<(), UndoError> {
+        let mut copy = *copy;
+        self.tail.header.sb_crc = crc(&copy).into();
+        copy[SUPER_MAGIC_AT].iter_mut().for_each(|b| *b = !*b);
+        self.file.write_all_at(&copy, self.block()).map_err(file_error("write"))
+    }
+
+    /// Changes follow: the file is not complete any more. The superblock that was kept is the one it leads back to again, so that
+    /// whatever the device becomes is recognised.
+    fn go_on(&mut self) -> io::Result<()> {
+        if self.tail.header.state.get() & STATE_FINISHED == 0 {
+            return Ok(());
+        }
+        self.tail.header.state = 0.into();
+        self.write_header()?;
+        self.file.sync_data()?;
+        let first = self.first_super;
+        self.write_super(&first).map_err(io::Error::other)?;
+        self.write_header()?;
+        self.file.sync_data()
     }
 
     /// Writes one pre-image behind the end and notes its key.

@@ -1,9 +1,11 @@
 //! Changes all or none: cut off at every write, rolled back, and refused when the rollback file is not the image's.
 
 use daxkit_device::rollback::{
-    RollbackError, finish_roll_back, roll_back, rollback_path, rollback_pending, write_all_or_none,
+    RollbackError, discard, finish_roll_back, honour, pending_at, roll_back, rollback_path, rollback_pending,
+    write_all_or_none,
 };
-use daxkit_device::{BlockDevice, FaultInjector, FaultPlan, MemoryDevice, Overlay};
+use daxkit_device::{BlockDevice, FaultInjector, FaultPlan, FileDevice, FileOptions, MemoryDevice, Overlay};
+use std::sync::Arc;
 
 const LEN: usize = 256 << 10;
 
@@ -87,4 +89,77 @@ fn what_is_no_way_back_changes_nothing() {
     let error = write_all_or_none(&nowhere, 0, &device, &changed(device.snapshot())).expect_err("no directory");
     assert!(matches!(error, RollbackError::File { .. }), "{error}");
     assert_eq!(bytes(&device), old());
+}
+
+/// An image on disk that a run has left half changed, with its rollback file.
+fn half_changed(image: &std::path::Path) {
+    std::fs::write(image, old()).expect("write");
+    let file = FileDevice::open(image, FileOptions::read_write()).expect("open");
+    let overlay = changed(MemoryDevice::from_bytes(&old()));
+    let device = FaultInjector::new(&file, FaultPlan::new().cut_after(10_000));
+    write_all_or_none(image, 0, &device, &overlay).expect_err("cut");
+    drop(device);
+    assert!(std::fs::read(image).expect("read") != old());
+}
+
+#[test]
+fn whoever_opens_the_image_sees_what_it_was_and_a_writer_puts_it_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (image, link) = (dir.path().join("image"), dir.path().join("link"));
+    half_changed(&image);
+    let half = std::fs::read(&image).expect("read");
+    // By whatever name.
+    std::os::unix::fs::symlink("image", &link).expect("link");
+    assert_eq!(rollback_path(&link), rollback_path(&image));
+    let open = |how| -> Arc<dyn BlockDevice> { Arc::new(FileDevice::open(&link, how).expect("open")) };
+    let (device, rolled_back) = honour(&link, 0, open(FileOptions::read_only())).expect("rolled back in memory");
+    assert!(rolled_back && bytes(&*device) == old());
+    assert!(std::fs::read(&image).expect("read") == half && rollback_pending(&image), "the reader writes nothing");
+    drop(device);
+    // What stands must not be lost to another change.
+    let writer = open(FileOptions::read_write());
+    let error =
+        write_all_or_none(&image, 0, &*writer, &changed(MemoryDevice::from_bytes(&old()))).expect_err("refused");
+    assert!(matches!(error, RollbackError::Pending { .. }), "{error}");
+    assert!(std::fs::read(&image).expect("read") == half);
+    let (device, rolled_back) = honour(&link, 0, writer).expect("rolled back");
+    assert!(rolled_back && bytes(&*device) == old());
+    drop(device);
+    assert!(std::fs::read(&image).expect("read") == old() && !rollback_pending(&image));
+    let (_, rolled_back) = honour(&image, 0, open(FileOptions::read_write())).expect("nothing to do");
+    assert!(!rolled_back);
+}
+
+#[test]
+fn a_change_of_another_part_of_the_image_is_left_to_who_opens_that() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let image = dir.path().join("image");
+    std::fs::write(&image, [vec![9; 4096], old()].concat()).expect("write");
+    let part = |how: FileOptions, offset| -> Arc<dyn BlockDevice> {
+        Arc::new(FileDevice::open(&image, how.offset(offset)).expect("open"))
+    };
+    let writer = part(FileOptions::read_write(), 4096);
+    let device = FaultInjector::new(&writer, FaultPlan::new().cut_after(10_000));
+    write_all_or_none(&image, 4096, &device, &changed(MemoryDevice::from_bytes(&old()))).expect_err("cut");
+    drop(device);
+    drop(writer);
+    assert_eq!(pending_at(&image).expect("readable"), Some(4096));
+    let (_, rolled_back) = honour(&image, 0, part(FileOptions::read_only(), 0)).expect("not concerned");
+    assert!(!rolled_back);
+    let error = honour(&image, 0, part(FileOptions::read_write(), 0)).expect_err("another part first");
+    assert!(matches!(error, RollbackError::Elsewhere { offset: 4096, .. }), "{error}");
+    let (device, rolled_back) = honour(&image, 4096, part(FileOptions::read_write(), 4096)).expect("rolled back");
+    assert!(rolled_back && bytes(&*device) == old());
+    assert_eq!(pending_at(&image).expect("nothing"), None);
+}
+
+#[test]
+fn what_does_not_matter_any_more_is_discarded() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let image = dir.path().join("image");
+    half_changed(&image);
+    std::fs::write(dir.path().join("image.daxkit-rollback.new"), b"half").expect("write");
+    assert!(discard(&image).expect("removed"));
+    assert!(!discard(&image).expect("nothing to remove"));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("list").count(), 1);
 }

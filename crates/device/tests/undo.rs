@@ -175,6 +175,33 @@ fn a_run_cut_at_any_write_leads_back() {
 }
 
 #[test]
+fn a_settled_file_is_complete_until_the_next_change_and_leads_back_from_that_too() {
+    let case = Case::new("1024", 0, 0);
+    let undo = UndoDevice::create(case.device(0), &case.undo, UndoOptions::default()).unwrap();
+    for round in 1..4u8 {
+        undo.write_at(1024 + 120, &[b'a' + round; 8]).unwrap();
+        undo.write_at(u64::from(round) * 1_000_000, &[round; 5000]).unwrap();
+        let midway = (fs::read(&case.image).unwrap(), fs::read(&case.undo).unwrap());
+        undo.settle().unwrap();
+        let settled = (fs::read(&case.image).unwrap(), fs::read(&case.undo).unwrap());
+        for ((image, undo), finished) in [(midway, false), (settled, true)] {
+            let memory = MemoryDevice::from_bytes(&image);
+            fs::write(case.dir.path().join("copy"), &undo).unwrap();
+            let applied = apply_undo(&File::open(case.dir.path().join("copy")).unwrap(), &memory).unwrap();
+            assert_eq!(applied.finished, finished, "round {round}");
+            assert!(memory.to_vec() == case.original, "round {round}, finished {finished}");
+        }
+        // A change of what was saved already.
+        undo.write_at(1024 + 120, b"another").unwrap();
+    }
+    undo.settle().unwrap();
+    drop(undo);
+    assert!(!case.is_restored());
+    case.e2undo();
+    assert!(case.is_restored());
+}
+
+#[test]
 fn an_unfinished_file_can_be_forced() {
     let case = Case::new("4096", 0, 0);
     let undo = UndoDevice::create(case.device(0), &case.undo, UndoOptions::default()).unwrap();

@@ -18,7 +18,14 @@ impl Messages {
 
     /// Says why the tool fails.
     pub fn error(&self, what: impl Display) {
-        anstream::eprintln!("{}: \x1b[1;31merror\x1b[0m: {}", self.tool, one_line(&what));
+        anstream::eprintln!("{}", self.error_line(what, true));
+    }
+
+    /// What [`Messages::error`] says, for those who have to say it elsewhere.
+    #[must_use]
+    pub fn error_line(&self, what: impl Display, color: bool) -> String {
+        let (begin, end) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        format!("{}: {begin}error{end}: {}", self.tool, one_line(&what))
     }
 
     /// Says what may not be what the user wants.
@@ -57,9 +64,44 @@ pub fn one_line(what: &impl Display) -> String {
     clean.0
 }
 
+/// An error and its causes, as `what: why: why`. A cause that the text before ends with is not said again.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let why = error.to_string();
+        if !text.ends_with(&why) {
+            text = format!("{text}: {why}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug)]
+        struct Outer(bool, io::Error);
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.1)
+            }
+        }
+        impl Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                if self.0 { write!(f, "cannot read: {}", self.1) } else { f.write_str("cannot read") }
+            }
+        }
+        for whole in [true, false] {
+            assert_eq!(with_causes(&Outer(whole, io::Error::other("worn out"))), "cannot read: worn out");
+        }
+    }
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {

@@ -1,34 +1,48 @@
 //! What commands change, and when it is written.
 //!
 //! Every command counts as a whole or not at all: a savepoint is set before it, and taken back when it fails. What succeeded
-//! is written by [`Session::commit`], all of it or none: after each command, after `commit`, or at the end of a script.
+//! is written by [`Session::commit`], all of it or none: after each command, after `commit`, when the image is closed, or at the
+//! end of a script. A change of which a command failed is not written, except by somebody at a terminal, who saw it fail.
 
 use crate::opening::Target;
 use crate::session::Session;
+use crate::{dry_run, signals};
 use anyhow::{Context, Result, bail};
+use daxkit_device::rollback::rollback_pending;
 use daxkit_volume::ext4::edit::Savepoint;
 use daxkit_volume::{Committed, Editor};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// True while an image is being written. A signal then waits for the end.
-pub(crate) static COMMITTING: AtomicBool = AtomicBool::new(false);
 
 /// How edits count together.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     /// Each command is written by itself, unless it stands between `begin` and `commit`.
     pub(crate) each: bool,
-    /// Nothing is written; what would be is shown.
-    pub(crate) dry_run: bool,
-    /// Where `begin` stands.
-    begun: Option<Savepoint>,
+    /// Somebody types the commands.
+    pub(crate) typed: bool,
+    /// A command of the present change failed.
+    pub(crate) failed: bool,
+    /// Something was edited. A journal that was replayed is no edit: it waits for one.
+    edited: bool,
+    /// Where `begin` stands, and whether something was edited before.
+    begun: Option<(Savepoint, bool)>,
 }
 
 impl Changes {
     /// Whether a change was begun and not ended.
     pub(crate) fn begun(&self) -> bool {
         self.begun.is_some()
+    }
+
+    /// Forgets what concerns the image, which goes.
+    pub(crate) fn forget(&mut self) {
+        self.edited = false;
+        self.begun = None;
+    }
+
+    /// Whether the present change must not be written.
+    fn is_spoilt(&self) -> bool {
+        self.failed && !self.typed
     }
 }
 
@@ -40,14 +54,18 @@ impl Session<'_> {
     pub(crate) fn edit<T>(&mut self, edit: impl FnOnce(&mut Editor<'_>) -> Result<T>) -> Result<T> {
         self.check_writable()?;
         let now = self.time();
-        self.volume.change(now, edit)
+        let done = self.volume.change(now, edit)?;
+        self.changes.edited = true;
+        Ok(done)
     }
 
     /// As [`Session::edit`], for edits of bytes: features that are not known do not stand in the way.
     pub(crate) fn edit_raw<T>(&mut self, edit: impl FnOnce(&mut Editor<'_>) -> Result<T>) -> Result<T> {
         self.check_writable()?;
         let now = self.time();
-        self.volume.change_raw(now, edit)
+        let done = self.volume.change_raw(now, edit)?;
+        self.changes.edited = true;
+        Ok(done)
     }
 
     /// Whether edits can be made at all, for commands that have something to do before.
@@ -61,6 +79,7 @@ impl Session<'_> {
     /// Runs a command so that it counts as a whole. `work` says whether it succeeded.
     pub(crate) fn whole(&mut self, work: impl FnOnce(&mut Self) -> bool) -> bool {
         let Some(savepoint) = self.volume.set_savepoint() else { return work(self) };
+        let edited = self.changes.edited;
         let before = self.volume.edits().map(Arc::clone);
         let good = work(self);
         // A command may have opened another image, or ended the change.
@@ -73,6 +92,7 @@ impl Session<'_> {
                 self.volume.release_savepoint(savepoint);
             } else {
                 self.volume.roll_back(savepoint);
+                self.changes.edited = edited;
             }
         }
         good
@@ -84,49 +104,90 @@ impl Session<'_> {
         if self.changes.begun() {
             bail!("a change was begun already; commit or abort it first");
         }
-        self.changes.begun = self.volume.set_savepoint();
+        if self.changes.each {
+            self.changes.failed = false;
+        }
+        let edited = self.changes.edited;
+        self.changes.begun = self.volume.set_savepoint().map(|savepoint| (savepoint, edited));
         Ok(())
     }
 
     /// Forgets what was edited since `begin`.
     pub(crate) fn abort(&mut self) -> Result<()> {
-        let begun = self.changes.begun.take().context("no change was begun")?;
-        self.volume.roll_back(begun);
+        let (savepoint, edited) = self.changes.begun.take().context("no change was begun")?;
+        self.volume.roll_back(savepoint);
+        self.changes.edited = edited;
         self.extent = None;
         Ok(())
     }
 
     /// Ends the change that was begun, and writes it.
     pub(crate) fn commit_begun(&mut self) -> Result<Option<Committed>> {
-        let begun = self.changes.begun.take().context("no change was begun")?;
-        self.volume.release_savepoint(begun);
+        if self.changes.is_spoilt() {
+            self.abort()?;
+            bail!("a command of this change failed; nothing of it is written");
+        }
+        let (savepoint, _) = self.changes.begun.take().context("no change was begun")?;
+        self.volume.release_savepoint(savepoint);
         self.commit()
     }
 
     /// Writes all edits, durably; `None` in a dry run. Until then the image is as it was.
+    ///
+    /// # Errors
+    /// A command of the change failed: nothing was written. Or the image failed, which is then closed: it is as it was, or will be
+    /// when it is opened the next time.
     pub(crate) fn commit(&mut self) -> Result<Option<Committed>> {
-        if self.changes.dry_run {
-            return Ok(None);
+        if self.changes.is_spoilt() {
+            bail!("a command of this change failed; nothing of it is written");
+        }
+        if !self.changes.edited {
+            return Ok(Some(Committed::Nothing));
         }
         let (image, offset, now) = (self.opening.path().to_owned(), self.opening.offset, self.time());
-        COMMITTING.store(true, Ordering::SeqCst);
-        let done = match &self.target {
-            Target::ReadOnly => Ok(Committed::Nothing),
-            Target::Image(device) => self.volume.commit(&image, offset, &**device, now),
-            Target::Undo(device) => self.volume.commit(&image, offset, &**device, now),
+        let written = {
+            let (volume, target) = (&mut self.volume, &mut self.target);
+            match target {
+                Target::ReadOnly => Ok(Committed::Nothing),
+                Target::DryRun(_) => return Ok(None),
+                Target::Image(device) => {
+                    signals::hold(self.messages, || Ok(volume.commit(&image, offset, &**device, now)?))
+                }
+                Target::Undo(undo) => signals::hold(self.messages, || {
+                    let device = undo.device(volume)?;
+                    let done = volume.commit(&image, offset, device, now)?;
+                    device.settle().context("the undo file is not complete")?;
+                    Ok(done)
+                }),
+            }
         };
-        COMMITTING.store(false, Ordering::SeqCst);
-        done.map(Some).context("the image was not changed")
+        self.changes.edited = false;
+        let Err(error) = written else { return written.map(Some) };
+        self.drop_image()?;
+        let then = if rollback_pending(&image) { ", and rolled back when it is opened again" } else { "" };
+        Err(error.context(format!("the change was not written; the image is closed{then}")))
     }
 
-    /// Ends with the image: what was not committed is forgotten, the undo file is completed.
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        self.changes.begun = None;
-        if let Target::Undo(device) = std::mem::replace(&mut self.target, Target::ReadOnly)
-            && let Some(device) = Arc::into_inner(device)
-        {
-            device.finish().context("the undo file is not complete")?;
+    /// Writes what was changed, and closes the image.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        if self.changes.begun() {
+            bail!("a change was begun; commit or abort it first");
         }
-        Ok(())
+        let shown = if self.changes.is_spoilt() { Ok(()) } else { dry_run::show(self) };
+        let done = shown.and(self.commit().map(drop));
+        self.finish();
+        self.drop_image()?;
+        done
+    }
+
+    /// Ends with the image: what was not written is forgotten.
+    pub(crate) fn finish(&mut self) {
+        self.changes.begun = None;
+        if let Target::Undo(undo) = std::mem::replace(&mut self.target, Target::ReadOnly)
+            && let Some(path) = undo.made()
+        {
+            let image = self.opening.path().display();
+            self.messages.note(format_args!("e2undo {} {image} takes it back", path.display()));
+        }
     }
 }

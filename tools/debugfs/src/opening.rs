@@ -1,6 +1,7 @@
 //! How an image is opened, and what for.
 
 use crate::output;
+use crate::signals::{self, Interruptible};
 use anyhow::{Context, Result, bail};
 use daxkit_cli::message::Messages;
 use daxkit_device::rollback::honour;
@@ -24,6 +25,10 @@ pub(crate) struct Opening {
     pub(crate) superblock: Option<u64>,
     pub(crate) block_size: Option<u32>,
     pub(crate) replay: bool,
+    /// Past the host's page cache.
+    pub(crate) direct: bool,
+    /// Nothing is to be written, whatever is edited.
+    pub(crate) dry_run: bool,
     /// Where to keep what is overwritten, for e2undo.
     pub(crate) undo: Option<PathBuf>,
 }
@@ -46,33 +51,70 @@ pub(crate) struct Opened {
 pub(crate) enum Target {
     /// Nowhere: the image is open for reading only.
     ReadOnly,
+    /// Nowhere: they are shown, as they differ from the image.
+    DryRun(Arc<dyn BlockDevice>),
     /// The image.
     Image(Arc<dyn BlockDevice>),
     /// The image, what is overwritten into an undo file first.
-    Undo(Arc<UndoDevice<Arc<dyn BlockDevice>>>),
+    Undo(Undo),
+}
+
+/// An image and the undo file of what happens to it, which is made with the first change.
+pub(crate) struct Undo {
+    image: Arc<dyn BlockDevice>,
+    path: PathBuf,
+    offset: u64,
+    made: Option<UndoDevice<Arc<dyn BlockDevice>>>,
+}
+
+impl Undo {
+    /// The device to write the edits of `volume` to. What they will overwrite is in the undo file already, so that it is made
+    /// durable once and not write by write.
+    pub(crate) fn device(&mut self, volume: &Volume) -> Result<&UndoDevice<Arc<dyn BlockDevice>>> {
+        let undo = match self.made.take() {
+            Some(undo) => undo,
+            None => {
+                let options = UndoOptions { fs_offset: self.offset, ..UndoOptions::default() };
+                UndoDevice::create(Arc::clone(&self.image), &self.path, options)
+                    .with_context(|| format!("-z {}", self.path.display()))?
+            }
+        };
+        let undo = self.made.insert(undo);
+        undo.save(&volume.places_of_commit()).with_context(|| format!("-z {}", self.path.display()))?;
+        Ok(undo)
+    }
+
+    /// The undo file, if there is one.
+    pub(crate) fn made(&self) -> Option<&Path> {
+        self.made.as_ref().map(|_| self.path.as_path())
+    }
 }
 
 /// Opens the device and the volume on it.
 pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
     let image = opening.path();
     if opening.writable && (opening.catastrophic || opening.superblock.is_some()) {
-        bail!("-w: an image opened with -c or -s is for reading only");
+        bail!("-w does not go with -c or -s: such an image is for reading only");
     }
     if opening.undo.is_some() && !opening.writable {
         bail!("-z: an image that is open for reading only has nothing to undo");
     }
-    let how = if opening.writable { FileOptions::read_write() } else { FileOptions::read_only() };
-    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(image, how.offset(opening.offset))?);
-    if !opening.writable
-        && let Some(how) = daxkit_device::lock::in_use(image)
+    if let Some(path) = &opening.undo
+        && std::fs::symlink_metadata(path).is_ok()
     {
+        bail!("-z {}: exists already", path.display());
+    }
+    // A dry run changes nothing, not even back.
+    let write = opening.writable && !opening.dry_run;
+    let how = if write { FileOptions::read_write() } else { FileOptions::read_only() };
+    let how = if opening.direct { how.direct() } else { how };
+    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(image, how.offset(opening.offset))?);
+    if !write && let Some(how) = daxkit_device::lock::in_use(image) {
         messages.warning(format_args!("{}: {how}; what is shown may be half changed", image.display()));
     }
-    let (device, rolled_back) = honour(image, device)?;
-    if rolled_back {
-        let how = if opening.writable { "was" } else { "is, in memory," };
-        messages.note(format_args!("a change that was cut short {how} rolled back"));
-    }
+    let device = as_it_was(opening, device, write, messages)?;
+    // Whoever types may stop a command; a roll-back is none.
+    let device = if signals::is_typed() { Arc::new(Interruptible(device)) } else { device };
     let options = OpenOptions {
         super_block: opening.superblock.map(BlockNr),
         block_size: opening.block_size,
@@ -96,14 +138,34 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         return Ok(Opened { device, volume, target: Target::ReadOnly });
     }
     let target = match &opening.undo {
+        _ if opening.dry_run => Target::DryRun(device),
         None => Target::Image(device),
-        Some(path) => {
-            let options = UndoOptions { fs_offset: opening.offset, ..UndoOptions::default() };
-            let undo = UndoDevice::create(device, path, options).with_context(|| path.display().to_string())?;
-            Target::Undo(Arc::new(undo))
-        }
+        Some(path) => Target::Undo(Undo { image: device, path: path.clone(), offset: opening.offset, made: None }),
     };
     Ok(Opened { device: Arc::clone(volume.device()), volume, target })
+}
+
+/// The image as it was before a change that was cut short, if there was one. Who only looks is shown the image in any case.
+fn as_it_was(
+    opening: &Opening,
+    device: Arc<dyn BlockDevice>,
+    write: bool,
+    messages: &Messages,
+) -> Result<Arc<dyn BlockDevice>> {
+    let image = opening.path();
+    match honour(image, opening.offset, Arc::clone(&device)) {
+        Ok((device, false)) => Ok(device),
+        Ok((device, true)) => {
+            let how = if write { "was" } else { "is, in memory," };
+            messages.note(format_args!("{}: a change that was cut short {how} rolled back", image.display()));
+            Ok(device)
+        }
+        Err(error) if write => Err(error).with_context(|| image.display().to_string()),
+        Err(error) => {
+            messages.warning(format_args!("{}: half changed: {error}", image.display()));
+            Ok(device)
+        }
+    }
 }
 
 /// What stands for an image where there is none: the smallest file system there can be. No command looks at it.

@@ -4,7 +4,10 @@ use crate::change::Changes;
 use crate::opening::{self, Opened, Opening, Target};
 use crate::output;
 use crate::position::Position;
+use crate::shell::Screen;
+use crate::signals;
 use anyhow::{Context, Result, anyhow, bail};
+use daxkit_cli::color::Paint;
 use daxkit_cli::message::Messages;
 use daxkit_device::BlockDevice;
 use daxkit_format::InodeNr;
@@ -12,7 +15,7 @@ use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::field::{InodeRef, Object, Place};
 use daxkit_volume::ext4::ScanErrors;
 use daxkit_volume::ext4::edit::TreeCursor;
-use daxkit_volume::{Inode, Volume};
+use daxkit_volume::{Inode, Volume, VolumeError};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -46,6 +49,12 @@ pub(crate) struct Session<'a> {
     pub(crate) done: bool,
     /// Something went wrong that did not end its command.
     pub(crate) complained: bool,
+    /// `diff` found a difference: the exit status will be 1, though nothing failed.
+    pub(crate) differs: bool,
+    /// Colours what is printed.
+    pub(crate) paint: Paint,
+    /// Where a terminal shows what is printed; `None` elsewhere.
+    pub(crate) screen: Option<Screen>,
 }
 
 impl<'a> Session<'a> {
@@ -76,6 +85,9 @@ impl<'a> Session<'a> {
             now,
             done: false,
             complained: false,
+            differs: false,
+            paint: Paint::default(),
+            screen: None,
         })
     }
 
@@ -91,6 +103,17 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Lets go of the image, and of its lock. What was not written is forgotten.
+    pub(crate) fn drop_image(&mut self) -> Result<()> {
+        let Opened { device, volume, target } = opening::nothing()?;
+        (self.device, self.volume, self.target) = (device, volume, target);
+        self.changes.forget();
+        self.extent = None;
+        self.closed = true;
+        self.opening.writable = false;
+        Ok(())
+    }
+
     /// What counts as now.
     pub(crate) fn time(&self) -> Timestamp {
         Timestamp { seconds: i64::try_from(self.now).unwrap_or(i64::MAX), nanos: 0 }
@@ -103,18 +126,26 @@ impl<'a> Session<'a> {
     }
 
     fn find(&mut self, spec: &[u8]) -> Result<Inode> {
-        let number = spec.strip_prefix(b"<").and_then(|s| s.strip_suffix(b">"));
-        if let Some(digits) = number {
-            let nr = std::str::from_utf8(digits).ok().and_then(daxkit_format::field::parse_number);
-            return self.inode_by_number(nr.ok_or_else(|| anyhow!("not an inode number"))?);
+        match Named::parse(spec)? {
+            Named::Number(nr) => self.inode_by_number(nr),
+            named => self.at_path(&named),
         }
-        match std::str::from_utf8(spec).ok().and_then(|s| s.parse::<Place>().ok()) {
-            Some(Place { object: Object::Inode(inode), field: None, offset: 0 }) => match inode {
-                InodeRef::Number(nr) => self.inode_by_number(nr),
-                InodeRef::Path(path) => Ok(self.volume.resolve(&path, false)?),
-            },
-            _ if spec.is_empty() => bail!("an empty name"),
-            _ => {
+    }
+
+    /// As [`Session::inode`], without a word about what is damaged: for who only looks around.
+    pub(crate) fn glance(&self, spec: &[u8]) -> Result<Inode> {
+        match Named::parse(spec)? {
+            Named::Number(nr) => Ok(self.volume.inode(InodeNr(nr))?),
+            named => self.at_path(&named),
+        }
+    }
+
+    fn at_path(&self, named: &Named<'_>) -> Result<Inode> {
+        match named {
+            Named::Number(nr) => Ok(self.volume.inode(InodeNr(*nr))?),
+            Named::OfImage(path) => Ok(self.volume.resolve(path, false)?),
+            Named::Path([]) => bail!("an empty name"),
+            Named::Path(spec) => {
                 let absolute = spec.first() == Some(&b'/');
                 let here = self.volume.inode(if absolute { self.root } else { self.here })?;
                 // With another root, what follows the slash is looked for there.
@@ -123,6 +154,34 @@ impl<'a> Session<'a> {
                 Ok(self.volume.resolve_from(&here, path, false)?)
             }
         }
+    }
+
+    /// The number of the inode a command's argument names. The inode itself is not looked at: it may be damaged, or never have
+    /// been written.
+    pub(crate) fn inode_number(&mut self, spec: &[u8]) -> Result<InodeNr> {
+        let count = self.volume.geometry().inodes_count.into();
+        let by_number = match (spec.first(), spec.get(..6)) {
+            (Some(b'<'), _) => spec.get(1..).and_then(|s| s.strip_suffix(b">")),
+            (_, Some(b"inode:")) => spec.get(6..),
+            _ => None,
+        };
+        if let Some(digits) = by_number {
+            let nr = crate::words::number(digits, "an inode number").with_context(|| output::shown(spec))?;
+            return if (1..=count).contains(&nr) {
+                Ok(InodeNr(nr))
+            } else {
+                Err(VolumeError::NoSuchInode { inode: InodeNr(nr), count }).with_context(|| output::shown(spec))
+            };
+        }
+        let failed = match self.find(spec) {
+            Ok(inode) => return Ok(inode.nr()),
+            Err(error) => error,
+        };
+        let found = self.parent_and_name(spec).ok().and_then(|(dir, name)| {
+            let dir = self.volume.inode(dir).ok()?;
+            self.volume.lookup(&dir, &name).ok()?
+        });
+        found.map(|entry| entry.inode).ok_or(failed).with_context(|| output::shown(spec))
     }
 
     /// The directory a new name is to stand in, and the name: `/a/b` gives `/a` and `b`.
@@ -179,9 +238,46 @@ impl<'a> Session<'a> {
 
     /// Says what is wrong without ending the command; the exit status will be 1.
     pub(crate) fn complain(&mut self, what: impl std::fmt::Display) {
-        // What was found so far comes first on a terminal.
-        let _ = self.out.flush();
-        self.messages.error(what);
         self.complained = true;
+        // A command that is stopped finds everything damaged.
+        if signals::stop() {
+            return;
+        }
+        // What was found so far comes first on a terminal, and a pager has the terminal for itself.
+        let _ = self.out.flush();
+        if self.screen.as_ref().is_some_and(Screen::is_paged) {
+            let _ = writeln!(self.out, "{}", self.messages.error_line(what, self.paint.is_on()));
+            return;
+        }
+        self.messages.error(what);
     }
+}
+
+/// How a word names an inode.
+enum Named<'w> {
+    /// `<12>`, `inode:12`.
+    Number(u64),
+    /// `inode."/a"`: a path from the root of the image.
+    OfImage(Vec<u8>),
+    /// A path from where the session stands.
+    Path(&'w [u8]),
+}
+
+impl<'w> Named<'w> {
+    fn parse(spec: &'w [u8]) -> Result<Self> {
+        if let Some(digits) = spec.strip_prefix(b"<").and_then(|s| s.strip_suffix(b">")) {
+            let nr = std::str::from_utf8(digits).ok().and_then(daxkit_format::field::parse_number);
+            return Ok(Self::Number(nr.ok_or_else(|| anyhow!("not an inode number"))?));
+        }
+        Ok(match std::str::from_utf8(spec).ok().and_then(|s| s.parse::<Place>().ok()) {
+            Some(Place { object: Object::Inode(InodeRef::Number(nr)), field: None, offset: 0 }) => Self::Number(nr),
+            Some(Place { object: Object::Inode(InodeRef::Path(path)), field: None, offset: 0 }) => Self::OfImage(path),
+            _ => Self::Path(spec),
+        })
+    }
+}
+
+/// Whether a word is taken for something other than a path.
+pub(crate) fn is_no_path(word: &[u8]) -> bool {
+    !matches!(Named::parse(word), Ok(Named::Path(_)))
 }

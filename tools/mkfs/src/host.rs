@@ -15,13 +15,7 @@ pub(crate) fn now() -> Timestamp {
 
 /// Random bytes.
 pub(crate) fn random() -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        let got = rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty());
-        filled += got.context("the host has no random bytes")?;
-    }
-    Ok(bytes)
+    daxkit_cli::chance::random().context("the host has no random bytes")
 }
 
 /// User and group of the caller.

@@ -23,7 +23,7 @@ mod target;
 use args::Args;
 use clap::{CommandFactory, Parser};
 use daxkit_build::manifest::Manifest;
-use daxkit_cli::message::Messages;
+use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::{docs, json, status, usage};
 use std::process::ExitCode;
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::from(status::OK),
         Err(error) => {
-            messages.error(format_args!("{error:#}"));
+            messages.error(with_causes(error.as_ref()));
             ExitCode::from(status::FAILED)
         }
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use daxkit_build::options::Resolved;
 use daxkit_cli::message::Messages;
 use daxkit_device::new_file::Existing;
+use daxkit_device::rollback::{self, RollbackError};
 use daxkit_device::{BlockDevice, FileDevice, FileOptions, NewFile, UndoDevice, UndoOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,11 +39,14 @@ impl Put<'_> {
                 new.set_len(resolved.image_len)?;
                 let device: Arc<dyn BlockDevice> = Arc::new(device);
                 let done = work(&device).map_err(Into::into).with_context(named)?;
+                // One that a former image of this name has left behind.
+                rollback::discard(self.path)?;
                 new.publish()?;
                 Ok(done)
             }
             Target::Existing(whole) => {
                 let old_len = whole.len();
+                self.settle_rollback(&whole)?;
                 let window = if resolved.prezeroed { window.fresh() } else { window };
                 let device = FileDevice::from_file(whole.file().try_clone()?, self.path, window)?;
                 if !whole.is_block_device() && old_len < resolved.image_len {
@@ -61,6 +65,26 @@ impl Put<'_> {
         }
     }
 
+    /// Deals with a change that was cut short. One of another part of the image is not to be lost. An undo file is to lead back to
+    /// the image as it was before. Otherwise it does not matter what becomes of it, nor whether its rollback file can be read.
+    fn settle_rollback(&self, whole: &FileDevice) -> Result<()> {
+        let offset = self.resolved.offset;
+        if self.undo.is_none() {
+            return match rollback::pending_at(self.path) {
+                Ok(Some(other)) if other != offset => {
+                    Err(RollbackError::Elsewhere { path: rollback::rollback_path(self.path), offset: other }.into())
+                }
+                _ => Ok(()),
+            };
+        }
+        let window = FileOptions::read_write().offset(offset);
+        let device = Arc::new(FileDevice::from_file(whole.file().try_clone()?, self.path, window)?);
+        if rollback::honour(self.path, offset, device)?.1 {
+            self.messages.note(format!("{}: a change that was cut short was rolled back", self.path.display()));
+        }
+        Ok(())
+    }
+
     /// Overwrites without a way back.
     fn overwrite<T, E: Into<anyhow::Error>>(
         &self,
@@ -71,6 +95,8 @@ impl Put<'_> {
         if !resolved.prezeroed {
             target::wipe(&device, resolved.discard)?;
         }
+        // What it leads back to is gone.
+        rollback::discard(self.path)?;
         let device = Arc::new(device);
         let shared: Arc<dyn BlockDevice> = Arc::<FileDevice>::clone(&device);
         work(&shared).map_err(|error| {

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use daxkit_device::BlockDevice;
 use daxkit_format::FieldValue;
-use daxkit_format::field::{Object, Place, ValueError, to_hex};
+use daxkit_format::field::{Object, Place, ValueError, all_bits, parse_integer, to_hex};
 use daxkit_volume::{Edit, Field, Located};
 
 use super::error::Reason;
-use super::number::{mask, operand, wrapped};
+use super::number::operand;
 use crate::recipe::DefectChange;
 
 /// A change that has not been made yet.
@@ -131,7 +131,7 @@ fn set_value(field: &Field, bytes: &mut [u8], change: &DefectChange) -> Result<(
         DefectChange::Set(text) => {
             let Err(error) = field.set_text(bytes, text) else { return Ok(()) };
             // Any integer takes plain numbers of any base and sign, whatever its own form is.
-            let number = value(bytes).ok().and_then(|(_, width)| Some((wrapped(text.trim(), width)?, width)));
+            let number = value(bytes).ok().and_then(|(_, width)| Some((parse_integer(text.trim(), width)?, width)));
             number.ok_or(error)?
         }
         DefectChange::Or(text) => {
@@ -148,7 +148,7 @@ fn set_value(field: &Field, bytes: &mut [u8], change: &DefectChange) -> Result<(
         }
         DefectChange::Add(n) => {
             let (x, width) = value(bytes)?;
-            (x.wrapping_add_signed(*n) & mask(width), width)
+            (x.wrapping_add_signed(*n) & all_bits(width), width)
         }
         DefectChange::Bytes(_) | DefectChange::Bit { .. } => return Err(Reason::NoField),
     };

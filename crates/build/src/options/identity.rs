@@ -39,7 +39,8 @@ pub fn random_uuid(mut bytes: [u8; 16]) -> [u8; 16] {
 
 /// A UUID of version 1 (RFC 9562, section 5.1) from a time; sequence and node come from random bytes, the node marked as
 /// no real address.
-fn time_uuid(now: Timestamp, random: [u8; 16]) -> [u8; 16] {
+#[must_use]
+pub fn time_uuid(now: Timestamp, random: [u8; 16]) -> [u8; 16] {
     /// 100 ns intervals from 1582-10-15 to 1970-01-01.
     const GREGORIAN: i128 = 0x01B2_1DD2_1381_4000;
     let ticks = (i128::from(now.seconds) * 10_000_000 + i128::from(now.nanos / 100) + GREGORIAN) as u64;

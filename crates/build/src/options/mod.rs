@@ -21,7 +21,7 @@ mod usage;
 
 pub use error::{Level, Notice, OptionError};
 pub use features::makeable_names;
-pub use identity::{parse_uuid, random_uuid};
+pub use identity::{parse_uuid, random_uuid, time_uuid};
 pub use journal::JournalWords;
 pub use numbers::{bytes, human, number};
 pub use request::{Content, Facts, JournalDevice, PmemAlign, Request, Target};

@@ -25,14 +25,14 @@ mod xattr;
 
 pub use self::tar::{
     AclIds, AclTextError, Archive, ContentFile, FileData, Member, MemberKind, Notice, NumericIds, PaxError,
-    SparseError, TarError, TarInput, TarOptions,
+    SparseError, TarError, TarInput, TarOptions, file_flag_names,
 };
 pub use draft_error::DraftError;
 pub use error::{ScanError, SkipReason, Skipped, SourceError};
 pub use exclude::exclude_set;
 pub use extra::{Extra, Mapping, PlacedExtent, Placement};
 pub use layers::{LayerError, Layers};
-pub use pattern::{Pattern, Piece};
+pub use pattern::{Pattern, Piece, random_word};
 pub use reader::{OpenFile, Reader};
 pub use roots::Source;
 pub use scan::{OwnerPolicy, ScanOptions, scan};

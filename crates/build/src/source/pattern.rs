@@ -68,8 +68,9 @@ fn fill_units<const N: usize>(offset: u64, buffer: &mut [u8], unit: impl Fn(u64)
     whole.into_remainder().iter_mut().zip(unit(at)).for_each(|(to, from)| *to = from);
 }
 
-/// The word with this number: splitmix64 (Steele, Lea, Flood 2014) over a counter, which makes every word by itself.
-fn random_word(seed: u64, number: u64) -> u64 {
+/// The pseudo-random word with this number: splitmix64 (Steele, Lea, Flood 2014) over a counter, which makes every word by itself.
+#[must_use]
+pub fn random_word(seed: u64, number: u64) -> u64 {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     let mix = |z: u64| {
         let z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -9,6 +9,7 @@ pub struct FileOptions {
     pub(super) offset: u64,
     pub(super) len: Option<u64>,
     pub(super) grow: bool,
+    pub(super) direct: bool,
 }
 
 impl FileOptions {
@@ -46,6 +47,13 @@ impl FileOptions {
     #[must_use]
     pub fn grow(self) -> Self {
         Self { grow: true, ..self }
+    }
+
+    /// Reads and writes go past the host's page cache (`O_DIRECT`), as far as they can: not those of the last page of a file that ends
+    /// within one.
+    #[must_use]
+    pub fn direct(self) -> Self {
+        Self { direct: true, ..self }
     }
 
     /// The caller knows that the whole window reads as zero, because it has just made the file.

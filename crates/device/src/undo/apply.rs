@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::format::{
-    BLOCK_SIZES, Header, KEY_BLOCK_MAGIC, Key, KeyBlockHead, MAGIC, MAX_EXTENT_BLOCKS, STATE_FINISHED, SUPER_MAGIC_AT,
-    SUPER_OFFSET, SUPER_SIZE, crc, crc_append, keys_per_block,
+    BLOCK_SIZES, COMPAT_FS_OFFSET, Header, KEY_BLOCK_MAGIC, Key, KeyBlockHead, MAGIC, MAX_EXTENT_BLOCKS,
+    STATE_FINISHED, SUPER_MAGIC_AT, SUPER_OFFSET, SUPER_SIZE, crc, crc_append, keys_per_block,
 };
 use super::{UndoError, file_error, read_super};
 use crate::block::{BlockDevice, COPY_BUFFER, check_range};
@@ -55,6 +55,12 @@ pub fn apply_undo(file: &File, device: &dyn BlockDevice) -> Result<Applied, Undo
     device.flush()?;
     let finished = reader.header.state.get() & STATE_FINISHED != 0;
     Ok(Applied { pre_images: images.len() as u64, bytes, finished })
+}
+
+/// Where the device that an undo file was made for begins inside the file that it lies in.
+pub(crate) fn fs_offset(file: &File) -> Result<u64, UndoError> {
+    let header = Reader::open(file)?.header;
+    Ok(if header.f_compat.get() & COMPAT_FS_OFFSET == 0 { 0 } else { header.fs_offset.get() })
 }
 
 struct Reader<'a> {

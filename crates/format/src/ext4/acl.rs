@@ -175,6 +175,38 @@ pub fn from_disk(disk: &[u8]) -> Result<Vec<u8>, AclError> {
     Ok(out)
 }
 
+/// The value of `system.posix_acl_access` or `_default` as system calls hold it, in the short text form of acl(5) with users and
+/// groups by number: `user::rw-,user:1000:r--,...`. `None` when it is not an ACL, or says what that form
+/// has no words for.
+#[must_use]
+pub fn text(xattr_value: &[u8]) -> Option<String> {
+    let rest = body(xattr_value, XATTR_VERSION).ok()?;
+    let (entries, cut) = rest.as_chunks::<8>();
+    if !cut.is_empty() {
+        return None;
+    }
+    let mut words = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let entry = AclEntry::peek(entry)?;
+        let (id, perm) = (entry.e_id.get(), entry.e_perm.get());
+        if perm & !7 != 0 {
+            return None;
+        }
+        let who = match entry.e_tag.get() {
+            tag::USER_OBJ => "user:".to_owned(),
+            tag::USER => format!("user:{id}"),
+            tag::GROUP_OBJ => "group:".to_owned(),
+            tag::GROUP => format!("group:{id}"),
+            tag::MASK => "mask:".to_owned(),
+            tag::OTHER => "other:".to_owned(),
+            _ => return None,
+        };
+        let bit = |mask: u16, letter: char| if perm & mask == 0 { '-' } else { letter };
+        words.push(format!("{who}:{}{}{}", bit(4, 'r'), bit(2, 'w'), bit(1, 'x')));
+    }
+    Some(words.join(","))
+}
+
 fn has_id(tag: u16) -> bool {
     matches!(tag, tag::USER | tag::GROUP)
 }
@@ -246,6 +278,9 @@ mod tests {
         assert_eq!(disk.len(), 4 + 4 * 4 + 3 * 8);
         assert_eq!(disk[..16], [1, 0, 0, 0, 1, 0, 7, 0, 2, 0, 6, 0, 0xE8, 3, 0, 0]);
         assert_eq!(from_disk(&disk).unwrap(), v);
+        let words = "user::rwx,user:1000:rw-,user:1001:r--,group::r-x,group:5:---,mask::rwx,other::--x";
+        assert_eq!(text(&v).unwrap(), words);
+        assert_eq!((text(&v[..20]), text(&value(&[(1, 8, NONE)])), text(&value(&[(3, 7, NONE)]))), (None, None, None));
     }
 
     #[test]

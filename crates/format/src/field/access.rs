@@ -76,6 +76,9 @@ const ALIASES: &[(Structure, &str, &str)] = &[
     (Structure::Inode, "checksum_lo", "l_i_checksum_lo"),
     (Structure::Inode, "translator", "l_i_version"),
     (Structure::Inode, "faddr", "i_obso_faddr"),
+    (Structure::Inode, "frag", "h_i_frag"),
+    (Structure::Inode, "fsize", "h_i_fsize"),
+    (Structure::Inode, "author", "h_i_author"),
     (Structure::Inode, "atime_lo", "i_atime"),
     (Structure::Inode, "ctime_lo", "i_ctime"),
     (Structure::Inode, "mtime_lo", "i_mtime"),
@@ -87,11 +90,25 @@ const ALIASES: &[(Structure, &str, &str)] = &[
     (Structure::DqHeader, "magic", "dqh_magic"),
 ];
 
+/// Fields that lie over others: those of an inode under another operating system (`osd2.hurd2`).
+const OVER: &[(Structure, FieldDef)] = &[
+    (Structure::Inode, over("h_i_frag", 0x74, 1)),
+    (Structure::Inode, over("h_i_fsize", 0x75, 1)),
+    (Structure::Inode, over("h_i_author", 0x7C, 4)),
+];
+
+const fn over(name: &'static str, offset: usize, width: u8) -> FieldDef {
+    FieldDef { name, offset, kind: FieldKind::Le { width, count: 1 } }
+}
+
 impl Access {
     /// The field or value of `structure` called `name`: the kernel's name, its short form in debugfs, or a joined name.
     #[must_use]
     pub fn find(structure: Structure, name: &str) -> Option<Self> {
-        let def = |n: &str| structure.fields().iter().find(|f| f.name == n).copied();
+        let def = |n: &str| {
+            let over = || OVER.iter().find(|(s, f)| *s == structure && f.name == n).map(|(_, f)| *f);
+            structure.fields().iter().find(|f| f.name == n).copied().or_else(over)
+        };
         let single = |f: FieldDef| Self { structure, name: f.name, low: f, second: None };
         let joined = |n: &str| {
             // The halves of 32-byte descriptors are the low ones of the whole.
@@ -119,6 +136,32 @@ impl Access {
         }
         let long = format!("{prefix}{name}");
         joined(&long).or_else(|| def(&long).map(single))
+    }
+
+    /// Every value of a structure in order of offset, those that lie in two fields once; then those that lie over others.
+    #[must_use]
+    pub fn all(structure: Structure) -> Vec<Self> {
+        let home = if structure == Structure::GroupDesc32 { Structure::GroupDesc } else { structure };
+        let over = OVER.iter().filter(|(s, _)| *s == structure).map(|(_, f)| *f);
+        let names = structure.fields().iter().copied().chain(over).filter_map(|f| {
+            let second = |(s, .., high): &&(Structure, &str, &str, &str)| *s == home && *high == f.name;
+            if HALVES.iter().any(|row| second(&row)) {
+                return None;
+            }
+            let time = TIMES.iter().find(|(_, low, _)| structure == Structure::Inode && *low == f.name);
+            let joined =
+                HALVES.iter().find(|(s, _, low, _)| *s == home && *low == f.name).map(|(_, joined, ..)| *joined);
+            Some(time.map(|(name, ..)| *name).or(joined).unwrap_or(f.name))
+        });
+        names.filter_map(|name| Self::find(structure, name)).collect()
+    }
+
+    /// The name in debugfs: without the structure's prefix, or another one.
+    #[must_use]
+    pub fn short_name(&self) -> &'static str {
+        let alias = ALIASES.iter().find(|(s, _, kernel)| *s == self.structure && *kernel == self.name);
+        alias
+            .map_or_else(|| self.name.strip_prefix(self.structure.prefix()).unwrap_or(self.name), |(_, short, _)| short)
     }
 
     /// One element of an array. `i_block` counts as fifteen words, and `IND`, `DIND`, `TIND` are its last three.

@@ -14,6 +14,7 @@
 
 mod access;
 mod bits;
+mod number;
 mod place;
 mod quote;
 mod structure;
@@ -22,11 +23,12 @@ mod value;
 
 pub use access::Access;
 pub use bits::BitSet;
+pub use number::{all_bits, parse_any_base, parse_integer, parse_number};
 pub use place::{FieldRef, InodeRef, Object, Place, PlaceError};
 pub use quote::{quote, unquote};
 pub use structure::{Structure, StructureInfo, structures};
 pub use time::{format_time, parse_time};
-pub use value::{Format, ValueError, parse_hex, parse_number, parse_uuid, to_hex};
+pub use value::{Format, ValueError, parse_hex, parse_uuid, to_hex};
 
 #[cfg(test)]
 mod tests;

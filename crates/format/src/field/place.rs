@@ -265,6 +265,17 @@ impl FromStr for Place {
     }
 }
 
+impl FromStr for FieldRef {
+    type Err = PlaceError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        let mut p = Parser { rest: text };
+        let field =
+            p.field().and_then(|f| if p.rest.is_empty() { Ok(f) } else { Err("something is left over behind it") });
+        field.map_err(|reason| PlaceError { text: text.to_owned(), reason })
+    }
+}
+
 type Parsed<T> = Result<T, &'static str>;
 
 struct Parser<'a> {
@@ -405,23 +416,24 @@ impl Parser<'_> {
         Ok(word.to_owned())
     }
 
+    fn field(&mut self) -> Parsed<FieldRef> {
+        let name = self.word()?;
+        let index = if self.eat("[") {
+            let index = self.word()?;
+            if !self.eat("]") {
+                return Err("']' is missing");
+            }
+            Some(index)
+        } else {
+            None
+        };
+        let bit = if self.eat(".") { Some(self.word()?) } else { None };
+        Ok(FieldRef { name, index, bit })
+    }
+
     fn place(&mut self) -> Parsed<Place> {
         let object = self.object()?;
-        let mut field = None;
-        if self.eat(".") {
-            let name = self.word()?;
-            let index = if self.eat("[") {
-                let index = self.word()?;
-                if !self.eat("]") {
-                    return Err("']' is missing");
-                }
-                Some(index)
-            } else {
-                None
-            };
-            let bit = if self.eat(".") { Some(self.word()?) } else { None };
-            field = Some(FieldRef { name, index, bit });
-        }
+        let field = if self.eat(".") { Some(self.field()?) } else { None };
         let offset = if self.eat("+") {
             let hex = self.rest.strip_prefix("0x").ok_or("an offset is written +0xN")?;
             if hex.is_empty() || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {

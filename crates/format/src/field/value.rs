@@ -1,6 +1,7 @@
 //! Values of fields as text, and back.
 
 use super::bits::BitSet;
+use super::number::parse_number;
 use super::quote::{quote, unquote};
 use super::structure::Structure;
 use super::time::{format_time, parse_time};
@@ -257,21 +258,6 @@ fn ints(v: &[u64]) -> String {
 fn without_zeroes(b: &[u8]) -> &[u8] {
     let used = b.iter().rposition(|x| *x != 0).map_or(0, |i| i + 1);
     b.get(..used).unwrap_or_default()
-}
-
-/// A number in decimal, `0x` hexadecimal or `0` octal, as in C.
-#[must_use]
-pub fn parse_number(text: &str) -> Option<u64> {
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        return if hex.starts_with('+') { None } else { u64::from_str_radix(hex, 16).ok() };
-    }
-    if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    match text.strip_prefix('0') {
-        Some(octal) if !octal.is_empty() => u64::from_str_radix(octal, 8).ok(),
-        _ => text.parse().ok(),
-    }
 }
 
 /// Lower-case hexadecimal digits.

@@ -1,4 +1,4 @@
-//! One node of an extent tree, checked: what a walk over a map and a change of one both begin with.
+//! One node of an extent tree: checked, which a walk over a map and a change of one both begin with; and written.
 //!
 //! The checks are those of `__ext4_ext_check` (Linux 6.12), but for an index that names an earlier block than its node begins
 //! with, which harms nobody.
@@ -6,12 +6,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use daxkit_format::ext4::extent::{self, Node};
-use daxkit_format::{BlockNr, InodeNr};
+use daxkit_format::ext4::extent::{self, Extent, ExtentHeader, ExtentIdx, Node};
+use daxkit_format::{BlockNr, InodeNr, OnDisk};
+use zerocopy::IntoBytes;
 
 use super::error::{Corruption, Place, VolumeError};
 use super::map::Mapping;
 use super::open::Volume;
+
+/// Bytes of a header, and of an entry.
+pub(crate) const ENTRY: usize = 12;
+
+/// An entry of a node, leaf or index.
+pub(crate) type Entry = [u8; ENTRY];
 
 /// A node whose entries come in order, without overlap, inside of what the node may map and of the file system.
 #[derive(Debug, Clone)]
@@ -59,7 +66,8 @@ impl Volume {
     ) -> Result<CheckedNode, VolumeError> {
         let bad = |why: Corruption| VolumeError::corrupt(place, why);
         let node = Node::parse(bytes, depth).map_err(|e| bad(e.into()))?;
-        let mut checked = CheckedNode { depth: node.depth(), max: node.header().eh_max.get(), entries: Vec::new() };
+        let entries = Vec::with_capacity(node.header().eh_entries.get().into());
+        let mut checked = CheckedNode { depth: node.depth(), max: node.header().eh_max.get(), entries };
         let mut expected = range.start;
         let mut add = |entry: Mapping| {
             if entry.len == 0 {
@@ -99,4 +107,34 @@ impl Mapping {
     pub(crate) fn index(logical: u64, node: BlockNr) -> Self {
         Self { logical, physical: node, len: 1, written: true }
     }
+}
+
+/// Writes a node with these entries and room for `max` into bytes that are zero. The entries must come from a checked node or from
+/// [`map_runs`](super::map_runs), so that their numbers fit.
+pub(crate) fn fill_node(bytes: &mut [u8], max: u16, depth: u16, entries: &[Mapping]) {
+    if let Some(head) = ExtentHeader::peek_mut(bytes) {
+        head.eh_magic.set(extent::MAGIC);
+        head.eh_entries.set(u16::try_from(entries.len()).unwrap_or(0));
+        head.eh_max.set(max);
+        head.eh_depth.set(depth);
+    }
+    for (place, e) in bytes.as_chunks_mut::<ENTRY>().0.iter_mut().skip(1).zip(entries) {
+        *place = if depth == 0 { leaf_entry(e) } else { index_entry(e.logical as u32, e.physical) };
+    }
+}
+
+/// A leaf entry; its numbers must fit.
+pub(crate) fn leaf_entry(run: &Mapping) -> Entry {
+    bytes_of(Extent::new(run.logical as u32, run.physical.get(), run.len as u16, run.written).as_bytes())
+}
+
+/// An index entry.
+pub(crate) fn index_entry(key: u32, child: BlockNr) -> Entry {
+    bytes_of(ExtentIdx::new(key, child.get()).as_bytes())
+}
+
+fn bytes_of(from: &[u8]) -> Entry {
+    let mut entry = [0; ENTRY];
+    entry.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    entry
 }

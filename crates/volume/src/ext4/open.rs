@@ -92,7 +92,10 @@ pub struct Volume {
     super_block: SuperBlock,
     super_offset: u64,
     geometry: Geometry,
-    checksum_seed: Option<u32>,
+    /// What all checksums are computed from. An edit of the superblock's fields that it is made of does not change it: what lies
+    /// in the image was sealed with it.
+    seed: u32,
+    verifies: bool,
     read_only_features: Vec<Feature>,
     catastrophic: bool,
     ignore_checksums: bool,
@@ -178,7 +181,8 @@ impl Volume {
         }
         let read_only = Features { ro_compat: sb.ro_compat().difference(WRITABLE_RO_COMPAT), ..Features::default() };
         Ok(Self {
-            checksum_seed: (sb.has_metadata_csum() && !lenient).then(|| sb.checksum_seed()),
+            seed: sb.checksum_seed(),
+            verifies: sb.has_metadata_csum() && !lenient,
             read_only_features: read_only.iter().collect(),
             cache: BlockCache::new(geometry.block_size),
             super_offset: found.offset,
@@ -282,7 +286,13 @@ impl Volume {
     /// The seed of metadata checksums where they are verified: with `metadata_csum`, and not told to ignore them.
     #[must_use]
     pub fn verify_seed(&self) -> Option<u32> {
-        self.checksum_seed
+        self.seal_seed().filter(|_| self.verifies)
+    }
+
+    /// The seed of all checksums, when there are any. Unlike [`Volume::verify_seed`] it is there when they are to be ignored.
+    #[must_use]
+    pub fn seal_seed(&self) -> Option<u32> {
+        self.super_block.has_metadata_csum().then_some(self.seed)
     }
 
     /// True when opened for rescue; see [`OpenOptions::catastrophic`].

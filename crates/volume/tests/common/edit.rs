@@ -12,7 +12,7 @@ use super::output;
 pub const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanos: 7 };
 
 /// xorshift64*: enough to choose what comes next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {

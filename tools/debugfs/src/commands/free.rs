@@ -56,11 +56,11 @@ pub(super) static COMMANDS: &[Command] = &[
 ];
 
 /// Most blocks that `testb` and `ffb` list.
-const MOST: u64 = 1 << 20;
+pub(super) const MOST: u64 = 1 << 20;
 
 /// Calls `each` with every run of free blocks, joined over the ends of groups. Groups whose bitmap cannot be read count as
 /// in use; their errors are returned.
-fn free_runs(session: &Session<'_>, mut each: impl FnMut(u64, u64)) -> ScanErrors {
+pub(super) fn free_runs(session: &Session<'_>, mut each: impl FnMut(u64, u64)) -> ScanErrors {
     let volume = &session.volume;
     let g = *volume.geometry();
     let mut errors = ScanErrors::default();

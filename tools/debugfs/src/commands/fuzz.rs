@@ -1,164 +1,271 @@
-//! One field made into something else: set to a value, or by one of the verbs of xfs_db's `fuzz`.
+//! Places changed: a value written, or a field damaged by one of the verbs that xfs_db has for it.
 
 use super::Command;
+use super::fields::{self, Wanted};
 use super::place;
-use crate::output;
+use crate::output::{self, shown};
 use crate::session::Session;
 use crate::words::number;
 use anyhow::{Context, Result, bail};
-use daxkit_format::field::{Format, Place};
+use daxkit_build::source::random_word;
+use daxkit_format::field::{Place, parse_hex, to_hex};
 use daxkit_format::{FieldKind, FieldValue};
-use daxkit_volume::Located;
-use daxkit_volume::ext4::edit::Sums;
+use daxkit_volume::{Edit, Field, Located};
 use serde_json::json;
 
 pub(super) static COMMANDS: &[Command] = &[
     Command {
-        names: &["fuzz"],
-        args: "[-c] [-s SEED] PLACE VERB [VALUE]",
-        summary: "Change a field: zeroes, ones, firstbit, middlebit, lastbit, add, sub (VALUE, 1 without), random. \
-Checksums stay and so become wrong; -c: make them right",
-        example: "fuzz -c inode:2.i_size add",
-        run: fuzz,
-    },
-    Command {
         names: &["set"],
         args: "[-c] PLACE VALUE",
-        summary: "Set the field that a place names; checksums are made right; -c: leave them as they are",
-        example: "set inode:2.i_mode 040755",
+        summary: "Write a value into the field a place names, or bytes in hexadecimal; -c: leave the checksums over it as they are",
+        example: "set inode:2.i_flags.DAX 1",
         run: set,
+    },
+    Command {
+        names: &["fuzz"],
+        args: "[-c] [-d] [--seed SEED] PLACE VERB",
+        summary: "Damage a field: zeroes, ones, firstbit, middlebit, lastbit, add, sub or random; and make the checksums over it right (-d), or leave them as they are (-c)",
+        example: "fuzz -d group.0.bg_flags middlebit",
+        run: fuzz,
     },
 ];
 
-/// The field that a word names, and its bytes.
-fn field(session: &mut Session<'_>, word: &[u8]) -> Result<(Place, Located, Vec<u8>)> {
-    let place = place::parse(session, word)?;
-    let found = session.volume.locate(&place)?;
-    let bytes = found.read(&**session.volume.device())?;
-    if found.field.is_none() {
-        bail!("{place}: names no field");
-    }
-    Ok((place, found, bytes))
+/// How a field is damaged. Bits are counted from the most significant one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Zeroes,
+    Ones,
+    FirstBit,
+    MiddleBit,
+    LastBit,
+    Add,
+    Sub,
+    Random,
 }
 
-fn write(
-    session: &mut Session<'_>,
-    command: &'static Command,
-    place: &Place,
-    found: &Located,
-    (before, after): (&[u8], &[u8]),
-    sums: Sums,
-) -> Result<()> {
-    let edits = found.edits(before, after);
-    session.edit_raw(|editor| Ok(editor.apply(found, &edits, sums)?))?;
-    let text = |bytes: &[u8]| found.field.and_then(|f| f.get_text(bytes)).unwrap_or_default();
-    let (old, new) = (text(before), text(after));
-    if session.json {
-        let document = json!({ "place": place.to_string(), "old": old, "new": new });
-        return output::document(&mut session.out, command.name(), document);
-    }
-    writeln!(session.out, "{place}: {old} -> {new}")?;
-    Ok(())
-}
+/// The names of the verbs.
+pub(crate) const VERBS: [&str; 8] = ["zeroes", "ones", "firstbit", "middlebit", "lastbit", "add", "sub", "random"];
+
+const MEANINGS: &[(&str, Verb)] = &[
+    ("zeroes", Verb::Zeroes),
+    ("ones", Verb::Ones),
+    ("firstbit", Verb::FirstBit),
+    ("middlebit", Verb::MiddleBit),
+    ("lastbit", Verb::LastBit),
+    ("add", Verb::Add),
+    ("sub", Verb::Sub),
+    ("random", Verb::Random),
+];
 
 fn set(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let options = command.options(words, "c", &[], (2, 2))?;
     session.check_writable()?;
-    let [word, text] = options.rest else { return Ok(()) };
-    let (place, found, before) = field(session, word)?;
-    let mut after = before.clone();
-    let text = String::from_utf8_lossy(text);
-    let text = match found.field.map(|f| f.format()) {
-        Some(Format::Time | Format::TimeNanos) if text == "now" => format!("@{}", session.now),
-        _ => text.into_owned(),
+    let [word, value] = options.rest else { return Ok(()) };
+    let place = place::parse(session, word)?;
+    let found = session.volume.locate(&place)?;
+    let before = found.read(&**session.volume.device())?;
+    let edits = match found.field {
+        Some(Field::Named(access)) if place.offset == 0 => {
+            let mut after = before.clone();
+            fields::set(&Wanted { access, bit: found.bit }, &mut after, value, session.time())?;
+            found.edits(&before, &after)
+        }
+        Some(Field::Word(def)) if place.offset == 0 => {
+            let mut after = before.clone();
+            let value = FieldValue::Int(number(value, "a number")?);
+            if !def.set(&mut after, &value) {
+                bail!("{}: does not fit {} bytes", shown(words.last().map_or(&[], Vec::as_slice)), def.kind.len());
+            }
+            found.edits(&before, &after)
+        }
+        _ => {
+            let text = std::str::from_utf8(value).ok();
+            let bytes = text.and_then(parse_hex).with_context(|| format!("{}: not hexadecimal bytes", shown(value)))?;
+            let room = found.named.end - found.named.start;
+            if bytes.len() as u64 > room {
+                bail!("{} bytes do not fit into the {room} bytes from there on", bytes.len());
+            }
+            vec![Edit { offset: found.named.start, bytes }]
+        }
     };
-    if let Some(field) = found.field {
-        field.set_text(&mut after, &text)?;
-    }
-    let sums = if options.has('c') { Sums::Stale } else { Sums::Right };
-    write(session, command, &place, &found, (&before, &after), sums)
+    write(session, &found, &edits, options.has('c'))?;
+    report(session, command, &place, &found)
 }
 
 fn fuzz(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "cs:", &[], (2, 3))?;
-    session.check_writable()?;
-    let [word, verb, rest @ ..] = options.rest else { return Ok(()) };
-    let by = rest.first().map_or(Ok(1), |word| number(word, "a number"))?;
-    let seed = options.value("s").map_or(Ok(session.now), |word| number(word, "a seed"))?;
-    let (place, found, before) = field(session, word)?;
-    let mut after = before.clone();
-    let field = found.field.context("no field")?;
-    let value = field.get(&before).context("the field is not stored")?;
-    let new = changed(&value, field.kind(), verb, by, seed)
-        .with_context(|| format!("{}: no such verb", String::from_utf8_lossy(verb)))?;
-    if !field.set(&mut after, &new) {
-        bail!("{place}: the field cannot hold {new:?}");
+    let options = command.options(words, "cd", &["seed"], (2, 2))?;
+    if options.has('c') && options.has('d') {
+        bail!("-c and -d exclude each other");
     }
-    let sums = if options.has('c') { Sums::Right } else { Sums::Stale };
-    write(session, command, &place, &found, (&before, &after), sums)
+    session.check_writable()?;
+    let [word, verb] = options.rest else { return Ok(()) };
+    let verb = MEANINGS.iter().find(|(name, _)| name.as_bytes() == verb.as_slice()).map(|(_, verb)| *verb);
+    let verb = verb.with_context(|| {
+        format!("{}: no such verb; {}", shown(words.last().map_or(&[], Vec::as_slice)), command.usage())
+    })?;
+    let seed = options.value("seed").map(|v| number(v, "a seed")).transpose()?.unwrap_or(0);
+    let place = place::parse(session, word)?;
+    let found = session.volume.locate(&place)?;
+    let device = session.volume.device().clone();
+    let at = order(&found, &place);
+    let (start, end) = match (at.iter().min(), at.iter().max()) {
+        (Some(start), Some(end)) => (*start, *end + 1),
+        _ => bail!("{place}: no bytes there"),
+    };
+    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
+    device.read_at(start, &mut bytes)?;
+    let index = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+    // Most significant first, whatever their order on disk is.
+    let mut value: Vec<u8> = at.iter().filter_map(|at| bytes.get(index(*at)).copied()).collect();
+    match (found.bit, found.field.and_then(|f| f.get(&found.read(&*device).ok()?))) {
+        (Some(bit), Some(FieldValue::Int(old))) => one_bit(&mut value, bit, old & bit != 0, verb, seed),
+        _ => damage(&mut value, verb, seed, &place),
+    }
+    for (at, byte) in at.iter().zip(&value) {
+        bytes.get_mut(index(*at)).into_iter().for_each(|b| *b = *byte);
+    }
+    write(session, &found, &[Edit { offset: start, bytes }], options.has('c'))?;
+    report(session, command, &place, &found)
 }
 
-/// What a verb makes of a value.
-fn changed(value: &FieldValue, kind: FieldKind, verb: &[u8], by: u64, seed: u64) -> Option<FieldValue> {
-    let width = match kind {
-        FieldKind::Le { width, .. } | FieldKind::Be { width, .. } => u32::from(width) * 8,
-        FieldKind::Bytes { .. } => 8,
-    };
-    let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
-    let mut random = seed;
-    let mut number = |x: u64| {
-        Some(
-            mask & match verb {
-                b"zeroes" => 0,
-                b"ones" => u64::MAX,
-                b"firstbit" => x ^ 1 << (width - 1),
-                b"middlebit" => x ^ 1 << (width / 2),
-                b"lastbit" => x ^ 1,
-                b"add" => x.wrapping_add(by),
-                b"sub" => x.wrapping_sub(by),
-                b"random" => split_mix(&mut random),
-                _ => return None,
-            },
-        )
-    };
-    Some(match value {
-        FieldValue::Int(x) => FieldValue::Int(number(*x)?),
-        FieldValue::Ints(all) => FieldValue::Ints(all.iter().map(|x| number(*x)).collect::<Option<_>>()?),
-        FieldValue::Bytes(all) => {
-            FieldValue::Bytes(all.iter().map(|b| number((*b).into()).map(|x| x as u8)).collect::<Option<_>>()?)
+/// The bytes of the device that a place names, the most significant one first.
+fn order(found: &Located, place: &Place) -> Vec<u64> {
+    let Some(field) = found.field.filter(|_| place.offset == 0) else { return found.named.clone().collect() };
+    let len = usize::try_from(found.structure_bytes.end - found.structure_bytes.start).unwrap_or(usize::MAX);
+    let pieces = field.pieces(len);
+    let at = |range: std::ops::Range<usize>| range.map(|i| found.structure_bytes.start.saturating_add(i as u64));
+    match field.low().kind {
+        // The second half is the higher one.
+        FieldKind::Le { width, count } => {
+            let width = usize::from(width);
+            let words = pieces.into_iter().rev().flat_map(|piece| {
+                let words = if count > 1 { width } else { piece.len() };
+                piece.clone().step_by(words.max(1)).map(move |start| start..start + words)
+            });
+            words.flat_map(|word| at(word).rev()).collect()
         }
-    })
+        FieldKind::Be { .. } | FieldKind::Bytes { .. } => pieces.into_iter().flat_map(at).collect(),
+    }
 }
 
-/// The next number of a sequence that the seed decides (`SplitMix64`).
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut x = *state;
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
+/// Damages one bit by itself.
+fn one_bit(value: &mut [u8], bit: u64, is_set: bool, verb: Verb, seed: u64) {
+    let flip = match verb {
+        Verb::Zeroes => is_set,
+        Verb::Ones => !is_set,
+        Verb::Random => random_word(seed, bit) & 1 == 1,
+        _ => true,
+    };
+    for (byte, mask) in value.iter_mut().rev().zip(bit.to_le_bytes()).filter(|_| flip) {
+        *byte ^= mask;
+    }
 }
+
+fn damage(value: &mut [u8], verb: Verb, seed: u64, place: &Place) {
+    let bits = value.len() * 8;
+    let mut flip = |bit: usize| {
+        if let Some(byte) = value.get_mut(bit / 8) {
+            *byte ^= 0x80 >> (bit % 8);
+        }
+    };
+    match verb {
+        Verb::FirstBit => flip(0),
+        Verb::MiddleBit => flip(bits / 2),
+        Verb::LastBit => flip(bits.saturating_sub(1)),
+        Verb::Zeroes => value.fill(0),
+        Verb::Ones => value.fill(0xff),
+        Verb::Add => carry(value, 1, 0),
+        Verb::Sub => carry(value, 0xff, 0xff),
+        Verb::Random => {
+            // Every place has its own numbers, the same in every run.
+            let salt = place.to_string().bytes().fold(seed, |seed, b| random_word(seed, b.into()));
+            let old = value.to_vec();
+            for round in 0u64.. {
+                for (n, chunk) in (0u64..).zip(value.chunks_mut(8)) {
+                    let word = random_word(salt, n.wrapping_add(round << 32));
+                    chunk.iter_mut().zip(word.to_le_bytes()).for_each(|(to, from)| *to = from);
+                }
+                // One in 256 leaves a byte as it was.
+                if value != old || value.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Adds a number whose last byte is `last` and whose others are `rest`.
+fn carry(value: &mut [u8], last: u8, rest: u8) {
+    let (mut over, mut add) = (0u16, last);
+    for byte in value.iter_mut().rev() {
+        let sum = u16::from(*byte) + u16::from(add) + over;
+        (*byte, over) = ((sum & 0xff) as u8, sum >> 8);
+        add = rest;
+    }
+}
+
+/// Writes, and makes the checksums over the bytes right unless they are to stay.
+fn write(session: &mut Session<'_>, found: &Located, edits: &[Edit], stale: bool) -> Result<()> {
+    fields::write(session, edits, if stale { &[] } else { &found.seals })
+}
+
+/// Shows what stands there now.
+fn report(session: &mut Session<'_>, command: &Command, place: &Place, found: &Located) -> Result<()> {
+    let device = session.volume.device().clone();
+    let value = match found.field.filter(|_| place.offset == 0) {
+        Some(field) => {
+            let bytes = found.read(&*device)?;
+            match (found.bit, field.get(&bytes)) {
+                (Some(bit), Some(FieldValue::Int(x))) => u8::from(x & bit != 0).to_string(),
+                (_, Some(value)) => field.format().format(field.kind(), &value),
+                _ => String::new(),
+            }
+        }
+        None => {
+            let len = usize::try_from(found.named.end - found.named.start).unwrap_or(0).min(MOST_SHOWN);
+            let mut bytes = vec![0; len];
+            device.read_at(found.named.start, &mut bytes)?;
+            format!("0x{}", to_hex(&bytes))
+        }
+    };
+    if session.json {
+        let document = json!({ "place": place.to_string(), "value": value });
+        return output::document(&mut session.out, command.name(), document);
+    }
+    writeln!(session.out, "{place} = {value}")?;
+    Ok(())
+}
+
+/// Most bytes shown of a place that is no field.
+const MOST_SHOWN: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn damaged(value: &[u8], verb: Verb, seed: u64) -> Vec<u8> {
+        let mut value = value.to_vec();
+        damage(&mut value, verb, seed, &"super.s_state".parse().unwrap());
+        value
+    }
+
     #[test]
-    fn verbs_change_what_they_say() {
-        let kind = FieldKind::Le { width: 2, count: 1 };
-        let apply = |verb: &str, x| match changed(&FieldValue::Int(x), kind, verb.as_bytes(), 3, 7) {
-            Some(FieldValue::Int(x)) => Some(x),
-            _ => None,
-        };
-        assert_eq!((apply("zeroes", 5), apply("ones", 5)), (Some(0), Some(0xffff)));
-        assert_eq!(
-            (apply("firstbit", 1), apply("middlebit", 1), apply("lastbit", 1)),
-            (Some(0x8001), Some(0x101), Some(0))
-        );
-        assert_eq!((apply("add", 0xfffe), apply("sub", 1)), (Some(1), Some(0xfffe)));
-        assert_eq!(apply("random", 1), apply("random", 9));
-        assert_eq!(apply("nothing", 1), None);
-        let bytes = changed(&FieldValue::Bytes(vec![1, 2]), FieldKind::Bytes { count: 2 }, b"lastbit", 1, 0);
-        assert_eq!(bytes, Some(FieldValue::Bytes(vec![0, 3])));
+    fn verbs_do_what_their_names_say() {
+        let v = [0x12, 0x34];
+        assert_eq!(damaged(&v, Verb::Zeroes, 0), [0, 0]);
+        assert_eq!(damaged(&v, Verb::Ones, 0), [0xff, 0xff]);
+        assert_eq!(damaged(&v, Verb::FirstBit, 0), [0x92, 0x34]);
+        assert_eq!(damaged(&v, Verb::MiddleBit, 0), [0x12, 0xb4]);
+        assert_eq!(damaged(&v, Verb::LastBit, 0), [0x12, 0x35]);
+        assert_eq!(damaged(&[0x12, 0xff], Verb::Add, 0), [0x13, 0]);
+        assert_eq!(damaged(&[0xff, 0xff], Verb::Add, 0), [0, 0]);
+        assert_eq!(damaged(&[0x12, 0], Verb::Sub, 0), [0x11, 0xff]);
+        assert_eq!(damaged(&[0, 0], Verb::Sub, 0), [0xff, 0xff]);
+        assert_eq!(damaged(&v, Verb::Random, 7), damaged(&v, Verb::Random, 7));
+        assert_ne!(damaged(&v, Verb::Random, 7), damaged(&v, Verb::Random, 8));
+        for byte in 0..=255 {
+            assert_ne!(damaged(&[byte], Verb::Random, 0), [byte]);
+        }
+        assert_eq!(damaged(&[], Verb::Random, 0), [0u8; 0]);
     }
 }

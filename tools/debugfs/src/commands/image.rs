@@ -27,7 +27,7 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         names: &["open_filesys", "open"],
-        args: "[-w] [-c] [-n] [-b BYTES] [-s BLOCK] [-z UNDO] IMAGE",
+        args: "[-w] [-c] [-n] [-D] [-b BYTES] [-s BLOCK] [-z UNDO] IMAGE",
         summary: "Open an image, after the present one was closed; the options are those of the program",
         example: "open disk.img",
         run: open,
@@ -35,16 +35,9 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         names: &["close_filesys", "close"],
         args: "[-a]",
-        summary: "Write what was changed, and close the image",
+        summary: "Write what was changed, and close the image; -a: all copies of superblock and descriptors, too",
         example: "close",
         run: close,
-    },
-    Command {
-        names: &["feature", "features"],
-        args: "[NAME | -NAME]...",
-        summary: "Show the features of the file system, or set and clear their bits; nothing else changes",
-        example: "feature",
-        run: features,
     },
     Command {
         names: &["supported_features"],
@@ -90,7 +83,11 @@ fn params(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
 }
 
 fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
+    // -e and -f of debugfs change nothing: who writes is alone with the image, and no force is needed.
     let options = command.options(words, "wcefiDnb:s:z:", &[], (1, 1))?;
+    if options.has('i') {
+        bail!("-i: files of e2image are not read");
+    }
     if !session.closed {
         bail!("{} is still open; close it first", shown(session.opening.path().as_os_str().as_bytes()));
     }
@@ -102,6 +99,7 @@ fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
     opening.writable = options.has('w');
     opening.catastrophic = options.has('c');
     opening.ignore_checksums = options.has('n');
+    opening.direct = options.has('D');
     opening.undo = options.value("z").map(path);
     opening.superblock = options.value("s").map(|v| number(v, "a block number")).transpose()?;
     let size = options.value("b").map(|v| number(v, "a block size")).transpose()?;
@@ -110,38 +108,14 @@ fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
 }
 
 fn close(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    // -a: all copies of superblock and descriptors; those that a change concerns are written with it.
-    command.options(words, "a", &[], (0, 0))?;
+    let options = command.options(words, "a", &[], (0, 0))?;
     if session.closed {
         bail!("no image is open");
     }
-    if session.changes.begun() {
-        bail!("a change was begun; commit or abort it first");
+    if options.has('a') && session.opening.writable {
+        session.edit(|editor| Ok(editor.write_backups()?))?;
     }
-    session.commit()?;
-    session.finish()?;
-    session.closed = true;
-    // The lock on the image goes with the device.
-    let crate::opening::Opened { device, volume, .. } = crate::opening::nothing()?;
-    (session.device, session.volume) = (device, volume);
-    session.opening.writable = false;
-    Ok(())
-}
-
-fn features(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    if !words.is_empty() {
-        return super::bits::change_features(session, command, words);
-    }
-    show_features(session, command)
-}
-
-pub(super) fn show_features(session: &mut Session<'_>, command: &'static Command) -> Result<()> {
-    let names: Vec<String> = session.volume.features().iter().map(Feature::name).collect();
-    if session.json {
-        return output::document(&mut session.out, command.name(), Value::from(names));
-    }
-    writeln!(session.out, "Filesystem features: {}", names.join(" "))?;
-    Ok(())
+    session.close()
 }
 
 fn supported(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {

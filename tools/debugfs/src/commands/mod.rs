@@ -6,9 +6,9 @@ mod change;
 mod chattr;
 mod content;
 mod convert;
-mod copy;
 mod dax;
 mod decide;
+mod diff;
 mod dump;
 mod extent_mode;
 mod extents;
@@ -20,18 +20,28 @@ mod fuzz;
 mod hash;
 mod hex;
 mod image;
+mod inherit;
+mod init;
 mod journal;
 mod list;
 mod map;
 mod names;
 mod navigate;
 mod place;
+mod put;
+mod raw_inode;
+mod rdump;
 mod search;
 mod shell;
 mod stat;
+mod state;
 mod stats;
 mod sums;
 mod usage;
+mod zap;
+
+pub(crate) use convert::UNITS;
+pub(crate) use fuzz::VERBS;
 
 use crate::output::shown;
 use crate::session::Session;
@@ -45,7 +55,7 @@ pub(crate) struct Command {
     pub(crate) args: &'static str,
     /// What it does, in one line.
     pub(crate) summary: &'static str,
-    /// A line that works on most images.
+    /// Lines that work on most images, with a newline between them.
     pub(crate) example: &'static str,
     /// The words behind the name.
     pub(crate) run: fn(&mut Session<'_>, &'static Command, &[Vec<u8>]) -> Result<()>,
@@ -61,14 +71,16 @@ pub(crate) struct Group {
 /// All commands.
 pub(crate) static GROUPS: &[Group] = &[
     Group { title: "The file system", commands: image::COMMANDS },
+    Group { title: "A new file system", commands: init::COMMANDS },
+    Group { title: "Its state", commands: state::COMMANDS },
     Group { title: "Its numbers", commands: stats::COMMANDS },
     Group { title: "Find one's way", commands: navigate::COMMANDS },
     Group { title: "Directories and content", commands: list::COMMANDS },
     Group { title: "Names, changed", commands: names::COMMANDS },
     Group { title: "Content, changed", commands: content::COMMANDS },
     Group { title: "Inodes", commands: stat::COMMANDS },
+    Group { title: "Inodes by hand", commands: raw_inode::COMMANDS },
     Group { title: "Fields, set by name", commands: fields::COMMANDS },
-    Group { title: "Bits and bytes, set without regard to the rest", commands: bits::COMMANDS },
     Group { title: "Damage on purpose", commands: fuzz::COMMANDS },
     Group { title: "Attributes", commands: attributes::COMMANDS },
     Group { title: "Flags", commands: flags::COMMANDS },
@@ -79,17 +91,22 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "From numbers to names", commands: search::COMMANDS },
     Group { title: "Names and their hashes", commands: hash::COMMANDS },
     Group { title: "In use and free", commands: free::COMMANDS },
+    Group { title: "In use and free, by hand", commands: bits::COMMANDS },
     Group { title: "Quota, deleted inodes", commands: usage::COMMANDS },
     Group { title: "The journal", commands: journal::COMMANDS },
     Group { title: "Bytes", commands: hex::COMMANDS },
+    Group { title: "Bytes, changed", commands: zap::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Is it really DAX?", commands: decide::COMMANDS },
+    Group { title: "What children get", commands: inherit::COMMANDS },
     Group { title: "Places", commands: place::COMMANDS },
     Group { title: "Checksums", commands: sums::COMMANDS },
     Group { title: "Units", commands: convert::COMMANDS },
     Group { title: "Copy a file out", commands: extract::COMMANDS },
-    Group { title: "Copy trees out", commands: copy::COMMANDS },
+    Group { title: "Copy trees out", commands: rdump::COMMANDS },
     Group { title: "Changes", commands: change::COMMANDS },
+    Group { title: "Copy trees in", commands: put::COMMANDS },
+    Group { title: "Two images", commands: diff::COMMANDS },
     Group { title: "The whole image", commands: dump::COMMANDS },
     Group { title: "This program", commands: shell::COMMANDS },
 ];
@@ -101,14 +118,30 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 
 /// The command with this name. Those of the extent mode are there while a tree is open.
 pub(crate) fn find(session: &Session<'_>, name: &str) -> Option<&'static Command> {
+    available(session).find(|c| c.names.contains(&name))
+}
+
+/// The commands that are there now.
+pub(crate) fn available(session: &Session<'_>) -> impl Iterator<Item = &'static Command> {
     let mode = extent_mode::MODE.iter().filter(|_| session.extent.is_some()).copied().flatten();
-    all().chain(mode).find(|c| c.names.contains(&name))
+    all().chain(mode)
+}
+
+/// The commands that are there at any time.
+#[cfg(test)]
+pub(crate) fn everything() -> impl Iterator<Item = &'static Command> {
+    all().chain(extent_mode::MODE.iter().copied().flatten())
 }
 
 impl Command {
     /// The name the help shows.
     pub(crate) fn name(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
+    }
+
+    /// The examples, a line each.
+    pub(crate) fn examples(&self) -> std::str::Lines<'static> {
+        self.example.lines()
     }
 
     /// The usage line.
@@ -119,21 +152,29 @@ impl Command {
 
     /// Whether it can be run when no image is open.
     pub(crate) fn works_without_image(&self) -> bool {
-        let names =
-            ["help", "quit", "open_filesys", "close_filesys", "show_debugfs_params", "lcd", "supported_features"];
+        let names = [
+            "help",
+            "quit",
+            "open_filesys",
+            "close_filesys",
+            "init_filesys",
+            "show_debugfs_params",
+            "lcd",
+            "supported_features",
+        ];
         names.iter().any(|name| self.names.contains(name))
     }
 
     /// Whether what it does to the image counts as a whole, or not at all. The others open and close images and changes.
     pub(crate) fn is_edit_of_image(&self) -> bool {
-        let names = ["open_filesys", "close_filesys", "begin", "commit", "abort", "quit"];
+        let names = ["open_filesys", "close_filesys", "init_filesys", "begin", "commit", "abort", "quit"];
         !names.iter().any(|name| self.names.contains(name))
     }
 
     /// Takes options off the front of the words: letters of `letters`, alone or together (`-ld`), a letter behind which
     /// `letters` has a colon with a value (`-b 12`, `-b12`), and long options of `long` with a value (`--data-offset 2M`,
-    /// `--data-offset=2M`). `--` ends them. Between `least` and `most` words must
-    /// be left.
+    /// `--data-offset=2M`), or without one where `long` has an exclamation mark behind the name. `--` ends them. Between `least` and
+    /// `most` words must be left.
     pub(crate) fn options<'w>(
         &self,
         words: &'w [Vec<u8>],
@@ -150,10 +191,13 @@ impl Command {
             if let Some(name) = word.strip_prefix(b"--") {
                 let mut parts = name.splitn(2, |b| *b == b'=');
                 let name = parts.next().map(shown).unwrap_or_default();
-                if !long.contains(&name.as_str()) {
+                let bare = long.iter().any(|l| l.strip_suffix('!') == Some(name.as_str()));
+                if !bare && !long.contains(&name.as_str()) {
                     bail!("no option --{name}; {}", self.usage());
                 }
                 let (value, rest) = match (parts.next(), rest.split_first()) {
+                    (Some(_), _) if bare => bail!("--{name} takes no value; {}", self.usage()),
+                    (None, _) if bare => (&b""[..], rest),
                     (Some(value), _) => (value, rest),
                     (None, Some((value, rest))) => (value.as_slice(), rest),
                     (None, None) => bail!("--{name} wants a value; {}", self.usage()),
@@ -309,6 +353,7 @@ mod tests {
         "commit",
         "convert",
         "dax",
+        "diff",
         "dump_image",
         "freesp",
         "fuzz",
@@ -322,6 +367,7 @@ mod tests {
         "pop",
         "print",
         "push",
+        "put",
         "set",
         "back",
         "forward",
@@ -358,8 +404,11 @@ mod tests {
                 assert!(seen.insert(*name), "{name} twice");
             }
             assert!(!command.summary.is_empty() && !command.summary.ends_with('.'), "{}", command.name());
-            let first = command.example.split(' ').next();
-            assert!(first.is_some_and(|n| command.names.contains(&n)), "{}: {}", command.name(), command.example);
+            assert!(command.examples().next().is_some(), "{}", command.name());
+            for example in command.examples() {
+                let first = example.split(' ').next();
+                assert!(first.is_some_and(|n| command.names.contains(&n)), "{}: {example}", command.name());
+            }
         }
     }
 }

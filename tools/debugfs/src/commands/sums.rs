@@ -1,6 +1,7 @@
 //! Checksums of metadata: those over one place, or all.
 
 use super::Command;
+use super::fields;
 use super::place;
 use crate::output;
 use crate::parallel;
@@ -8,31 +9,32 @@ use crate::session::Session;
 use anyhow::{Result, bail};
 use daxkit_format::GroupNr;
 use daxkit_format::ext4::features::RoCompat;
-use daxkit_format::field::Object;
-use daxkit_volume::ext4::edit::Sums;
+use daxkit_format::field::{Object, Place};
 use daxkit_volume::ext4::{InodeTable, MapItem, ScanErrors};
-use daxkit_volume::{InodeNr, Located, Verdict, Volume};
+use daxkit_volume::{InodeNr, Located, Seal, Verdict, Volume};
 use serde_json::json;
 
 pub(super) static COMMANDS: &[Command] = &[Command {
     names: &["sums"],
-    args: "-a | [-f] [-b] PLACE",
-    summary: "Verify the checksums over a place; -f: make them right, -b: make the nearest wrong; -a: verify those of all superblocks, \
-groups, inodes, maps, directories, attributes",
+    args: "-a | [-f | -b] PLACE",
+    summary: "Verify the checksums over a place; -f: make them right; -b: make the innermost wrong. -a: verify those of all \
+              superblocks, groups, inodes, maps, directories, attributes",
     example: "sums inode:2",
     run: sums,
 }];
 
 fn sums(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "afb", &[], (0, 1))?;
+    let options = command.options(words, "abf", &[], (0, 1))?;
     let (fix, spoil) = (options.has('f'), options.has('b'));
     match (options.has('a'), options.rest) {
         (true, []) if !fix && !spoil => all(session, command),
         (false, [word]) if !(fix && spoil) => {
             let place = place::parse(session, word)?;
             let found = session.volume.locate(&place)?;
-            if fix || spoil {
-                return change(session, &found, fix);
+            if fix {
+                mend(session, &found.seals)?;
+            } else if spoil {
+                return break_one(session, command, &place, &found);
             }
             let rows = place::show_seals(session, &found)?;
             if session.json {
@@ -48,19 +50,40 @@ fn sums(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
     }
 }
 
-/// Makes all checksums over a place right, the innermost first, or the innermost wrong.
-fn change(session: &mut Session<'_>, found: &Located, fix: bool) -> Result<()> {
+/// Makes checksums right, those that others are computed from first.
+fn mend(session: &mut Session<'_>, seals: &[Seal]) -> Result<()> {
     session.check_writable()?;
-    if found.seals.is_empty() {
-        bail!("no checksum protects it");
+    session.edit_raw(|editor| {
+        for seal in seals {
+            let edits = seal.fix(&**editor.device())?;
+            editor.apply(&edits)?;
+        }
+        Ok(())
+    })
+}
+
+/// Makes the innermost checksum over what a place names wrong; those over the checksum stay right.
+fn break_one(session: &mut Session<'_>, command: &Command, place: &Place, found: &Located) -> Result<()> {
+    session.check_writable()?;
+    let device = session.volume.device().clone();
+    for (n, seal) in found.seals.iter().enumerate() {
+        // A descriptor holds checksums of bitmaps, too; those are broken by the places of the bitmaps.
+        let covers = seal.covers(&*device)?.iter().any(|r| r.start < found.named.end && found.named.start < r.end);
+        let edits = if covers { seal.spoil(&*device)? } else { Vec::new() };
+        if edits.is_empty() {
+            continue;
+        }
+        let outer = found.seals.get(n + 1..).unwrap_or_default();
+        fields::write(session, &edits, outer)?;
+        let name = seal.to_string();
+        if session.json {
+            let document = json!({ "place": place.to_string(), "broken": name });
+            return output::document(&mut session.out, command.name(), document);
+        }
+        writeln!(session.out, "checksum {name}: made wrong")?;
+        return Ok(());
     }
-    let seals = if fix { found.seals.as_slice() } else { found.seals.get(..1).unwrap_or_default() };
-    for seal in seals {
-        let device = session.volume.device();
-        let edits = if fix { seal.fix(&**device)? } else { seal.spoil(&**device)? };
-        session.edit_raw(|editor| Ok(editor.apply(found, &edits, Sums::Stale)?))?;
-    }
-    Ok(())
+    bail!("no checksum protects {place}");
 }
 
 /// How many checksums were looked at.

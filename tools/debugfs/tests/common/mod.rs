@@ -49,6 +49,22 @@ pub fn ours(image: &Path, command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The line with which the tool fails.
+pub fn fails(args: &[&str]) -> String {
+    let output = tool(args, b"");
+    let message = stderr(&output);
+    assert_eq!((output.status.code(), message.lines().count()), (Some(1), 1), "{args:?}: {message}");
+    message
+}
+
 /// What debugfs prints for the same command.
 pub fn theirs(image: &Path, command: &str) -> String {
     let output = spawn("debugfs", &["-R", command, image.to_str().unwrap()], b"");

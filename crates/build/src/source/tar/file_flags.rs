@@ -1,4 +1,5 @@
-//! File flags by name, as libarchive and star write them (`SCHILY.fflags`), and the flags of an inode that they are.
+//! File flags by name, as libarchive and star write them (`SCHILY.fflags`), and the flags of an inode that they are. There is no name for
+//! the DAX flag.
 
 use daxkit_format::dax::FileKind;
 use daxkit_format::dax::ext4::mask_flags;
@@ -48,6 +49,20 @@ pub(super) fn parse(text: &[u8], kind: FileKind, mut left_out: impl FnMut(&[u8])
     flags
 }
 
+/// The flags that have names, by the names that libarchive writes.
+#[must_use]
+pub fn file_flag_names(flags: InodeFlags) -> String {
+    let mut rest = flags;
+    let mut names = Vec::new();
+    for (name, flag) in NAMES {
+        if rest.contains(*flag) {
+            names.push(*name);
+            rest.remove(*flag);
+        }
+    }
+    names.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +76,7 @@ mod tests {
         };
         let dir = FileKind::Directory;
         assert_eq!(parse("schg,nodump", dir), (InodeFlags::IMMUTABLE | InodeFlags::NODUMP, String::new()));
+        assert_eq!(file_flag_names(InodeFlags::IMMUTABLE | InodeFlags::NODUMP | InodeFlags::DAX), "schg,nodump");
         assert_eq!(parse("", dir), (InodeFlags::empty(), String::new()));
         assert_eq!(
             parse("nocow,uchg, arch,topdir", dir),

@@ -28,6 +28,7 @@ mod spool;
 pub use archive::Archive;
 pub use content::ContentFile;
 pub use error::{AclTextError, PaxError, SparseError, TarError};
+pub use file_flags::file_flag_names;
 pub use notice::Notice;
 
 use super::tree::{Attributes, XattrSet};

@@ -172,6 +172,7 @@ impl Editor<'_> {
             sb.set_free_blocks_count(if used { free.saturating_sub(blocks) } else { free.saturating_add(blocks) });
         })?;
         if !used {
+            self.volume.hints_mut().no_window = false;
             self.volume.hints_mut().full.remove(group.get().into()..u64::from(group.get()) + 1);
         }
         Ok(())

@@ -4,11 +4,14 @@
 //! cannot be (no journal, changes that do not fit or touch the journal itself), in place with a rollback file beside the image, which
 //! only daxkit knows.
 
+use std::ops::Range;
 use std::path::Path;
 
 use daxkit_device::BlockDevice;
 use daxkit_device::rollback::{RollbackError, write_all_or_none};
+use daxkit_format::InodeNr;
 use daxkit_format::ext4::inode::Timestamp;
+use daxkit_format::ext4::super_block::SUPER_BLOCK_OFFSET;
 
 use super::super::error::VolumeError;
 use super::super::journal::JournalCommit;
@@ -79,12 +82,36 @@ impl Volume {
         Ok(committed)
     }
 
+    /// The bytes that [`Volume::commit`] will write, as far as that can be said before, for who wants to save them first: the edits,
+    /// and of the journal what they are expected to need.
+    #[must_use]
+    pub fn places_of_commit(&self) -> Vec<Range<u64>> {
+        let Some(overlay) = self.edits() else { return Vec::new() };
+        let mut places: Vec<_> = overlay.changes().into_iter().map(|change| change.range).collect();
+        let bs = u64::from(self.block_size());
+        let logged = places.iter().map(|range| (range.end - range.start).div_ceil(bs)).sum::<u64>();
+        let at = |block: u64| self.base().saturating_add(block.saturating_mul(bs));
+        let mut add = |first: u64, blocks: u64| {
+            let range = at(first)..at(first.saturating_add(blocks)).min(overlay.len());
+            places.extend((!range.is_empty()).then_some(range));
+        };
+        add(SUPER_BLOCK_OFFSET / bs, 1);
+        // Descriptors and the commit block come with what is logged; the journal's superblock lies before.
+        let mut left = logged.saturating_add(logged / 32).saturating_add(16);
+        let nr = InodeNr(self.super_block().s_journal_inum.get().into());
+        let Ok(journal) = self.inode(nr) else { return places };
+        for run in self.extents(&journal).map_while(Result::ok) {
+            let blocks = run.len.min(left);
+            add(run.physical.get(), blocks);
+            left -= blocks;
+        }
+        places
+    }
+
     /// The volume without the edits; `None` when it cannot be opened, because it is damaged or an edit mends it.
     fn as_it_was(&self, target: &dyn BlockDevice) -> Option<Volume> {
         let below = std::sync::Arc::clone(self.edits()?.base());
-        if below.len() != target.len()
-            || self.super_block_offset() != daxkit_format::ext4::super_block::SUPER_BLOCK_OFFSET
-        {
+        if below.len() != target.len() || self.super_block_offset() != SUPER_BLOCK_OFFSET {
             return None;
         }
         let options = OpenOptions {

@@ -166,7 +166,8 @@ impl Editor<'_> {
                 run.physical
             }
         };
-        self.zero_blocks(block, 1)?;
+        // Whole, for it is written next, and for a directory read as well.
+        self.write_block(block, &vec![0; self.block_size() as usize])?;
         self.put_size(inode, size)?;
         self.store_inode(inode)?;
         Ok((logical, block))

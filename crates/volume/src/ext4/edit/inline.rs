@@ -35,15 +35,15 @@ impl Volume {
 
 impl Editor<'_> {
     /// Keeps `content` in the inode, whose whole content it then is; its size follows. False, and nothing done, when it does not
-    /// fit, or the inode has blocks. The content of a directory is as [`Volume::inline_data`] gives it: the parent's number, then
+    /// fit, the inode has blocks, or it is of another kind: Linux keeps the targets of new symbolic links elsewhere. The content of a directory is as [`Volume::inline_data`] gives it: the parent's number, then
     /// two areas of entries, parted behind byte 60. Times are the caller's business.
     ///
     /// # Errors
     /// The attributes in the inode are damaged.
     pub fn set_inline(&mut self, inode: &mut Inode, content: &[u8]) -> Result<bool, EditError> {
         let fits = content.len() <= self.inline_capacity(inode)?;
-        let free = inode.has_inline_data() || self.map_walk(inode).next().is_none();
-        if !fits || !free || !(inode.is_file() || inode.is_dir() || inode.is_symlink()) {
+        let free = self.map_walk(inode).next().is_none() && (inode.is_file() || inode.is_dir());
+        if !fits || !(inode.has_inline_data() || free) {
             return Ok(false);
         }
         let (head, tail) = content.split_at(content.len().min(MIN_SIZE));
@@ -60,9 +60,6 @@ impl Editor<'_> {
             d.set_flags(d.flags().difference(InodeFlags::EXTENTS).union(InodeFlags::INLINE_DATA));
             d.set_size(content.len() as u64);
         });
-        if inode.is_symlink() && !inode.has_inline_data() {
-            self.charge(inode, 0, -1)?;
-        }
         self.store_inode(&mut changed)?;
         *inode = changed;
         Ok(true)
@@ -118,6 +115,7 @@ impl Editor<'_> {
             d.set_flags(flags);
         });
         if inode.is_symlink() {
+            // As long as it was inline data it was not charged.
             self.charge(&changed, 0, 1)?;
         }
         if !fast_link {

@@ -12,6 +12,7 @@
 //! Times enter with the edit; nothing here asks a clock or draws a random number.
 
 mod allocate;
+mod backups;
 mod bulk;
 mod clusters;
 mod commit;
@@ -50,7 +51,6 @@ pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use namespace::{Rename, RenameRule};
 pub use new_inode::NewInode;
 pub use quota::QuotaIds;
-pub use raw::{RawError, Sums};
 
 use super::error::{Place, VolumeError};
 use super::open::Volume;
@@ -62,8 +62,11 @@ pub(crate) struct Hints {
     full: RangeSet,
     /// Groups without a free inode.
     no_inodes: RangeSet,
+    /// Whether no window was free when one was last looked for, and nothing was given back since.
+    no_window: bool,
     quota: quota::QuotaHints,
     values: xattr::ValueHints,
+    attr_blocks: xattr::BlockHints,
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].

@@ -1,161 +1,110 @@
-//! Edits of bytes and bits, whatever they make of the image: fields by place, bits of bitmaps, bytes of blocks. Checksums over what is
-//! written are made right unless they are to be left; counts and everything else stay as they are.
+//! Edits of bytes and bits that say nothing of what else they would concern: what is written is sealed, and nothing follows from
+//! it. Afterwards the file system may well be damaged; that is what they are for.
 
 use std::ops::Range;
 
-use daxkit_format::field::{Object, Place as FieldPlace, ValueError};
+use daxkit_device::RangeSet;
+use daxkit_format::ext4::super_block::SuperBlock;
 use daxkit_format::{BlockNr, InodeNr};
 
 use super::super::error::{Place, VolumeError};
 use super::super::inode::Inode;
-use super::super::locate::{LocateError, Located};
-use super::super::seal::{Edit, SealError, seal};
-use super::{EditError, Editor};
-
-/// Why bytes were not written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RawError {
-    /// The place is not there.
-    #[error(transparent)]
-    Locate(#[from] LocateError),
-    /// A checksum over it cannot be looked at or made right.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The value is not one of the field.
-    #[error(transparent)]
-    Value(#[from] ValueError),
-    /// The place names no field, where one is wanted.
-    #[error("{0}: names no field")]
-    NoField(String),
-    /// The volume failed.
-    #[error(transparent)]
-    Edit(#[from] EditError),
-}
-
-impl From<VolumeError> for RawError {
-    fn from(e: VolumeError) -> Self {
-        Self::Edit(e.into())
-    }
-}
-
-/// What becomes of the checksums over bytes that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sums {
-    /// They are made right.
-    Right,
-    /// They stay as they are.
-    Stale,
-}
+use super::super::seal::Edit;
+use super::{EditError, Editor, Hints, Run};
 
 impl Editor<'_> {
-    /// Writes bytes at a place that was found, with what the checksums over them then have to be.
+    /// Writes bytes of the device: what [`Located::edits`](super::super::Located::edits), [`seal`](super::super::seal()) and
+    /// [`Seal`](super::super::Seal) return. Where they are the superblock's the volume goes by them from then on, but for its geometry and the
+    /// seed of its checksums.
     ///
     /// # Errors
-    /// A checksum cannot be made right; the device failed.
-    pub fn apply(&mut self, found: &Located, edits: &[Edit], sums: Sums) -> Result<(), RawError> {
-        let sealed = match sums {
-            Sums::Right => seal(&**self.device(), &found.seals, edits)?,
-            Sums::Stale => Vec::new(),
-        };
-        for edit in edits.iter().chain(&sealed) {
-            let at = edit.offset.checked_sub(self.base()).ok_or(EditError::NotWritable)?;
-            self.write_bytes(Place::Block(BlockNr(at >> self.geometry().block_shift())), at, &edit.bytes)?;
+    /// They do not lie in the file system.
+    pub fn apply(&mut self, edits: &[Edit]) -> Result<(), EditError> {
+        let shift = self.geometry().block_shift();
+        let sb = self.base().saturating_add(self.super_block_offset());
+        let sb = sb..sb.saturating_add(size_of::<SuperBlock>() as u64);
+        for edit in edits {
+            let offset = edit.offset.saturating_sub(self.base());
+            self.write_bytes(Place::Block(BlockNr(offset >> shift)), offset, &edit.bytes)?;
         }
-        self.volume.read_super_block()?;
+        if edits.iter().map(Edit::range).any(|r| r.start < sb.end && sb.start < r.end) {
+            self.volume.read_super_block()?;
+        }
+        // Bitmaps and counts may be others now.
+        *self.volume.hints_mut() = Hints::default();
         Ok(())
     }
 
-    /// Sets the field that a place names, given as text.
-    ///
-    /// # Errors
-    /// There is no such place or field; the text is no value of it; a checksum cannot be made right.
-    pub fn set_field(&mut self, place: &FieldPlace, text: &str, sums: Sums) -> Result<(), RawError> {
-        let found = self.locate(place)?;
-        let field = found.field.ok_or_else(|| RawError::NoField(place.to_string()))?;
-        let before = found.read(&**self.device()).map_err(VolumeError::io(self.place_of(place)))?;
-        let mut after = before.clone();
-        field.set_text(&mut after, text)?;
-        let edits = found.edits(&before, &after);
-        self.apply(&found, &edits, sums)
-    }
-
-    fn place_of(&self, place: &FieldPlace) -> Place {
-        match place.object {
-            Object::Block(nr) => Place::Block(BlockNr(nr)),
-            _ => Place::SuperBlock { offset: self.super_block_offset() },
-        }
-    }
-
-    /// Writes the bytes of an inode; sealed, or just as they are.
+    /// Writes an inode as it is, its checksum not looked at.
     ///
     /// # Errors
     /// No such inode, or the group's descriptor cannot be used.
-    pub fn write_raw_inode(&mut self, nr: InodeNr, raw: Vec<u8>, sums: Sums) -> Result<Inode, EditError> {
-        let mut inode = self.decode_inode(nr, raw);
-        if sums == Sums::Right {
-            self.store_inode(&mut inode)?;
-            return Ok(inode);
-        }
-        let (block, at) = self.inode_location(nr)?;
+    pub fn store_unsealed(&mut self, inode: &Inode) -> Result<(), EditError> {
+        let (block, at) = self.inode_location(inode.nr())?;
         let offset = (block.get() << self.geometry().block_shift()).saturating_add(at as u64);
-        self.write_bytes(Place::Inode(nr), offset, inode.raw())?;
-        Ok(inode)
+        self.write_bytes(inode.place(), offset, inode.raw())
     }
 
-    /// Sets or clears the bits of blocks in the block bitmaps. Counts stay as they are. How many bits were otherwise.
+    /// Marks the clusters of blocks as used or free, whatever they were; no count follows. Returns the blocks that were so already.
     ///
     /// # Errors
-    /// No such blocks; a descriptor or bitmap is damaged.
-    pub fn set_block_bits(&mut self, blocks: Range<u64>, used: bool) -> Result<u64, EditError> {
+    /// One of them lies outside of the file system; a descriptor or bitmap is damaged.
+    pub fn mark_blocks_raw(&mut self, run: Run, used: bool) -> Result<RangeSet, EditError> {
         let g = *self.geometry();
-        let (ratio, count) = (u64::from(g.cluster_ratio), g.blocks_count);
-        let mut changed = 0;
-        let mut block = blocks.start;
-        while block < blocks.end {
-            let missing = VolumeError::NoSuchBlock { block: BlockNr(block), count };
-            let group = g.group_of_block(BlockNr(block)).ok_or(missing)?;
+        let ratio = u64::from(g.cluster_ratio);
+        let outside = |block| VolumeError::NoSuchBlock { block, count: g.blocks_count };
+        let end = run.first.get().checked_add(run.len).filter(|end| *end <= g.blocks_count);
+        let end = end.ok_or_else(|| outside(BlockNr(run.first.get().max(g.blocks_count))))?;
+        let (mut already, mut block) = (RangeSet::default(), run.first.get());
+        while block < end {
+            let group = g.group_of_block(BlockNr(block)).ok_or_else(|| outside(BlockNr(block)))?;
             let start = g.group_first_block(group).get();
-            let stop = blocks.end.min(start.saturating_add(g.group_blocks(group).into()));
-            let bits = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+            let stop = end.min(start.saturating_add(g.blocks_per_group.into()));
+            let clusters = to_u32(block.saturating_sub(start) / ratio)..to_u32((stop - start).div_ceil(ratio));
             let mut map = self.block_bitmap(group)?;
-            let clusters = bits((block - start) / ratio)..bits((stop - start).div_ceil(ratio));
-            changed += u64::from(map.set_range(clusters, used));
+            for bit in clusters.clone().filter(|bit| map.get(*bit) == used) {
+                let first = start.saturating_add(u64::from(bit) * ratio);
+                already.insert(first.max(block)..first.saturating_add(ratio).min(stop));
+            }
+            map.set_range(clusters, used);
             let mut desc = self.group_desc(group)?;
             self.write_block_bitmap(group, &mut desc, &map)?;
             block = stop;
         }
-        self.forget_space();
-        Ok(changed)
+        *self.volume.hints_mut() = Hints::default();
+        Ok(already)
     }
 
-    /// Sets or clears the bits of inodes in the inode bitmaps. Counts stay as they are. How many bits were otherwise.
+    /// Marks inodes as used or free, whatever they were; no count follows. Returns those that were so already.
     ///
     /// # Errors
-    /// No such inodes; a descriptor or bitmap is damaged.
-    pub fn set_inode_bits(&mut self, first: InodeNr, count: u64, used: bool) -> Result<u64, EditError> {
+    /// One of them does not exist; a descriptor or bitmap is damaged.
+    pub fn mark_inodes_raw(&mut self, inodes: Range<u64>, used: bool) -> Result<RangeSet, EditError> {
         let g = *self.geometry();
-        let mut changed = 0;
-        let end = first.get().saturating_add(count);
-        let mut nr = first.get();
-        while nr < end {
-            let missing = VolumeError::NoSuchInode { inode: InodeNr(nr), count: g.inodes_count.into() };
-            let (group, index) = g.group_of_inode(InodeNr(nr)).ok_or(missing)?;
-            let here = (end - nr).min(u64::from(g.inodes_per_group - index));
+        let none = |nr| VolumeError::NoSuchInode { inode: InodeNr(nr), count: g.inodes_count.into() };
+        if inodes.end.saturating_sub(1) > u64::from(g.inodes_count) {
+            return Err(none(inodes.end.saturating_sub(1)).into());
+        }
+        let (mut already, mut nr) = (RangeSet::default(), inodes.start);
+        while nr < inodes.end {
+            let (group, index) = g.group_of_inode(InodeNr(nr)).ok_or_else(|| none(nr))?;
+            let first = nr.saturating_sub(index.into());
+            let stop = inodes.end.min(first.saturating_add(g.inodes_per_group.into()));
+            let bits = index..to_u32(stop.saturating_sub(first));
             let mut map = self.inode_bitmap(group)?;
-            changed += u64::from(map.set_range(index..index + here as u32, used));
+            for bit in bits.clone().filter(|bit| map.get(*bit) == used) {
+                already.insert(first.saturating_add(bit.into())..first.saturating_add(bit.into()).saturating_add(1));
+            }
+            map.set_range(bits, used);
             let mut desc = self.group_desc(group)?;
             self.write_inode_bitmap(group, &mut desc, &map)?;
-            nr += here;
+            nr = stop;
         }
-        self.forget_space();
-        Ok(changed)
+        *self.volume.hints_mut() = Hints::default();
+        Ok(already)
     }
+}
 
-    /// Groups that were full may have space now.
-    fn forget_space(&mut self) {
-        let hints = self.volume.hints_mut();
-        hints.full.clear();
-        hints.no_inodes.clear();
-    }
+fn to_u32(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

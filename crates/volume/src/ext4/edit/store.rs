@@ -15,14 +15,6 @@ use super::super::inode::Inode;
 use super::{EditError, Editor};
 
 impl Editor<'_> {
-    /// The seed of all checksums, when there are any. Unlike
-    /// [`Volume::verify_seed`](super::super::Volume::verify_seed) it is there when checksums are to be ignored.
-    #[must_use]
-    pub fn seal_seed(&self) -> Option<u32> {
-        let sb = self.super_block();
-        sb.has_metadata_csum().then(|| sb.checksum_seed())
-    }
-
     /// The seed of the checksums of what belongs to an inode: its map's blocks, its directory blocks.
     #[must_use]
     pub fn inode_seal_seed(&self, inode: &Inode) -> Option<u32> {
@@ -141,11 +133,12 @@ impl Editor<'_> {
         let (block, at) = self.group_desc_location(group)?;
         let mut bytes = self.block(Place::Group(group), block)?.to_vec();
         let size = usize::from(self.geometry().desc_size);
-        let sealed = self.seal_seed().is_some() || self.has_ro_compat(RoCompat::GDT_CSUM);
+        let seed = self.seal_seed();
         if let Some(raw) = bytes.get_mut(at..at.saturating_add(size)) {
             raw.iter_mut().zip(desc.as_bytes()).for_each(|(d, s)| *d = *s);
-            if sealed {
-                let sum = group_desc::checksum(self.super_block(), group.get(), raw);
+            if seed.is_some() || self.has_ro_compat(RoCompat::GDT_CSUM) {
+                let old = || group_desc::checksum(self.super_block(), group.get(), raw);
+                let sum = seed.map_or_else(old, |seed| group_desc::checksum_with_seed(seed, group.get(), raw));
                 if let Some(place) = raw.get_mut(0x1E..0x20) {
                     place.copy_from_slice(&sum.to_le_bytes());
                 }

@@ -8,7 +8,7 @@ use daxkit_format::ext4::dir_entry::{self, file_type};
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inline_data::{DOTDOT_SIZE, XATTR_NAME};
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::ext4::xattr::{INDEX_SYSTEM, Packer, XattrEntry};
+use daxkit_format::ext4::xattr::{INDEX_SYSTEM, XattrEntry};
 use daxkit_format::{BlockNr, InodeNr, OnDisk};
 
 use super::super::error::{ReplayError, VolumeError};
@@ -241,15 +241,9 @@ fn add_inline(w: &Writer<'_>, dir: &Inode, new: NewName<'_>) -> Result<bool, Vol
 /// Moves the names of an inline directory into a block (`ext4_convert_inline_data_nolock`).
 fn leave_inline(w: &Writer<'_>, space: &mut Space, dir: &Inode) -> Result<(), VolumeError> {
     let mut block = w.volume.inline_dir_as_block(dir)?;
-    let mut raw = dir.raw().to_vec();
-    let area = 128 + usize::from(dir.i_extra_isize.get());
-    if let (Some(attributes), Some(bytes)) = (w.volume.inode_attributes(dir)?, raw.get_mut(area..)) {
-        bytes.fill(0);
-        let mut packer = Packer::inode(bytes);
-        for a in attributes.flatten().filter(|a| !(a.index == INDEX_SYSTEM && a.name == XATTR_NAME)) {
-            packer.push(a.index, a.name, a.value, a.value_inum, a.hash);
-        }
-    }
+    let mut entries = w.volume.body_entries(dir)?;
+    entries.retain(|e| !e.is_inline_tail());
+    let raw = w.volume.with_body(dir, &entries).map_or_else(|| dir.raw().to_vec(), |i| i.raw().to_vec());
     w.write_inode(dir.nr(), raw)?;
     let extents = w.volume.has_incompat(Incompat::EXTENTS);
     w.change_inode(dir.nr(), |i| {

@@ -22,8 +22,7 @@ pub(super) struct Finder<'v> {
 
 impl<'v> Finder<'v> {
     pub(super) fn new(volume: &'v Volume) -> Self {
-        let sb = volume.super_block();
-        Self { volume, seed: sb.has_metadata_csum().then(|| sb.checksum_seed()), lenient: OnceCell::new() }
+        Self { volume, seed: volume.seal_seed(), lenient: OnceCell::new() }
     }
 
     /// A volume that does not verify checksums, to look up names and walk maps with.

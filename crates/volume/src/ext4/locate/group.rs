@@ -67,32 +67,11 @@ impl Finder<'_> {
             Some(copy) => {
                 self.known_group(copy)?;
                 let index = group / g.desc_per_block;
-                self.desc_copy_block(index, copy).ok_or_else(|| absent(object, Absent::GroupCopy { copy }))?
+                self.volume.desc_copy_block(index, copy).ok_or_else(|| absent(object, Absent::GroupCopy { copy }))?
             }
         };
         let start = self.block(block)?.at.saturating_add(inside as u64);
         Ok(start..start.saturating_add(g.desc_size.into()))
-    }
-
-    /// The block that holds descriptor block `index` in group `copy`.
-    pub(super) fn desc_copy_block(&self, index: u32, copy: u32) -> Option<u64> {
-        let g = self.volume.geometry();
-        if index < g.first_meta_bg {
-            let behind = self.volume.group_has_super(GroupNr(copy)).then(|| self.behind_super(copy))?;
-            return behind.checked_add(index.into());
-        }
-        let first = index.checked_mul(g.desc_per_block)?;
-        let holds = [Some(first), first.checked_add(1), first.checked_add(g.desc_per_block - 1)];
-        holds.contains(&Some(copy)).then(|| self.behind_super(copy))
-    }
-
-    /// The block behind a group's superblock, if it has one; else its first.
-    fn behind_super(&self, group: u32) -> u64 {
-        let g = self.volume.geometry();
-        let start = g.group_first_block(GroupNr(group)).get();
-        // With blocks of 1 KiB the superblock is in block 1 even where groups begin at block 0 (bigalloc).
-        let odd = u64::from(group == 0 && g.block_size == 1024 && g.first_data_block == 0);
-        start + odd + u64::from(self.volume.group_has_super(GroupNr(group)))
     }
 
     /// The checksums that a change of a descriptor may concern. A copy is as old as the last time it was written: it says nothing

@@ -105,12 +105,13 @@ impl Finder<'_> {
 
     /// Which block of the descriptor table a block of group `copy` is.
     fn desc_index(&self, nr: u64, copy: u32) -> Option<u32> {
-        let g = self.volume.geometry();
-        let in_table = self.desc_copy_block(0, copy).filter(|_| g.first_meta_bg != 0);
+        let v = self.volume;
+        let g = v.geometry();
+        let in_table = v.desc_copy_block(0, copy).filter(|_| g.first_meta_bg != 0);
         let old =
             in_table.and_then(|first| u32::try_from(nr.checked_sub(first)?).ok()).filter(|i| *i < g.first_meta_bg);
         let meta = copy / g.desc_per_block;
-        let new = (meta >= g.first_meta_bg && self.desc_copy_block(meta, copy) == Some(nr)).then_some(meta);
+        let new = (meta >= g.first_meta_bg && v.desc_copy_block(meta, copy) == Some(nr)).then_some(meta);
         old.or(new)
     }
 

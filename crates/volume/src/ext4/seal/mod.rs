@@ -137,6 +137,14 @@ impl Seal {
         Ok(look.edits())
     }
 
+    /// The bytes of the device that it is computed from; its own may lie among them.
+    ///
+    /// # Errors
+    /// The device could not be read.
+    pub fn covers(&self, device: &dyn BlockDevice) -> Result<Vec<Range<u64>>, SealError> {
+        Ok(self.look(device)?.covers)
+    }
+
     /// The bytes of the device that hold the checksum.
     ///
     /// # Errors
@@ -157,6 +165,19 @@ impl Seal {
 /// # Errors
 /// The device could not be read; a change of what all checksums are computed from; one after which none can be right.
 pub fn seal(device: &dyn BlockDevice, seals: &[Seal], changes: &[Edit]) -> Result<Vec<Edit>, SealError> {
+    follow(device, seals, changes, true)
+}
+
+/// As [`seal`], for changes that may do any harm: where they concern what all checksums are computed from, those over the changed
+/// bytes are made right and the others fit no more; where none can be right it stays as it is.
+///
+/// # Errors
+/// The device could not be read.
+pub fn seal_freely(device: &dyn BlockDevice, seals: &[Seal], changes: &[Edit]) -> Result<Vec<Edit>, SealError> {
+    follow(device, seals, changes, false)
+}
+
+fn follow(device: &dyn BlockDevice, seals: &[Seal], changes: &[Edit], strict: bool) -> Result<Vec<Edit>, SealError> {
     let after = Overlay::new(device);
     let changed: Vec<Range<u64>> = changes.iter().map(Edit::range).collect();
     let mut touched = changed.clone();
@@ -170,14 +191,14 @@ pub fn seal(device: &dyn BlockDevice, seals: &[Seal], changes: &[Edit]) -> Resul
         if !overlap(&look.covers, &touched) {
             continue;
         }
-        if seal.0.rules_differ(device, &after).map_err(io)? {
+        if strict && seal.0.rules_differ(device, &after).map_err(io)? {
             return Err(SealError::Seeds { seal: seal.to_string() });
         }
         let stored: Vec<_> = look.parts.iter().map(Part::range).collect();
         if overlap(&stored, &changed) {
             continue;
         }
-        if look.state == State::Impossible {
+        if strict && look.state == State::Impossible {
             return Err(SealError::Impossible { seal: seal.to_string() });
         }
         for edit in look.edits() {

@@ -10,9 +10,10 @@ use daxkit_format::dax::Errno;
 
 use super::super::super::inode::Inode;
 use super::super::super::map::Mapping;
+use super::super::super::map_runs;
 use super::super::clusters::Run;
 use super::super::{EditError, Editor};
-use super::{Gone, runs};
+use super::Gone;
 
 impl Editor<'_> {
     /// Takes a block for the map of a file, counted in its space.
@@ -38,7 +39,7 @@ impl Editor<'_> {
             let mut end = at;
             // One leaf at a time, so that no more is kept than it holds.
             self.edit_leaf(inode, at..blocks.end, |editor, runs, part| {
-                removed = runs::remove(runs, part);
+                removed = map_runs::remove(runs, part);
                 end = part.end;
                 if !shared && gone == Gone::Given {
                     // Given back first, for the tree may need a block to be cut.

@@ -9,7 +9,6 @@ mod free;
 mod indirect;
 mod node;
 mod place;
-mod runs;
 mod tree;
 mod tree_node;
 
@@ -27,6 +26,7 @@ pub use cursor::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 
 use super::super::inode::Inode;
 use super::super::map::Mapping;
+use super::super::map_runs;
 use super::super::open::Volume;
 use super::{EditError, Editor};
 
@@ -112,7 +112,7 @@ impl Editor<'_> {
         if inode.flags().contains(InodeFlags::EXTENTS) {
             self.edit_leaves(inode, run.logical..run.end(), |runs, part| {
                 if let Some(piece) = run.within(part) {
-                    runs::insert(runs, piece);
+                    map_runs::insert(runs, piece);
                 }
             })
         } else {
@@ -145,7 +145,7 @@ impl Editor<'_> {
             return Ok(());
         }
         self.edit_leaves(inode, blocks, |runs, part| {
-            runs::set_written(runs, part, written);
+            map_runs::set_written(runs, part, written);
         })
     }
 

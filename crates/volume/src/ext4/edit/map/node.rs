@@ -7,14 +7,10 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::super::super::error::{Place, VolumeError};
 use super::super::super::inode::Inode;
 use super::super::super::map::Mapping;
+use super::super::super::map_node::ENTRY;
+pub(super) use super::super::super::map_node::{Entry, index_entry, leaf_entry};
 use super::super::super::open::Volume;
 use super::super::{EditError, Editor};
-
-/// Bytes of a header, and of an entry.
-pub(super) const ENTRY: usize = 12;
-
-/// An entry of a node, leaf or index.
-pub(super) type Entry = [u8; ENTRY];
 
 /// See the module.
 pub(super) struct TreeNode {
@@ -132,11 +128,6 @@ pub(super) fn child(entry: &Entry) -> BlockNr {
     BlockNr(ExtentIdx::read_from_bytes(entry).map_or(0, |e| e.leaf()))
 }
 
-/// An index entry.
-pub(super) fn index(key: u32, child: BlockNr) -> Entry {
-    bytes(ExtentIdx::new(key, child.get()).as_bytes())
-}
-
 /// The run of a leaf entry.
 pub(super) fn run(entry: &Entry) -> Mapping {
     let e = Extent::read_from_bytes(entry).unwrap_or_else(|_| Extent::zeroed());
@@ -146,15 +137,4 @@ pub(super) fn run(entry: &Entry) -> Mapping {
         len: e.len().into(),
         written: e.is_written(),
     }
-}
-
-/// A leaf entry; its numbers must fit.
-pub(super) fn leaf(run: &Mapping) -> Entry {
-    bytes(Extent::new(run.logical as u32, run.physical.get(), run.len as u16, run.written).as_bytes())
-}
-
-fn bytes(from: &[u8]) -> Entry {
-    let mut entry = [0; ENTRY];
-    entry.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    entry
 }

@@ -15,6 +15,10 @@ use super::super::{EditError, Editor};
 /// Bytes of a page; with blocks of another size there is no DAX, and windows mean nothing.
 const PAGE_SIZE: u32 = 4096;
 
+/// Blocks that are worth beginning a window with: of a file that wants DAX, and of another. Large files are mostly written in
+/// pieces, and where the first one lies decides about all.
+const PIECES: (u64, u64) = (64, 256);
+
 /// What lies at a block of a file, and before it.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Around {
@@ -106,25 +110,58 @@ impl Editor<'_> {
         Ok(Mapping { logical, physical, len: usable, written: true })
     }
 
-    /// Takes up to `len` blocks for a file from block `logical` on: whole windows where the blocks make some.
+    /// Takes up to `len` blocks for a file from block `logical` on: windows, or the beginning of one, where the blocks are worth it.
     fn take_for(&mut self, inode: &Inode, goal: BlockNr, logical: u64, len: u64) -> Result<Run, EditError> {
         let mut len = len.min(self.geometry().blocks_per_group.into());
         if let Some((window, phase)) = self.windows().filter(|_| inode.is_file()) {
-            let blocks = logical..logical.saturating_add(len);
-            let first = blocks.start.next_multiple_of(window);
-            let whole = first.saturating_add(window) <= blocks.end;
-            if whole && first == blocks.start {
-                if let Some(run) = self.take_window(goal, window, phase)? {
+            let before = logical.next_multiple_of(window) - logical;
+            let worth = if inode.flags().contains(InodeFlags::DAX) { PIECES.0 } else { PIECES.1 };
+            if before == 0 && len >= worth {
+                if let Some(run) = self.take_part_of_window(goal, len.min(window), window, phase)? {
                     return Ok(run);
                 }
-            } else if whole {
+            } else if before > 0 && len >= before.saturating_add(worth) {
                 // What lies before the first whole window comes alone.
-                len = first - blocks.start;
+                len = before;
             }
         }
         let run = self.take_blocks(goal, len)?;
         // A cluster may hold more than was wanted; it is taken all the same.
         Ok(if self.geometry().cluster_ratio > 1 { run } else { Run { len: run.len.min(len), ..run } })
+    }
+
+    /// Takes the first `len` blocks of a window: the one at `goal` if one begins there and is free, or another that is free.
+    fn take_part_of_window(
+        &mut self,
+        goal: BlockNr,
+        len: u64,
+        window: u64,
+        phase: u64,
+    ) -> Result<Option<Run>, EditError> {
+        let g = *self.geometry();
+        let len = len.next_multiple_of(g.cluster_ratio.into()).min(window);
+        let end = BlockNr(goal.get().saturating_add(len - 1));
+        let begins = goal.get().saturating_add(phase).is_multiple_of(window);
+        if begins && g.group_of_block(goal).is_some() && g.group_of_block(goal) == g.group_of_block(end) {
+            let next = Run { first: goal, len };
+            match self.take_exactly(next) {
+                Ok(()) => return Ok(Some(next)),
+                Err(EditError::BlockState { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if self.volume.hints_mut().no_window {
+            return Ok(None);
+        }
+        let Some(whole) = self.take_window(goal, window, phase)? else {
+            self.volume.hints_mut().no_window = true;
+            return Ok(None);
+        };
+        let rest = BlockNr(whole.first.get().saturating_add(len));
+        if len < window {
+            self.give_blocks(Run { first: rest, len: window - len })?;
+        }
+        Ok(Some(Run { len, ..whole }))
     }
 
     /// Blocks of a window that one fault can map, and how many blocks of the device lie before the file system.

@@ -3,17 +3,15 @@
 use std::ops::Range;
 
 use daxkit_format::BlockNr;
-use daxkit_format::OnDisk;
-use daxkit_format::ext4::extent::{self, ExtentHeader};
+use daxkit_format::ext4::extent;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::super::super::error::{Place, VolumeError};
 use super::super::super::inode::Inode;
 use super::super::super::map::{LOGICAL_END, Mapping};
-use super::super::super::map_node::CheckedNode;
+use super::super::super::map_node::{CheckedNode, fill_node};
 use super::super::super::open::Volume;
 use super::super::{EditError, Editor};
-use super::node;
 
 /// A node on the path from the root to a leaf.
 #[derive(Debug)]
@@ -71,30 +69,17 @@ impl Editor<'_> {
     /// Writes the root of a tree into the inode, in memory.
     pub(super) fn put_tree_root(&self, inode: &mut Inode, depth: u16, entries: &[Mapping]) {
         let mut root = [0; 60];
-        fill(&mut root, extent::ROOT_ENTRIES, depth, entries);
+        fill_node(&mut root, extent::ROOT_ENTRIES, depth, entries);
         self.modify(inode, |i| i.i_block = root);
     }
 
     /// Writes a node that lies in a block, sealed.
     pub(super) fn put_tree_node(&mut self, inode: &Inode, block: BlockNr, node: &CheckedNode) -> Result<(), EditError> {
         let mut bytes = vec![0; self.block_size() as usize];
-        fill(&mut bytes, node.max, node.depth, &node.entries);
+        fill_node(&mut bytes, node.max, node.depth, &node.entries);
         if let Some(seed) = self.inode_seal_seed(inode) {
             extent::seal_block(seed, &mut bytes);
         }
         self.write_block(block, &bytes)
-    }
-}
-
-fn fill(bytes: &mut [u8], max: u16, depth: u16, entries: &[Mapping]) {
-    if let Some(head) = ExtentHeader::peek_mut(bytes) {
-        head.eh_magic.set(extent::MAGIC);
-        head.eh_entries.set(u16::try_from(entries.len()).unwrap_or(0));
-        head.eh_max.set(max);
-        head.eh_depth.set(depth);
-    }
-    for (place, e) in bytes.as_chunks_mut::<{ node::ENTRY }>().0.iter_mut().skip(1).zip(entries) {
-        // Every list of runs was checked, or made by `runs`, to be below 2^32 and in extents that are short enough.
-        *place = if depth == 0 { node::leaf(e) } else { node::index(e.logical as u32, e.physical) };
     }
 }

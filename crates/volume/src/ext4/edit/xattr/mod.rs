@@ -8,7 +8,7 @@ mod block;
 mod value;
 
 use daxkit_format::dax::Errno;
-use daxkit_format::ext4::acl;
+use daxkit_format::ext4::acl::{self, AclError};
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr;
@@ -19,6 +19,7 @@ use super::super::inode::Inode;
 use super::super::xattr_list::{BLOCK_OVERHEAD, BODY_OVERHEAD, Entry, Value, total_len};
 use super::{EditError, Editor};
 
+pub(super) use block::BlockHints;
 pub(super) use value::ValueHints;
 
 /// Longest whole name (`XATTR_NAME_MAX`).
@@ -75,8 +76,10 @@ impl Editor<'_> {
         let converted;
         let mut value = given;
         if matches!(index, xattr::INDEX_POSIX_ACL_ACCESS | xattr::INDEX_POSIX_ACL_DEFAULT) {
-            let refuse = |_| EditError::refused(nr, Errno::EINVAL, "not an access control list");
-            converted = acl::to_disk(given).map_err(refuse)?;
+            converted = acl::to_disk(given).map_err(|why| {
+                let errno = if matches!(why, AclError::Version { .. }) { Errno::EOPNOTSUPP } else { Errno::EINVAL };
+                EditError::refused(nr, errno, "not an access control list")
+            })?;
             value = &converted;
         }
         if value.len() > xattr::SIZE_MAX as usize {
@@ -226,7 +229,7 @@ impl Editor<'_> {
             *inode = self.with_body(inode, &new.body).ok_or_else(room)?;
         }
         let fresh = new.block.iter().position(|e| e.is(index, name));
-        self.put_attr_block(inode, old.block, new.block, fresh)?;
+        self.put_attr_block(inode, old.block, &new.block, fresh)?;
         for (value, drops) in [(from_body, true), (from_block, !shared)] {
             if let Some((holder, size)) = value {
                 self.uncharge_value(inode, size)?;
@@ -252,6 +255,9 @@ fn settable<'n>(inode: &Inode, full_name: &'n [u8]) -> Result<(u8, &'n [u8]), Ed
         return refuse(Errno::ERANGE, "an attribute's name can have no more than 255 bytes");
     }
     let Some((index, name)) = xattr::split_name(full_name) else {
+        if xattr::PREFIXES.iter().any(|(_, prefix)| prefix.as_bytes() == full_name) {
+            return refuse(Errno::EINVAL, "an attribute's name has something behind its prefix");
+        }
         return refuse(Errno::EOPNOTSUPP, "ext4 has no attributes of this name");
     };
     if index == xattr::INDEX_ENCRYPTION || (index == xattr::INDEX_SYSTEM && name == inline_data::XATTR_NAME) {

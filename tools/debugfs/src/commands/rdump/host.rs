@@ -3,7 +3,7 @@
 //! Bytes from an image are hostile, names among them: every name is opened or made relative to a directory this command
 //! opened itself, symbolic links are never followed, and nothing that exists is written to.
 
-use super::Command;
+use super::{Tree, joined};
 use crate::output::{self, shown, text};
 use crate::session::Session;
 use anyhow::{Context, Result, anyhow};
@@ -20,19 +20,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-pub(super) static COMMANDS: &[Command] = &[Command {
-    names: &["rdump"],
-    args: "[-v] SOURCE... HOST_DIRECTORY",
-    summary: "Copy files and trees to the host, with owners, modes, times, attributes, links and holes; -v: say each name",
-    example: "rdump /lost+found /tmp",
-    run: rdump,
-}];
-
+/// Bytes of a file copied at once.
 const CHUNK: usize = 1 << 20;
 
-fn rdump(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "v", &[], (2, usize::MAX))?;
-    let Some((dest, sources)) = options.rest.split_last() else { return Ok(()) };
+/// Copies the trees into a directory that exists.
+pub(super) fn copy(
+    session: &mut Session<'_>,
+    name: &str,
+    sources: Vec<Tree>,
+    dest: &[u8],
+    verbose: bool,
+) -> Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = fs::open(OsStr::from_bytes(dest), flags, Mode::empty())
         .map_err(std::io::Error::from)
@@ -43,35 +41,18 @@ fn rdump(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
         root: Rc::new(root),
         links: HashMap::new(),
         unset: Vec::new(),
-        verbose: options.has('v'),
+        verbose,
         lines: Vec::new(),
         errors: Vec::new(),
         copied: 0,
         // What is made belongs to whoever makes it, unless the directory hands its group down.
         own: (here.st_mode & 0o2000 == 0 && here.st_gid == egid).then(|| (rustix::process::geteuid().as_raw(), egid)),
     };
-    for spec in sources {
-        let inode = session.inode(spec)?;
-        let name = last_name(session, spec, &inode);
-        copy.tree(session, &name, inode).with_context(|| shown(spec))?;
+    for tree in sources {
+        copy.tree(session, &tree.name, tree.inode).with_context(|| shown(&tree.name))?;
         copy.flush(session)?;
     }
-    copy.report(session, command.name())
-}
-
-/// The name a source gets on the host; empty for the root, whose content goes straight into the directory.
-fn last_name(session: &Session<'_>, spec: &[u8], inode: &Inode) -> Vec<u8> {
-    if inode.nr() == daxkit_format::InodeNr::ROOT {
-        return Vec::new();
-    }
-    let name = spec.split(|b| *b == b'/').rfind(|n| !n.is_empty()).unwrap_or_default();
-    if matches!(name, b"." | b"..") || name.starts_with(b"<") || name.starts_with(b"inode") {
-        // A number has no name of its own; that of a directory can be found.
-        let path = if inode.is_dir() { session.volume.path_of_dir(inode).ok() } else { None };
-        let found = path.as_deref().and_then(|p| p.rsplit(|b| *b == b'/').next()).map(<[u8]>::to_vec);
-        return found.unwrap_or_else(|| format!("inode-{}", inode.nr()).into_bytes());
-    }
-    name.to_vec()
+    copy.report(session, name)
 }
 
 /// Sets an attribute by name and value.
@@ -360,14 +341,6 @@ impl Copy {
             return output::document(&mut session.out, name, json!({ "copied": self.copied, "unset": unset }));
         }
         Ok(())
-    }
-}
-
-fn joined(base: &[u8], path: &[u8]) -> Vec<u8> {
-    match (base.is_empty(), path.is_empty()) {
-        (true, _) => path.to_vec(),
-        (_, true) => base.to_vec(),
-        _ => [base, b"/", path].concat(),
     }
 }
 

@@ -1,19 +1,15 @@
-//! Attributes, content kept in inodes, owners and quota, changed at random against a model; read back by this crate, debugfs and
-//! the kernel, and checked by e2fsck.
-
-mod common;
+//! What an image holds, changed along with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::edit::{NOW, Rng, assert_clean, open_writable, seed};
-use common::{Mount, mke2fs, output, run, scratch};
-use daxkit_format::dax::Errno;
-use daxkit_format::ext4::quota::QuotaKind;
+use crate::common::edit::{NOW, Rng};
+use crate::common::run;
+use daxkit_volume::ext4::edit::NewInode;
 use daxkit_volume::{EditError, Inode, InodeNr, Volume};
 
 /// Names that are set; those of users come first, which symbolic links cannot have.
-const NAMES: &[&str] = &[
+pub const NAMES: &[&str] = &[
     "user.a",
     "user.b",
     "user.a rather long name, as some programs have them for what they keep of a file",
@@ -29,27 +25,25 @@ const FIRST_FOR_LINKS: u64 = 4;
 
 /// What the image holds by path.
 #[derive(Debug, Default, Clone)]
-struct Node {
-    nr: InodeNr0,
-    attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+pub struct Node {
+    pub nr: u64,
+    pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Of regular files.
-    content: Option<Vec<u8>>,
-    link: bool,
-    owners: (u32, u32, u32),
+    pub content: Option<Vec<u8>>,
+    pub link: bool,
+    pub owners: (u32, u32, u32),
 }
 
-type InodeNr0 = u64;
-
-struct Case<'a> {
-    args: &'a str,
-    size: &'a str,
-    steps: u64,
+pub struct Case<'a> {
+    pub args: &'a str,
+    pub size: &'a str,
+    pub steps: u64,
     /// Largest value that is tried.
-    largest: u64,
+    pub largest: u64,
 }
 
 /// An access control list as getxattr gives it, with `users` named users.
-fn acl(users: u32) -> Vec<u8> {
+pub fn acl(users: u32) -> Vec<u8> {
     let none = u32::MAX;
     let mut entries = vec![(1u16, 7u16, none)];
     entries.extend((0..users).map(|u| (2, 5, 1000 + u)));
@@ -63,14 +57,14 @@ fn acl(users: u32) -> Vec<u8> {
     bytes
 }
 
-fn bytes(rng: &mut Rng, len: u64) -> Vec<u8> {
+pub fn bytes(rng: &mut Rng, len: u64) -> Vec<u8> {
     // Few different values, so that some are equal.
     let salt = rng.below(3) as u8;
     (0..len).map(|i| (i as u8).wrapping_mul(7) ^ salt ^ len as u8).collect()
 }
 
 /// The files of every image.
-fn source(at: &Path) {
+pub fn source(at: &Path) {
     std::fs::create_dir(at).expect("source");
     for i in 0..24 {
         std::fs::write(at.join(format!("file{i}")), vec![b'x'; i * 9]).expect("file");
@@ -84,7 +78,7 @@ fn source(at: &Path) {
     }
 }
 
-fn nodes(volume: &Volume) -> BTreeMap<String, Node> {
+pub fn nodes(volume: &Volume) -> BTreeMap<String, Node> {
     let mut nodes = BTreeMap::new();
     for visit in volume.walk(volume.root().expect("root")) {
         let visit = visit.expect("walks");
@@ -101,12 +95,18 @@ fn nodes(volume: &Volume) -> BTreeMap<String, Node> {
     nodes
 }
 
-fn owners(inode: &Inode) -> (u32, u32, u32) {
+pub fn owners(inode: &Inode) -> (u32, u32, u32) {
     (inode.uid(), inode.gid(), inode.project().unwrap_or(0))
 }
 
 /// One edit of one inode, in the image and in the model.
-fn step(rng: &mut Rng, volume: &mut Volume, node: &mut Node, case: &Case<'_>) -> Result<&'static str, EditError> {
+pub fn step(
+    rng: &mut Rng,
+    volume: &mut Volume,
+    path: &str,
+    node: &mut Node,
+    case: &Case<'_>,
+) -> Result<&'static str, EditError> {
     let now = NOW;
     let mut after = node.clone();
     let names = if node.link { FIRST_FOR_LINKS } else { 0 };
@@ -152,6 +152,23 @@ fn step(rng: &mut Rng, volume: &mut Volume, node: &mut Node, case: &Case<'_>) ->
                 after.attributes.clear();
                 Ok("drop")
             }
+            75..78 if !path.contains("dir") && path != "/" => {
+                let root = InodeNr::ROOT;
+                let name = path.trim_start_matches('/').as_bytes();
+                editor.unlink(root, name)?;
+                after.attributes.clear();
+                after.owners = (7, 9, 0);
+                let new = NewInode { uid: 7, gid: 9, ..NewInode::of_root(0o644) };
+                let made = match &mut after.content {
+                    Some(content) => {
+                        content.clear();
+                        editor.create(root, name, &new)?
+                    }
+                    None => editor.symlink(root, name, &vec![b'x'; 20 + rng.below(80) as usize], &new)?,
+                };
+                after.nr = made.nr().get();
+                Ok("unlink")
+            }
             75..85 => {
                 let (uid, gid) = ([0, 1, 1000, 70_000, 1 << 31][rng.below(5) as usize], 5000 + rng.below(40) as u32);
                 editor.set_owner(&mut inode, uid, gid)?;
@@ -190,7 +207,7 @@ fn step(rng: &mut Rng, volume: &mut Volume, node: &mut Node, case: &Case<'_>) ->
 }
 
 /// What this crate reads is what the model has.
-fn compare(volume: &Volume, nodes: &BTreeMap<String, Node>) {
+pub fn compare(volume: &Volume, nodes: &BTreeMap<String, Node>) {
     for (path, node) in nodes {
         let inode = volume.inode(InodeNr(node.nr)).expect("an inode");
         let found: BTreeMap<_, _> =
@@ -204,7 +221,7 @@ fn compare(volume: &Volume, nodes: &BTreeMap<String, Node>) {
 }
 
 /// What the kernel reads is what the model has.
-fn compare_mounted(at: &Path, nodes: &BTreeMap<String, Node>) {
+pub fn compare_mounted(at: &Path, nodes: &BTreeMap<String, Node>) {
     for (path, node) in nodes {
         let file = at.join(path.trim_start_matches('/'));
         let mut list = vec![0; 65536];
@@ -224,7 +241,7 @@ fn compare_mounted(at: &Path, nodes: &BTreeMap<String, Node>) {
 }
 
 /// What debugfs reads is what the model has.
-fn compare_debugfs(image: &Path, nodes: &BTreeMap<String, Node>) {
+pub fn compare_debugfs(image: &Path, nodes: &BTreeMap<String, Node>) {
     let out = image.with_extension("value");
     for (path, node) in nodes.iter().step_by(5) {
         for (name, value) in node.attributes.iter().filter(|(n, _)| !n.starts_with(b"system.")) {
@@ -233,183 +250,4 @@ fn compare_debugfs(image: &Path, nodes: &BTreeMap<String, Node>) {
             assert!(std::fs::read(&out).expect("a value") == *value, "{path} {name}");
         }
     }
-}
-
-/// Usage as debugfs lists it: blocks of 1 KiB and inodes by id.
-fn listed_quota(image: &Path, kind: &str) -> BTreeMap<u32, (u64, u64)> {
-    let text = run("debugfs", &[&"-R", &format!("list_quota {kind}"), &image]);
-    let numbers = |line: &str| line.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>().ok();
-    let lines = text.lines().filter_map(numbers).filter(|n| n.len() == 7);
-    lines.map(|n| (n[0] as u32, (n[1], n[4]))).collect()
-}
-
-fn random(which: u64, case: &Case<'_>) {
-    let dir = scratch();
-    source(&dir.path().join("source"));
-    let args = format!("-t ext4 {}", case.args);
-    let image = mke2fs(dir.path(), "image", &args, Some(&dir.path().join("source")), case.size);
-    if args.contains("quota") {
-        // mke2fs counts before it copies the files.
-        output("e2fsck", &[&"-fp", &image]);
-    }
-    assert_clean(&image, "as made");
-    let mut rng = Rng::new(seed(which));
-    let (device, mut volume) = open_writable(&image);
-    let mut model = nodes(&volume);
-    let paths: Vec<String> = model.keys().cloned().collect();
-    let mut done: BTreeMap<String, u64> = BTreeMap::new();
-    for round in 0..4 {
-        for _ in 0..case.steps / 4 {
-            let path = &paths[rng.below(paths.len() as u64) as usize];
-            let outcome = match step(&mut rng, &mut volume, model.get_mut(path).expect("known"), case) {
-                Ok(what) => what.to_owned(),
-                Err(e) if e.errno() == Errno::ENOSPC => "no room".to_owned(),
-                Err(e) => panic!("{path}: {e}"),
-            };
-            if std::env::var_os("DAXKIT_EACH").is_some() {
-                volume.commit(&image, 0, &*device, NOW).expect("commits");
-                assert_clean(&image, &format!("{path}: {outcome}"));
-            }
-            *done.entry(outcome).or_default() += 1;
-        }
-        compare(&volume, &model);
-        volume.commit(&image, 0, &*device, NOW).expect("commits");
-        assert_clean(&image, &format!("{} round {round}", case.args));
-    }
-    println!("{}: {done:?}", case.args);
-    compare_debugfs(&image, &model);
-    if case.args.contains("quota") {
-        for (kind, name) in QuotaKind::ALL.into_iter().zip(["user", "group", "project"]) {
-            let Some(file) = volume.quota(kind).expect("reads") else { continue };
-            let ours = file.entries.iter().map(|(id, e)| (*id, (e.dqb_curspace.get(), e.dqb_curinodes.get())));
-            let listed = listed_quota(&image, name);
-            assert_eq!(ours.collect::<BTreeMap<_, _>>(), listed, "{name}");
-        }
-    }
-    // Kernels without the format of quota files mount such images for reading only.
-    let quota = case.args.contains("quota");
-    {
-        let mount = Mount::new(&image, &dir.path().join("mnt"), if quota { "ro" } else { "" });
-        compare_mounted(&mount.path, &model);
-    }
-    if !quota {
-        let mount = Mount::new(&image, &dir.path().join("mnt"), "");
-        // The kernel goes on where we stopped.
-        for (path, node) in model.iter().filter(|(_, n)| !n.link) {
-            let file = mount.path.join(path.trim_start_matches('/'));
-            rustix::fs::lsetxattr(&file, "user.kernel", b"was here", rustix::fs::XattrFlags::empty())
-                .unwrap_or_else(|e| assert_eq!(e, rustix::io::Errno::NOSPC, "{path}"));
-            std::os::unix::fs::chown(&file, Some(node.owners.0 ^ 1), Some(4)).expect("chown");
-        }
-        for file in ["file1", "file2", "dir1/below", "link2"] {
-            std::fs::remove_file(mount.path.join(file)).expect("removes");
-        }
-    }
-    assert_clean(&image, &format!("{} after the kernel", case.args));
-    assert!(output("e2fsck", &[&"-fp", &image]).status.success());
-}
-
-#[test]
-fn attributes_beside_old_inodes_lie_in_blocks() {
-    random(0, &Case { args: "-I 128 -b 1024", size: "16M", steps: 2000, largest: 1100 });
-}
-
-#[test]
-fn inodes_of_256_bytes() {
-    random(1, &Case { args: "-I 256", size: "16M", steps: 2000, largest: 4100 });
-}
-
-#[test]
-fn inodes_of_512_bytes_without_checksums() {
-    random(2, &Case { args: "-I 512 -b 2048 -O ^metadata_csum", size: "16M", steps: 2000, largest: 2100 });
-}
-
-#[test]
-fn without_extents() {
-    random(
-        3,
-        &Case { args: "-I 256 -b 1024 -O ^extent,^64bit,^metadata_csum", size: "16M", steps: 2000, largest: 1100 },
-    );
-}
-
-#[test]
-fn values_in_inodes_of_their_own() {
-    random(4, &Case { args: "-I 256 -b 1024 -O ea_inode", size: "48M", steps: 2000, largest: 65536 });
-}
-
-#[test]
-fn values_in_inodes_beside_old_inodes() {
-    random(5, &Case { args: "-I 128 -b 4096 -O ea_inode,^metadata_csum", size: "64M", steps: 2000, largest: 65536 });
-}
-
-#[test]
-fn values_in_clusters() {
-    random(6, &Case { args: "-I 256 -b 1024 -C 16384 -O ea_inode,bigalloc", size: "64M", steps: 2000, largest: 20000 });
-}
-
-#[test]
-fn inline_data() {
-    random(7, &Case { args: "-I 256 -b 1024 -O inline_data", size: "16M", steps: 4000, largest: 1100 });
-}
-
-#[test]
-fn inline_data_in_large_inodes() {
-    random(8, &Case { args: "-I 1024 -b 4096 -O inline_data,ea_inode", size: "32M", steps: 4000, largest: 9000 });
-}
-
-#[test]
-fn inline_data_without_extents() {
-    random(9, &Case { args: "-I 512 -b 1024 -O inline_data,^extent,^64bit", size: "16M", steps: 3000, largest: 1100 });
-}
-
-#[test]
-fn quota() {
-    random(
-        10,
-        &Case {
-            args: "-I 256 -b 1024 -O quota,project -E quotatype=usrquota:grpquota:prjquota",
-            size: "24M",
-            steps: 4000,
-            largest: 1100,
-        },
-    );
-}
-
-#[test]
-fn quota_with_everything() {
-    random(
-        11,
-        &Case {
-            args: "-I 512 -b 4096 -O quota,project,ea_inode,inline_data -E quotatype=usrquota:grpquota:prjquota",
-            size: "64M",
-            steps: 4000,
-            largest: 20000,
-        },
-    );
-}
-
-#[test]
-fn quota_in_clusters() {
-    random(
-        12,
-        &Case {
-            args: "-I 256 -b 1024 -C 8192 -O bigalloc,quota,project,ea_inode -E quotatype=usrquota:grpquota:prjquota",
-            size: "64M",
-            steps: 3000,
-            largest: 20000,
-        },
-    );
-}
-
-#[test]
-fn a_full_image() {
-    random(
-        13,
-        &Case {
-            args: "-I 256 -b 1024 -O ea_inode,quota -E quotatype=usrquota:grpquota -N 64",
-            size: "1500k",
-            steps: 3000,
-            largest: 65536,
-        },
-    );
 }

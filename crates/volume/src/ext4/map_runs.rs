@@ -5,7 +5,7 @@ use std::ops::Range;
 use daxkit_format::BlockNr;
 use daxkit_format::ext4::extent::{MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN};
 
-use super::super::super::map::Mapping;
+use super::map::Mapping;
 
 /// Where a long run is cut in two, it is at a multiple of this many blocks of the file: a window that one fault can map must not
 /// lie in two extents.
@@ -17,7 +17,7 @@ fn longest(written: bool) -> u64 {
 }
 
 /// Takes what lies in `blocks` of the file out of a list, and gives it back.
-pub(super) fn remove(runs: &mut Vec<Mapping>, blocks: &Range<u64>) -> Vec<Mapping> {
+pub(crate) fn remove(runs: &mut Vec<Mapping>, blocks: &Range<u64>) -> Vec<Mapping> {
     let from = runs.partition_point(|r| r.end() <= blocks.start);
     let to = runs.partition_point(|r| r.logical < blocks.end);
     if from >= to {
@@ -32,7 +32,7 @@ pub(super) fn remove(runs: &mut Vec<Mapping>, blocks: &Range<u64>) -> Vec<Mappin
 }
 
 /// Puts a run into a list, none of whose blocks may be there. Neighbours are joined with it where that makes no extent too long.
-pub(super) fn insert(runs: &mut Vec<Mapping>, run: Mapping) {
+pub(crate) fn insert(runs: &mut Vec<Mapping>, run: Mapping) {
     let at = runs.partition_point(|r| r.logical < run.logical);
     let pieces = cut(run);
     let count = pieces.len();
@@ -44,7 +44,7 @@ pub(super) fn insert(runs: &mut Vec<Mapping>, run: Mapping) {
 }
 
 /// Makes what is mapped in `blocks` of the file written or unwritten; whether anything was otherwise.
-pub(super) fn set_written(runs: &mut Vec<Mapping>, blocks: &Range<u64>, written: bool) -> bool {
+pub(crate) fn set_written(runs: &mut Vec<Mapping>, blocks: &Range<u64>, written: bool) -> bool {
     let from = runs.partition_point(|r| r.end() <= blocks.start);
     let to = runs.partition_point(|r| r.logical < blocks.end);
     if runs.get(from..to).unwrap_or_default().iter().all(|r| r.written == written) {
@@ -84,13 +84,13 @@ fn join(runs: &mut Vec<Mapping>, at: usize) {
 
 impl Mapping {
     /// The part before block `logical` of the file; `None` when it begins there or behind.
-    pub(in super::super) fn until(&self, logical: u64) -> Option<Self> {
+    pub(crate) fn until(&self, logical: u64) -> Option<Self> {
         let len = self.len.min(logical.saturating_sub(self.logical));
         (len > 0).then_some(Self { len, ..*self })
     }
 
     /// The part in `blocks` of the file.
-    pub(in super::super) fn within(&self, blocks: &Range<u64>) -> Option<Self> {
+    pub(crate) fn within(&self, blocks: &Range<u64>) -> Option<Self> {
         self.from(blocks.start)?.until(blocks.end)
     }
 
