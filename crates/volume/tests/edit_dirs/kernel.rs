@@ -16,7 +16,8 @@ type Answer = Result<(), i32>;
 
 impl Kernel {
     pub fn new(at: &Path) -> Self {
-        let root = fs::openat(CWD, at, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("the mount point");
+        let root = fs::openat(CWD, at, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .expect("the mount point");
         Self { root }
     }
 
@@ -44,8 +45,8 @@ impl Kernel {
         }
         let mut fd = self.root.try_clone().expect("a descriptor");
         for name in names.iter().rev() {
-            fd =
-                fs::openat(&fd, name.as_slice(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a directory");
+            fd = fs::openat(&fd, name.as_slice(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .expect("a directory");
         }
         fd
     }
@@ -64,7 +65,7 @@ impl Kernel {
                 match kind {
                     FileType::Directory => fs::mkdirat(&fd, name.as_slice(), permissions)?,
                     FileType::RegularFile => {
-                        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+                        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
                         drop(fs::openat(&fd, name.as_slice(), flags, permissions)?);
                     }
                     _ => fs::mknodat(&fd, name.as_slice(), kind, permissions, fs::makedev(device.0, device.1))?,

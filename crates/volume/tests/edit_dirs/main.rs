@@ -17,6 +17,7 @@ mod trouble;
 use std::path::Path;
 
 use common::Rng;
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use model::Model;
 use session::{Script, Session, adopt, assert_clean, assert_kernel_agrees, assert_same};
 
@@ -50,6 +51,19 @@ const CASE: Case = Case {
     setup: "",
     kernel: true,
 };
+
+/// Directories have the shapes that the features ask for, so that those were tested.
+fn assert_shapes(volume: &daxkit_volume::Volume, model: &Model, case: &Case) {
+    let (mut hashed, mut inline) = (0, 0);
+    for nr in &model.dirs {
+        let flags = volume.inode(daxkit_volume::InodeNr(*nr)).expect("there").flags();
+        hashed += usize::from(flags.contains(InodeFlags::INDEX));
+        inline += usize::from(flags.contains(InodeFlags::INLINE_DATA));
+    }
+    let whole = case.mke2fs.contains("^dir_index") || case.mke2fs.contains("ext2") || case.block_size > 4096;
+    assert!(hashed > 0 || whole, "{}: no hashed directory", case.name);
+    assert_eq!(inline > 20, case.mke2fs.contains("inline_data"), "{}: {inline} inline directories", case.name);
+}
 
 /// Random operations; each must answer what the model predicts, and one that fails must change nothing.
 fn random(case: &Case, seed: u64) {
@@ -85,6 +99,9 @@ fn random(case: &Case, seed: u64) {
                     }
                 }
             }
+        }
+        if round == 0 {
+            assert_shapes(&session.volume, &model, case);
         }
         let what = format!("{} seed {seed}, round {round}", case.name);
         assert_same(&session.volume, &model, &what);

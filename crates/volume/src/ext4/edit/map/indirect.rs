@@ -114,7 +114,7 @@ impl Editor<'_> {
                 continue;
             }
             if level == 0 {
-                direct.push(self.checked_number(inode, *word)?);
+                direct.push(*word);
                 *word = 0;
             } else if self.clear_indirect(inode, *word, level, begin, &blocks, gone)? {
                 *word = 0;
@@ -146,7 +146,7 @@ impl Editor<'_> {
                 continue;
             }
             if level == 1 {
-                data.push(self.checked_number(inode, *child)?);
+                data.push(*child);
             } else if !self.clear_indirect(
                 inode,
                 *child,
@@ -171,18 +171,17 @@ impl Editor<'_> {
         Ok(false)
     }
 
-    /// A number that names data, as a run.
-    fn checked_number(&self, inode: &Inode, number: u32) -> Result<Mapping, EditError> {
-        let physical = BlockNr(number.into());
-        self.check_blocks(Place::Inode(inode.nr()), physical.get(), 1)?;
-        Ok(Mapping { logical: 0, physical, len: 1, written: true })
-    }
-
-    fn give_data(&mut self, inode: &mut Inode, data: &[Mapping], gone: Gone) -> Result<(), EditError> {
+    fn give_data(&mut self, inode: &mut Inode, numbers: &[u32], gone: Gone) -> Result<(), EditError> {
         if gone == Gone::Kept {
             return Ok(());
         }
-        let given = self.give_runs(data)?;
+        let mut runs = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let physical = BlockNr((*number).into());
+            self.check_blocks(Place::Inode(inode.nr()), physical.get(), 1)?;
+            runs.push(Mapping { logical: 0, physical, len: 1, written: true });
+        }
+        let given = self.give_runs(&runs)?;
         self.add_clusters(inode, -i64::try_from(given).unwrap_or(i64::MAX))
     }
 }

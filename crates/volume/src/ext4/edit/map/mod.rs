@@ -24,6 +24,7 @@ use zerocopy::IntoBytes;
 
 pub use cursor::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 
+use super::super::error::VolumeError;
 use super::super::inode::Inode;
 use super::super::map::Mapping;
 use super::super::map_runs;
@@ -156,6 +157,10 @@ impl Editor<'_> {
     pub fn set_block(&mut self, inode: &mut Inode, logical: u64, to: Option<(u64, bool)>) -> Result<(), EditError> {
         self.map_remove(inode, logical..logical.saturating_add(1), Gone::Kept)?;
         if let Some((physical, written)) = to {
+            if physical >> 48 != 0 {
+                let (block, count) = (BlockNr(physical), self.geometry().blocks_count);
+                return Err(VolumeError::NoSuchBlock { block, count }.into());
+            }
             self.map_insert(inode, Mapping { logical, physical: BlockNr(physical), len: 1, written })?;
         }
         self.store_inode(inode)
