@@ -31,17 +31,28 @@ impl Interrupt {
     }
 }
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT: stop what you are doing. It comes from the keyboard.
+    Interrupt,
+    /// SIGTERM, SIGHUP: end.
+    End,
+}
+
 /// Calls `then` for each of the signals, in a thread of its own; the flag is set before.
 ///
 /// # Errors
 /// The host does not let signals be caught, or makes no thread.
-pub fn watch(then: impl Fn() + Send + 'static) -> io::Result<Interrupt> {
+pub fn watch(then: impl Fn(Signal) + Send + 'static) -> io::Result<Interrupt> {
     let flag = Arc::new(AtomicBool::new(false));
     // In this order: whoever is told has the flag set.
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&flag))?;
     }
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || signals.forever().for_each(|_| then()))?;
+    let meaning = |signal| if signal == SIGINT { Signal::Interrupt } else { Signal::End };
+    let work = move || signals.forever().map(meaning).for_each(then);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(work)?;
     Ok(Interrupt(flag))
 }

@@ -18,7 +18,14 @@ impl Messages {
 
     /// Says why the tool fails.
     pub fn error(&self, what: impl Display) {
-        anstream::eprintln!("{}: \x1b[1;31merror\x1b[0m: {}", self.tool, one_line(&what));
+        anstream::eprintln!("{}", self.error_line(what, true));
+    }
+
+    /// What [`Messages::error`] says, for those who have to say it elsewhere.
+    #[must_use]
+    pub fn error_line(&self, what: impl Display, color: bool) -> String {
+        let (begin, end) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        format!("{}: {begin}error{end}: {}", self.tool, one_line(&what))
     }
 
     /// Says what may not be what the user wants.

@@ -8,7 +8,7 @@
 //!
 //! Edits (`-w`) are all or nothing: a script is one change, written when its last command succeeded; a command typed at a
 //! terminal is one change, and so is each of a script with `--each`. Until a change is written the image is as it was, whatever ends
-//! the program ([`change`]).
+//! the program ([`change`], [`signals`]).
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod tar;
 mod words;
 
 use clap::{CommandFactory, Parser};
+use daxkit_cli::color::When;
 use daxkit_cli::docs::{self, Document};
 use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::{status, usage};
@@ -37,18 +38,31 @@ use std::time::SystemTime;
 /// The name in messages.
 const TOOL: &str = "dax-debugfs";
 
+/// What the help says behind the options.
+const NOTES: &str = "\
+Edits (-w): a script, from -f, -R or standard input, is one change. It is written, through the image's journal or in place under a \
+rollback file, when its last command has succeeded; until then the image is as it was, whatever ends the program. With --each a command \
+is a change of its own, as one typed at a terminal is; begin and commit, or abort, stand around a change of several. A change of which a \
+command failed is not written. close_filesys writes what was changed. Files written on the host (by dump, rdump and the like) are not \
+taken back.
+
+A rollback file (IMAGE.daxkit-rollback) is there while an image is changed in place. When one is left behind, the next daxkit tool that \
+opens the image rolls it back, in memory if it may not write. The Linux kernel and e2fsprogs do not know that file.
+
+-z FILE makes a new file with the first change; e2undo FILE IMAGE gives the image back as it was opened.
+
+Exit status: 0; 1 when the image cannot be opened or written, a command failed, diff found a difference, or SIGINT, SIGTERM or SIGHUP \
+came. Each failure is one line on standard error. A signal leaves out what was not written yet; a change that is being written is \
+finished first. At a terminal a command that fails does not count.";
+
 /// Looks inside an ext4 image and edits it.
-///
-/// With -w a whole script is one change: it is written when every command succeeded, and nothing of it otherwise. Files that commands
-/// write on the host (dump, rdump) are not taken back. Exit status: 0; 1 when the image cannot be opened, a command failed or a
-/// signal came.
 #[derive(Debug, Parser)]
-#[command(name = TOOL, version, about, disable_version_flag = true)]
+#[command(name = TOOL, version, about, disable_version_flag = true, after_long_help = NOTES)]
 struct Args {
     /// Open the image for writing: commands may edit it
     #[arg(short = 'w')]
     write: bool,
-    /// Keep what is overwritten in a new file, for e2undo
+    /// Keep what is overwritten in FILE, which must be new, for e2undo
     #[arg(short = 'z', value_name = "FILE")]
     undo: Option<PathBuf>,
     /// Take metadata whose checksum does not match; what is edited gets a right one
@@ -69,7 +83,7 @@ struct Args {
     /// Make each command a change of its own, written before the next
     #[arg(long)]
     each: bool,
-    /// Show what would be changed in the image, and change nothing
+    /// With -w: show what would be changed in the image, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Open a badly damaged image: trust neither checksums nor bitmaps, leave the journal alone
@@ -90,6 +104,12 @@ struct Args {
     /// Print one JSON document for each command
     #[arg(long)]
     json: bool,
+    /// Colour names and messages
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: When,
+    /// Show long output as it comes, without a pager
+    #[arg(long)]
+    no_pager: bool,
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -111,6 +131,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return ExitCode::from(usage::answer(TOOL, &error)),
     };
+    args.color.apply();
     let messages = Messages::new(TOOL, false);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let done = match args.document {

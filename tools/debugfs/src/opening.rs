@@ -1,6 +1,7 @@
 //! How an image is opened, and what for.
 
 use crate::output;
+use crate::signals::{self, Interruptible};
 use anyhow::{Context, Result, bail};
 use daxkit_cli::message::Messages;
 use daxkit_device::rollback::honour;
@@ -112,6 +113,8 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         messages.warning(format_args!("{}: {how}; what is shown may be half changed", image.display()));
     }
     let device = as_it_was(opening, device, write, messages)?;
+    // Whoever types may stop a command; a roll-back is none.
+    let device = if signals::is_typed() { Arc::new(Interruptible(device)) } else { device };
     let options = OpenOptions {
         super_block: opening.superblock.map(BlockNr),
         block_size: opening.block_size,

@@ -1,6 +1,8 @@
 //! What commands print: text as they make it, or one JSON document for each.
 
 use anyhow::Result;
+use daxkit_cli::color::{self, Style};
+use daxkit_format::ext4::dir_entry::file_type;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 
@@ -18,6 +20,16 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     // Quotes need no escape here, and a lone backslash is a backslash.
     inner.replace("\\\"", "\"").replace("\\\\", "\\")
+}
+
+/// How a name is coloured, by the type of what it names: `file_type` of its entry.
+pub(crate) fn style(file_type: u8) -> Style {
+    match file_type {
+        file_type::DIR => color::DIRECTORY,
+        file_type::SYMLINK => color::LINK,
+        file_type::CHRDEV | file_type::BLKDEV | file_type::FIFO | file_type::SOCK => color::DEVICE,
+        _ => Style::new(),
+    }
 }
 
 /// The fields of a structure by their kernel names, times and flags as text.

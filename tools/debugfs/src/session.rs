@@ -4,7 +4,10 @@ use crate::change::Changes;
 use crate::opening::{self, Opened, Opening, Target};
 use crate::output;
 use crate::position::Position;
+use crate::shell::Screen;
+use crate::signals;
 use anyhow::{Context, Result, anyhow, bail};
+use daxkit_cli::color::Paint;
 use daxkit_cli::message::Messages;
 use daxkit_device::BlockDevice;
 use daxkit_format::InodeNr;
@@ -48,6 +51,10 @@ pub(crate) struct Session<'a> {
     pub(crate) complained: bool,
     /// `diff` found a difference: the exit status will be 1, though nothing failed.
     pub(crate) differs: bool,
+    /// Colours what is printed.
+    pub(crate) paint: Paint,
+    /// Where a terminal shows what is printed; `None` elsewhere.
+    pub(crate) screen: Option<Screen>,
 }
 
 impl<'a> Session<'a> {
@@ -79,6 +86,8 @@ impl<'a> Session<'a> {
             done: false,
             complained: false,
             differs: false,
+            paint: Paint::default(),
+            screen: None,
         })
     }
 
@@ -117,18 +126,26 @@ impl<'a> Session<'a> {
     }
 
     fn find(&mut self, spec: &[u8]) -> Result<Inode> {
-        let number = spec.strip_prefix(b"<").and_then(|s| s.strip_suffix(b">"));
-        if let Some(digits) = number {
-            let nr = std::str::from_utf8(digits).ok().and_then(daxkit_format::field::parse_number);
-            return self.inode_by_number(nr.ok_or_else(|| anyhow!("not an inode number"))?);
+        match Named::parse(spec)? {
+            Named::Number(nr) => self.inode_by_number(nr),
+            named => self.at_path(&named),
         }
-        match std::str::from_utf8(spec).ok().and_then(|s| s.parse::<Place>().ok()) {
-            Some(Place { object: Object::Inode(inode), field: None, offset: 0 }) => match inode {
-                InodeRef::Number(nr) => self.inode_by_number(nr),
-                InodeRef::Path(path) => Ok(self.volume.resolve(&path, false)?),
-            },
-            _ if spec.is_empty() => bail!("an empty name"),
-            _ => {
+    }
+
+    /// As [`Session::inode`], without a word about what is damaged: for who only looks around.
+    pub(crate) fn glance(&self, spec: &[u8]) -> Result<Inode> {
+        match Named::parse(spec)? {
+            Named::Number(nr) => Ok(self.volume.inode(InodeNr(nr))?),
+            named => self.at_path(&named),
+        }
+    }
+
+    fn at_path(&self, named: &Named<'_>) -> Result<Inode> {
+        match named {
+            Named::Number(nr) => Ok(self.volume.inode(InodeNr(*nr))?),
+            Named::OfImage(path) => Ok(self.volume.resolve(path, false)?),
+            Named::Path([]) => bail!("an empty name"),
+            Named::Path(spec) => {
                 let absolute = spec.first() == Some(&b'/');
                 let here = self.volume.inode(if absolute { self.root } else { self.here })?;
                 // With another root, what follows the slash is looked for there.
@@ -193,9 +210,46 @@ impl<'a> Session<'a> {
 
     /// Says what is wrong without ending the command; the exit status will be 1.
     pub(crate) fn complain(&mut self, what: impl std::fmt::Display) {
-        // What was found so far comes first on a terminal.
-        let _ = self.out.flush();
-        self.messages.error(what);
         self.complained = true;
+        // A command that is stopped finds everything damaged.
+        if signals::stop() {
+            return;
+        }
+        // What was found so far comes first on a terminal, and a pager has the terminal for itself.
+        let _ = self.out.flush();
+        if self.screen.as_ref().is_some_and(Screen::is_paged) {
+            let _ = writeln!(self.out, "{}", self.messages.error_line(what, self.paint.is_on()));
+            return;
+        }
+        self.messages.error(what);
     }
+}
+
+/// How a word names an inode.
+enum Named<'w> {
+    /// `<12>`, `inode:12`.
+    Number(u64),
+    /// `inode."/a"`: a path from the root of the image.
+    OfImage(Vec<u8>),
+    /// A path from where the session stands.
+    Path(&'w [u8]),
+}
+
+impl<'w> Named<'w> {
+    fn parse(spec: &'w [u8]) -> Result<Self> {
+        if let Some(digits) = spec.strip_prefix(b"<").and_then(|s| s.strip_suffix(b">")) {
+            let nr = std::str::from_utf8(digits).ok().and_then(daxkit_format::field::parse_number);
+            return Ok(Self::Number(nr.ok_or_else(|| anyhow!("not an inode number"))?));
+        }
+        Ok(match std::str::from_utf8(spec).ok().and_then(|s| s.parse::<Place>().ok()) {
+            Some(Place { object: Object::Inode(InodeRef::Number(nr)), field: None, offset: 0 }) => Self::Number(nr),
+            Some(Place { object: Object::Inode(InodeRef::Path(path)), field: None, offset: 0 }) => Self::OfImage(path),
+            _ => Self::Path(spec),
+        })
+    }
+}
+
+/// Whether a word is taken for something other than a path.
+pub(crate) fn is_no_path(word: &[u8]) -> bool {
+    !matches!(Named::parse(word), Ok(Named::Path(_)))
 }

@@ -3,29 +3,76 @@
 
 use crate::output::shown;
 use anyhow::{Context, Result};
+use std::ops::Range;
 
 /// The words of `line`; `None` when a quote does not end.
 pub(crate) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut words = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
-    let mut quoted = false;
-    let mut bytes = line.iter().copied().peekable();
-    while let Some(b) = bytes.next() {
+    let cut = cut(line);
+    (!cut.quoted).then_some(cut.words.into_iter().map(|word| word.bytes).collect())
+}
+
+/// A line cut into words.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    pub(crate) words: Vec<Word>,
+    /// The line ends inside quotes.
+    pub(crate) quoted: bool,
+}
+
+/// A word of a line.
+#[derive(Debug, Default)]
+pub(crate) struct Word {
+    /// What it says, without quotes.
+    pub(crate) bytes: Vec<u8>,
+    /// Where it begins and ends in the line, quotes included.
+    pub(crate) range: Range<usize>,
+    /// Some of it is in quotes.
+    pub(crate) has_quotes: bool,
+}
+
+/// Cuts a line, whether it is complete or not.
+pub(crate) fn cut(line: &[u8]) -> Cut {
+    let mut cut = Cut::default();
+    let mut word: Option<Word> = None;
+    let mut bytes = line.iter().copied().enumerate().peekable();
+    while let Some((at, b)) = bytes.next() {
+        if matches!(b, b' ' | b'\t' | b'\r' | b'\n') && !cut.quoted {
+            cut.words.extend(word.take());
+            continue;
+        }
+        let word = word.get_or_insert_with(|| Word { range: at..at, ..Word::default() });
         match b {
-            b'"' if quoted && bytes.peek() == Some(&b'"') => {
+            b'"' if cut.quoted && bytes.peek().is_some_and(|(_, next)| *next == b'"') => {
                 bytes.next();
-                word.get_or_insert_default().push(b'"');
+                word.bytes.push(b'"');
+                word.range.end = at + 2;
+                continue;
             }
             b'"' => {
-                quoted = !quoted;
-                word.get_or_insert_default();
+                cut.quoted = !cut.quoted;
+                word.has_quotes = true;
             }
-            b' ' | b'\t' | b'\r' | b'\n' if !quoted => words.extend(word.take()),
-            b => word.get_or_insert_default().push(b),
+            b => word.bytes.push(b),
         }
+        word.range.end = at + 1;
     }
-    words.extend(word);
-    (!quoted).then_some(words)
+    cut.words.extend(word);
+    cut
+}
+
+/// Whether a word has to stand in quotes.
+pub(crate) fn needs_quotes(word: &str) -> bool {
+    word.is_empty() || word.contains([' ', '\t', '\r', '\n', '"'])
+}
+
+/// A word in quotes, the last of them left out: more of the word may follow.
+pub(crate) fn quote_open(word: &str) -> String {
+    format!("\"{}", word.replace('"', "\"\""))
+}
+
+/// A word as it stands in a line.
+pub(crate) fn quote(word: &str) -> String {
+    if needs_quotes(word) { quote_open(word) + "\"" } else { word.to_owned() }
 }
 
 /// A number as C writes it (`12`, `0x1f`, `017`); `what` is said when it is none.
@@ -52,5 +99,25 @@ mod tests {
         assert_eq!(words("  "), some(&[]));
         assert_eq!(words("a\\ b"), some(&["a\\", "b"]));
         assert_eq!(words("a \"b"), None);
+    }
+
+    #[test]
+    fn what_is_quoted_reads_back_as_it_was() {
+        for word in ["a", "", "a b", "\"", "a\"b", "\"\"", " ", "a\tb\nc", "é \"x\" "] {
+            assert_eq!(words(&quote(word)), Some(vec![word.to_owned()]), "{word:?}");
+            assert_eq!(words(&(quote_open(word) + "\"")), Some(vec![word.to_owned()]), "{word:?}");
+        }
+        assert_eq!(quote("a/b"), "a/b");
+    }
+
+    #[test]
+    fn words_know_where_they_stand() {
+        let line = br#"cat  "a ""b"c d"#;
+        let cut = cut(line);
+        let ranges: Vec<&[u8]> = cut.words.iter().map(|w| &line[w.range.clone()]).collect();
+        assert_eq!(ranges, [&b"cat"[..], br#""a ""b"c"#, b"d"]);
+        assert_eq!(cut.words.iter().map(|w| w.has_quotes).collect::<Vec<_>>(), [false, true, false]);
+        let open = super::cut(b"cat \"a b");
+        assert!(open.quoted && open.words[1].bytes == b"a b" && open.words[1].range == (4..8));
     }
 }

@@ -65,6 +65,21 @@ fn commands_come_from_options_pipes_and_files() {
     assert_eq!(stderr(&going).lines().count(), 2);
 }
 
+/// What has to be done before the example of a command can be.
+fn before(name: &str) -> &'static [&'static str] {
+    match name {
+        "open_filesys" => &["close"],
+        "commit" | "abort" => &["begin"],
+        "unlink" => &["link /file /name"],
+        "rmdir" => &["mkdir /old"],
+        "ea_rm" | "ea_get" => &["ea_set /file user.text hello", "ea_set hello user.text hello"],
+        "current_node" | "root_node" | "first_sibling" | "last_sibling" | "next_sibling" | "prev_sibling"
+        | "next_leaf" | "prev_leaf" | "next" | "prev" | "up" | "down" | "last_leaf" | "goto_block" | "info"
+        | "print_all" | "fix_parents" | "extent_close" => &["extent_open sub/data"],
+        _ => &[],
+    }
+}
+
 #[test]
 fn every_example_works() {
     let scratch = Scratch::new();
@@ -72,30 +87,49 @@ fn every_example_works() {
     for nr in 0..200 {
         std::fs::write(scratch.path(&format!("tree/one of many files {nr}")), "").unwrap();
     }
+    std::fs::write(scratch.path("tree/file"), vec![7; 20_000]).unwrap();
+    std::fs::write(scratch.path("tree/a"), "").unwrap();
     let image = scratch.image("image", "32M", &["-t", "ext4", "-b", "1024", "-O", "mmp,quota,project"]);
     common::spawn("e2fsck", &["-fyD", image.to_str().unwrap()], b"");
     let list = tool(&["--json", "-R", "help", image.to_str().unwrap()], b"");
     let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
     let commands = list["result"].as_array().unwrap();
-    assert!(commands.len() >= 13);
-    for command in commands {
-        let example =
-            command["example"].as_str().unwrap().replace(" /tmp", &format!(" {}", scratch.path("").display()));
-        // Another image can be opened when none is.
-        if example.starts_with("open ") {
-            let example = format!("open {}", image.display());
-            let output = tool(&["-R", "close", "-R", &example, image.to_str().unwrap()], b"");
-            assert_eq!(output.status.code(), Some(0), "{example}: {}", stderr(&output));
-            continue;
+    assert!(commands.len() >= 80);
+    let other = scratch.path("other.img");
+    std::fs::copy(&image, &other).unwrap();
+    let number = |file: &str| {
+        let text = ours(&image, &format!("stat {file}"));
+        format!("<{}>", text.split_ascii_whitespace().nth(1).unwrap())
+    };
+    let examples = commands.iter().flat_map(|command| {
+        let name = command["name"].as_str().unwrap();
+        command["examples"].as_array().unwrap().iter().map(move |example| (name, example.as_str().unwrap()))
+    });
+    for (name, example) in examples {
+        let example = example
+            .replace(" /tmp", &format!(" {}", scratch.path("").display()))
+            .replace(" other.img /etc", &format!(" {} /sub", other.display()))
+            .replace(" disk.img", &format!(" {}", other.display()))
+            .replace(" /etc/hostname", &format!(" {}", scratch.path("tree/hello").display()))
+            .replace("<12>", &number("file"))
+            .replace("<13>", &number("a"))
+            .replace(" /etc ", &format!(" {} ", scratch.path("tree/sub").display()));
+        let mut args = vec!["-w", "--dry-run"];
+        args.extend(before(name).iter().flat_map(|line| ["-R", line]));
+        args.extend(["-R", &example, image.to_str().unwrap()]);
+        if name == "begin" {
+            args.splice(args.len() - 1..args.len() - 1, ["-R", "abort"]);
         }
-        let output = tool(&["-R", &example, image.to_str().unwrap()], b"");
+        let output = tool(&args, b"");
         assert_eq!(output.status.code(), Some(0), "{example}: {}", stderr(&output));
-        let output = tool(&["--json", "-R", &example, image.to_str().unwrap()], b"");
+        args.insert(0, "--json");
+        let output = tool(&args, b"");
         for line in stdout(&output).lines() {
             let document: serde_json::Value = serde_json::from_str(line).unwrap();
             assert!(document["command"].is_string(), "{example}: {line}");
         }
     }
+    assert!(std::fs::read(&image).unwrap() == std::fs::read(&other).unwrap(), "a dry run has written");
     let help = ours(&image, "help");
     for command in commands {
         assert!(help.contains(&format!("  {} ", command["name"].as_str().unwrap())), "{help}");

@@ -67,6 +67,8 @@ pub struct DirEntries<'v> {
     seed: Option<u32>,
     indexed: bool,
     encrypted: bool,
+    /// Only entries with this name.
+    wanted: Option<(&'v [u8], NameRule)>,
     queue: VecDeque<Result<DirEntry, VolumeError>>,
     extents: Option<Extents<'v>>,
     run: Option<Mapping>,
@@ -83,6 +85,15 @@ impl Volume {
     /// # Errors
     /// Not a directory.
     pub fn read_dir(&self, dir: &Inode) -> Result<DirEntries<'_>, VolumeError> {
+        self.entries_named(dir, None)
+    }
+
+    /// As [`Volume::read_dir`], for entries with one name.
+    fn entries_named<'v>(
+        &'v self,
+        dir: &Inode,
+        wanted: Option<(&'v [u8], NameRule)>,
+    ) -> Result<DirEntries<'v>, VolumeError> {
         if !dir.is_dir() {
             return Err(VolumeError::NotADirectory { inode: dir.nr() });
         }
@@ -92,6 +103,7 @@ impl Volume {
             seed: self.inode_verify_seed(dir),
             indexed: dir.flags().contains(InodeFlags::INDEX),
             encrypted: dir.is_encrypted(),
+            wanted,
             queue: VecDeque::new(),
             extents: None,
             run: None,
@@ -124,14 +136,7 @@ impl Volume {
         if indexed && let Some(answer) = self.htree_lookup(dir, name)? {
             return Ok(answer);
         }
-        let rule = self.name_rule(dir);
-        for entry in self.read_dir(dir)? {
-            let entry = entry?;
-            if rule.matches(&entry.name, name) {
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
+        self.entries_named(dir, Some((name, self.name_rule(dir))))?.next().transpose()
     }
 
     /// The directory above; the root's is the root.
@@ -183,6 +188,9 @@ impl DirEntries<'_> {
         let (head, rest) = dir.i_block.split_at_checked(DOTDOT_SIZE).unwrap_or_default();
         let parent = head.try_into().map_or(0, u32::from_le_bytes);
         for (inode, name) in [(dir.nr(), &b"."[..]), (InodeNr(parent.into()), b"..")] {
+            if self.wanted.is_some_and(|(wanted, rule)| !rule.matches(name, wanted)) {
+                continue;
+            }
             self.queue.push_back(Ok(DirEntry {
                 inode,
                 file_type: file_type::DIR,
@@ -208,7 +216,11 @@ impl DirEntries<'_> {
                 Ok(e) if e.inode == 0 => continue,
                 Ok(e) => {
                     let offset = u32::try_from(e.offset + base).unwrap_or(u32::MAX);
-                    if possible_name(e.name, self.encrypted) {
+                    if !possible_name(e.name, self.encrypted) {
+                        Err(VolumeError::corrupt(place(e.offset), Corruption::DirName { offset }))
+                    } else if self.wanted.is_some_and(|(wanted, rule)| !rule.matches(e.name, wanted)) {
+                        continue;
+                    } else {
                         Ok(DirEntry {
                             inode: InodeNr(e.inode.into()),
                             file_type: e.file_type,
@@ -217,8 +229,6 @@ impl DirEntries<'_> {
                             block,
                             offset,
                         })
-                    } else {
-                        Err(VolumeError::corrupt(place(e.offset), Corruption::DirName { offset }))
                     }
                 }
                 Err(e) => Err(VolumeError::corrupt(place(0), e)),

@@ -13,9 +13,9 @@ use std::sync::Arc;
 fn image(args: &str) -> (Vec<u8>, [InodeNr; 2]) {
     let dir = scratch();
     let path = mke2fs(dir.path(), "image", args, None, "8M");
-    let nrs = files(&path);
     let bytes = std::fs::read(&path).expect("read");
     let mut volume = open(&bytes);
+    let nrs = files(&mut volume);
     let bs = u64::from(volume.block_size());
     volume
         .change(NOW, |e| {

@@ -11,22 +11,22 @@ mod random;
 mod size;
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::edit::{NOW, open_writable};
-use common::{mke2fs, output};
+use common::mke2fs;
 use daxkit_device::BlockDevice;
+use daxkit_volume::ext4::edit::NewInode;
 use daxkit_volume::{EditError, Editor, Inode, InodeNr, Mapping, Volume};
 use std::sync::Arc;
 
-/// Two files of an image, made by debugfs: whatever is done to one must leave the other alone.
-pub fn files(image: &Path) -> [InodeNr; 2] {
-    for name in ["a", "b"] {
-        let out = output("debugfs", &[&"-w", &"-R", &format!("write /dev/null {name}"), &image]);
-        assert!(out.status.success(), "debugfs: {}", String::from_utf8_lossy(&out.stderr));
-    }
-    let volume = common::open(image);
-    ["/a", "/b"].map(|p| volume.resolve(p.as_bytes(), false).expect("there").nr())
+/// Two new files: whatever is done to one must leave the other alone.
+pub fn files(volume: &mut Volume) -> [InodeNr; 2] {
+    ["a", "b"].map(|name| {
+        let new = NewInode::of_root(0o100_644);
+        let made = volume.change(NOW, |e| e.create(InodeNr::ROOT, name.as_bytes(), &new));
+        made.expect("a new file").nr()
+    })
 }
 
 /// An image with the file `/a`, open for changes.
@@ -42,8 +42,9 @@ impl Fixture {
     pub fn new(mke2fs_args: &str, size: &str) -> Self {
         let dir = common::scratch();
         let image = mke2fs(dir.path(), "image", mke2fs_args, None, size);
-        let [nr, _] = files(&image);
-        let (device, volume) = open_writable(&image);
+        let (device, mut volume) = open_writable(&image);
+        let [nr, _] = files(&mut volume);
+        volume.commit(&image, 0, &*device, NOW).expect("committed");
         Self { image, nr, volume, device, _dir: dir }
     }
 

@@ -17,7 +17,8 @@ pub(super) static COMMANDS: &[Command] = &[Command {
     run: convert,
 }];
 
-const UNITS: [&str; 9] = ["byte", "sector", "block", "offset", "cluster", "group", "agblock", "inode", "agino"];
+pub(crate) const UNITS: [&str; 9] =
+    ["byte", "sector", "block", "offset", "cluster", "group", "agblock", "inode", "agino"];
 
 /// Where the numbers given lead.
 struct Spot {

@@ -1,39 +1,26 @@
-//! Is it really DAX? The flag on disk, what a mount makes of it, what a fault gets, and what children would inherit.
+//! Is it really DAX? The flag on disk, what a mount makes of it, and what a fault gets.
 
 use super::Command;
 use super::dax::{fault, kind};
 use crate::output::{self, shown, text};
 use crate::session::Session;
-use anyhow::{Context, Result, bail};
-use daxkit_format::InodeNr;
-use daxkit_format::dax::ext4::{
-    Creation, DataMode, DaxInputs, INHERITED, JournalInputs, MountInputs, create, inherited, mount, should_enable_dax,
-};
+use anyhow::{Context, Result};
+use daxkit_format::dax::ext4::{DataMode, DaxInputs, JournalInputs, MountInputs, mount, should_enable_dax};
 use daxkit_format::dax::{DaxMode, FileKind};
 use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::super_block::DefaultMountOpts;
-use daxkit_format::field::BitSet;
 use daxkit_format::pmd::{FileExtent, PMD_SIZE, PmdGeometry, WindowRun, windows};
 use daxkit_volume::Inode;
 use serde_json::{Value, json};
 
-pub(super) static COMMANDS: &[Command] = &[
-    Command {
-        names: &["dax"],
-        args: "[-n] [--page-size BYTES] [--data-offset BYTES] FILE",
-        summary: "Say whether a file is accessed directly under each mount option, and which rule decides; -n: on a device without DAX",
-        example: "dax <8>",
-        run: dax,
-    },
-    Command {
-        names: &["inherit"],
-        args: "DIRECTORY",
-        summary: "Say which flags new children of a directory would get, and which children have others",
-        example: "inherit /",
-        run: inherit,
-    },
-];
+pub(super) static COMMANDS: &[Command] = &[Command {
+    names: &["dax"],
+    args: "[-n] [--page-size BYTES] [--data-offset BYTES] FILE",
+    summary: "Say whether a file is accessed directly under each mount option, and which rule decides; -n: on a device without DAX",
+    example: "dax <8>",
+    run: dax,
+}];
 
 fn size(options: &super::Options<'_>, name: &str, default: u64) -> Result<u64> {
     let Some(word) = options.value(name) else { return Ok(default) };
@@ -187,90 +174,4 @@ fn window(r: &WindowRun) -> Value {
         "first": r.first, "count": r.count, "state": kind(r.state), "why": r.state.to_string(),
         "read_fault": fault(r.state.read_fault()), "write_fault": fault(r.state.write_fault()),
     })
-}
-
-fn flag_names(flags: InodeFlags) -> String {
-    if flags.is_empty() { "none".to_owned() } else { BitSet::Inode.format(flags.bits().into()) }
-}
-
-fn inherit(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "", &[], (1, 1))?;
-    let spec = options.rest.first().map(Vec::as_slice).unwrap_or_default();
-    let dir = session.inode(spec)?;
-    if !dir.is_dir() {
-        bail!("{}: not a directory", shown(spec));
-    }
-    let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    for (name, kind) in [
-        ("file", FileKind::Regular),
-        ("directory", FileKind::Directory),
-        ("link", FileKind::Symlink),
-        ("other", FileKind::Special),
-    ] {
-        let made = create(&Creation {
-            kind,
-            parent: dir.flags(),
-            encrypt: dir.is_encrypted(),
-            extents: session.volume.has_incompat(Incompat::EXTENTS),
-            inline_data: session.volume.has_incompat(Incompat::INLINE_DATA),
-        });
-        match made {
-            Ok(made) => {
-                let flags = flag_names(made.flags);
-                lines.push(format!("new {name}: {flags}"));
-                rows.push(json!({
-                    "kind": name, "i_flags": BitSet::Inode.format(made.flags.bits().into()),
-                    "dax_flag": made.flags.contains(InodeFlags::DAX), "may_inline": made.may_inline,
-                }));
-            }
-            Err(errno) => {
-                lines.push(format!("new {name}: cannot be made: {errno}"));
-                rows.push(json!({ "kind": name, "errno": errno.to_string() }));
-            }
-        }
-    }
-    let mut children = Vec::new();
-    let mut entries = Vec::new();
-    crate::files::directory(session, &dir, false, &mut |_, row| {
-        if !matches!(row.name.as_slice(), b"." | b"..") {
-            entries.push((row.name, InodeNr(row.inode.into())));
-        }
-        Ok(())
-    })?;
-    for (name, nr) in entries {
-        let child = match session.volume.inode(nr) {
-            Ok(child) => child,
-            Err(e) => {
-                session.complain(&e);
-                continue;
-            }
-        };
-        let Some(kind) = FileKind::from_mode(child.i_mode.get()) else { continue };
-        let (has, gets) = (child.flags() & INHERITED, inherited(kind, dir.flags()));
-        let (missing, extra) = (gets - has, has - gets);
-        if missing.is_empty() && extra.is_empty() {
-            continue;
-        }
-        lines.push(format!(
-            "differs: {} ({nr}): lacks {}, has besides {}",
-            shown(&name),
-            flag_names(missing),
-            flag_names(extra)
-        ));
-        children.push(json!({
-            "name": text(&name), "inode": nr.get(), "lacks": BitSet::Inode.format(missing.bits().into()),
-            "has_besides": BitSet::Inode.format(extra.bits().into()),
-        }));
-    }
-    if session.json {
-        let document = json!({
-            "directory": text(spec), "inode": dir.nr().get(), "dax_flag": dir.flags().contains(InodeFlags::DAX),
-            "new": rows, "differ": children,
-        });
-        return output::document(&mut session.out, command.name(), document);
-    }
-    for line in lines {
-        writeln!(session.out, "{line}")?;
-    }
-    Ok(())
 }

@@ -5,7 +5,9 @@ use crate::files;
 use crate::output::{self, shown, text};
 use crate::session::Session;
 use anyhow::Result;
+use daxkit_cli::color::{self, Paint};
 use daxkit_format::InodeNr;
+use daxkit_format::ext4::dir_entry::file_type;
 use daxkit_format::field::BitSet;
 use daxkit_volume::Inode;
 use serde_json::{Value, json};
@@ -20,8 +22,13 @@ pub(super) static COMMANDS: &[Command] = &[Command {
 
 fn lsattr(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let options = command.options(words, "dlpRv", &[], (0, usize::MAX))?;
-    let mut show =
-        Show { long: options.has('l'), project: options.has('p'), version: options.has('v'), rows: Vec::new() };
+    let mut show = Show {
+        long: options.has('l'),
+        project: options.has('p'),
+        version: options.has('v'),
+        paint: session.paint,
+        rows: Vec::new(),
+    };
     let root = [b".".to_vec()];
     let specs = if options.rest.is_empty() { &root[..] } else { options.rest };
     for spec in specs {
@@ -79,6 +86,7 @@ struct Show {
     long: bool,
     project: bool,
     version: bool,
+    paint: Paint,
     rows: Vec<Value>,
 }
 
@@ -105,11 +113,14 @@ impl Show {
         if self.project {
             write!(out, "{:5} ", inode.project().unwrap_or(0))?;
         }
+        let name = self.paint.paint(output::style(file_type::of_mode(inode.i_mode.get())), shown(path));
         if self.long {
             let names = BitSet::Inode.format(flags.bits().into());
-            writeln!(out, "{:<28} {}", shown(path), if flags.is_empty() { "---" } else { &names })?;
+            writeln!(out, "{name:<28} {}", if flags.is_empty() { "---" } else { &names })?;
         } else {
-            writeln!(out, "{} {}", flags.lsattr(), shown(path))?;
+            // The letter of the DAX flag is what one looks for.
+            let letters = flags.lsattr().replace('x', &self.paint.paint(color::DAX, 'x').to_string());
+            writeln!(out, "{letters} {name}")?;
         }
         Ok(())
     }

@@ -30,6 +30,8 @@ Checksums stay and so become wrong; -c: make them right",
     },
 ];
 
+pub(crate) const VERBS: [&str; 8] = ["zeroes", "ones", "firstbit", "middlebit", "lastbit", "add", "sub", "random"];
+
 /// The field that a word names, and its bytes.
 fn field(session: &mut Session<'_>, word: &[u8]) -> Result<(Place, Located, Vec<u8>)> {
     let place = place::parse(session, word)?;
@@ -150,6 +152,7 @@ mod tests {
             Some(FieldValue::Int(x)) => Some(x),
             _ => None,
         };
+        assert!(VERBS.iter().all(|verb| apply(verb, 5).is_some()));
         assert_eq!((apply("zeroes", 5), apply("ones", 5)), (Some(0), Some(0xffff)));
         assert_eq!(
             (apply("firstbit", 1), apply("middlebit", 1), apply("lastbit", 1)),

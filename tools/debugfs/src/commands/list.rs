@@ -5,7 +5,7 @@ use crate::files::{self, Row};
 use crate::output::{self, shown, text};
 use crate::session::Session;
 use anyhow::{Result, bail};
-use daxkit_format::ext4::dir_entry;
+use daxkit_format::ext4::dir_entry::{self, file_type};
 use daxkit_format::{BlockNr, InodeNr};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -15,7 +15,7 @@ pub(super) static COMMANDS: &[Command] = &[
         names: &["ls", "list_directory"],
         args: "[-c] [-d] [-l] [-p] [-r] [FILE]",
         summary: "List a directory; -l: long, -p: as /inode/mode/uid/gid/name/size/, -d: removed entries too, -c: checksums",
-        example: "ls -l /",
+        example: "ls -l /\nls -p <2>",
         run: ls,
     },
     Command {
@@ -59,13 +59,13 @@ fn ls(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -
             long_row(session, &row)?;
         } else {
             let number = if row.deleted { format!("<{}>", row.inode) } else { format!(" {} ", row.inode) };
-            let cell = format!("{number} ({}) {}   ", row.rec_len, shown(&row.name));
-            let width = cell.chars().count();
+            let (head, name) = (format!("{number} ({}) ", row.rec_len), shown(&row.name));
+            let width = head.chars().count() + name.chars().count() + 3;
             if column + width > WIDTH && column > 0 {
                 writeln!(session.out)?;
                 column = 0;
             }
-            write!(session.out, "{cell}")?;
+            write!(session.out, "{head}{}   ", session.paint.paint(output::style(row.file_type), name))?;
             column += width;
         }
         Ok(())
@@ -130,7 +130,7 @@ fn long_row(session: &mut Session<'_>, row: &Row) -> Result<()> {
         inode.gid(),
         inode.size(),
         files::short_time(inode.mtime()),
-        shown(&row.name)
+        session.paint.paint(output::style(file_type::of_mode(inode.i_mode.get())), shown(&row.name))
     )?;
     Ok(())
 }

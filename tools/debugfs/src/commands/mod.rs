@@ -20,6 +20,7 @@ mod fuzz;
 mod hash;
 mod hex;
 mod image;
+mod inherit;
 mod journal;
 mod list;
 mod map;
@@ -35,6 +36,9 @@ mod stats;
 mod sums;
 mod usage;
 
+pub(crate) use convert::UNITS;
+pub(crate) use fuzz::VERBS;
+
 use crate::output::shown;
 use crate::session::Session;
 use anyhow::{Result, bail};
@@ -47,7 +51,7 @@ pub(crate) struct Command {
     pub(crate) args: &'static str,
     /// What it does, in one line.
     pub(crate) summary: &'static str,
-    /// A line that works on most images.
+    /// Lines that work on most images, with a newline between them.
     pub(crate) example: &'static str,
     /// The words behind the name.
     pub(crate) run: fn(&mut Session<'_>, &'static Command, &[Vec<u8>]) -> Result<()>,
@@ -86,6 +90,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Bytes", commands: hex::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },
     Group { title: "Is it really DAX?", commands: decide::COMMANDS },
+    Group { title: "What children get", commands: inherit::COMMANDS },
     Group { title: "Places", commands: place::COMMANDS },
     Group { title: "Checksums", commands: sums::COMMANDS },
     Group { title: "Units", commands: convert::COMMANDS },
@@ -105,14 +110,30 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 
 /// The command with this name. Those of the extent mode are there while a tree is open.
 pub(crate) fn find(session: &Session<'_>, name: &str) -> Option<&'static Command> {
+    available(session).find(|c| c.names.contains(&name))
+}
+
+/// The commands that are there now.
+pub(crate) fn available(session: &Session<'_>) -> impl Iterator<Item = &'static Command> {
     let mode = extent_mode::MODE.iter().filter(|_| session.extent.is_some()).copied().flatten();
-    all().chain(mode).find(|c| c.names.contains(&name))
+    all().chain(mode)
+}
+
+/// The commands that are there at any time.
+#[cfg(test)]
+pub(crate) fn everything() -> impl Iterator<Item = &'static Command> {
+    all().chain(extent_mode::MODE.iter().copied().flatten())
 }
 
 impl Command {
     /// The name the help shows.
     pub(crate) fn name(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
+    }
+
+    /// The examples, a line each.
+    pub(crate) fn examples(&self) -> std::str::Lines<'static> {
+        self.example.lines()
     }
 
     /// The usage line.
@@ -367,8 +388,11 @@ mod tests {
                 assert!(seen.insert(*name), "{name} twice");
             }
             assert!(!command.summary.is_empty() && !command.summary.ends_with('.'), "{}", command.name());
-            let first = command.example.split(' ').next();
-            assert!(first.is_some_and(|n| command.names.contains(&n)), "{}: {}", command.name(), command.example);
+            assert!(command.examples().next().is_some(), "{}", command.name());
+            for example in command.examples() {
+                let first = example.split(' ').next();
+                assert!(first.is_some_and(|n| command.names.contains(&n)), "{}: {example}", command.name());
+            }
         }
     }
 }

@@ -185,7 +185,8 @@ fn mknod(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]
         _ => bail!("{}", command.usage()),
     };
     let (dir, name) = session.parent_and_name(spec)?;
-    let new = NewInode::of_root(kind | 0o644);
+    // Without permissions, as debugfs makes them.
+    let new = NewInode::of_root(kind);
     let inode = session.edit(|editor| Ok(editor.mknod(dir, &name, &new, device)?)).with_context(|| shown(spec))?;
     made(session, command, inode.nr())
 }

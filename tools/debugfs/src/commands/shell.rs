@@ -11,7 +11,7 @@ pub(super) static COMMANDS: &[Command] = &[
         names: &["help", "list_requests", "lr", "?"],
         args: "[COMMAND]",
         summary: "List the commands, or explain one",
-        example: "help stat",
+        example: "help\nhelp stat",
         run: help,
     },
     Command { names: &["quit", "q"], args: "", summary: "Leave the program", example: "quit", run: quit },
@@ -19,7 +19,7 @@ pub(super) static COMMANDS: &[Command] = &[
 
 fn help(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let options = command.options(words, "", &[], (0, 1))?;
-    let describe = |c: &Command| json!({ "name": c.name(), "aliases": c.names.get(1..), "args": c.args, "summary": c.summary, "example": c.example });
+    let describe = |c: &Command| json!({ "name": c.name(), "aliases": c.names.get(1..), "args": c.args, "summary": c.summary, "examples": c.examples().collect::<Vec<_>>() });
     if let Some(name) = options.rest.first() {
         let name = output::shown(name);
         let about = super::find(session, &name).with_context(|| format!("{name}: no such command"))?;
@@ -31,7 +31,15 @@ fn help(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
         if let Some(others) = about.names.get(1..).filter(|o| !o.is_empty()) {
             writeln!(session.out, "also called: {}", others.join(", "))?;
         }
-        writeln!(session.out, "example: {}", about.example)?;
+        match about.examples().collect::<Vec<_>>().as_slice() {
+            [one] => writeln!(session.out, "example: {one}")?,
+            several => {
+                writeln!(session.out, "examples:")?;
+                for example in several {
+                    writeln!(session.out, "  {example}")?;
+                }
+            }
+        }
         return Ok(());
     }
     if session.json {
@@ -50,7 +58,7 @@ fn help(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
         session.out,
         "\nA file is a path, <12> (an inode number) or a place such as inode:12. Names with blanks go in"
     )?;
-    writeln!(session.out, "double quotes. `help COMMAND` has an example.")?;
+    writeln!(session.out, "double quotes. `help COMMAND` has examples.")?;
     Ok(())
 }
 

@@ -1,12 +1,19 @@
 //! Where commands come from, and what a failed one does.
 
+mod complete;
+mod history;
+mod interactive;
+mod pager;
 mod patient;
 mod script;
 
+pub(crate) use pager::Screen;
+
 use crate::opening::Opening;
 use crate::session::Session;
-use crate::{Args, commands, dry_run, words};
+use crate::{Args, commands, dry_run, signals, words};
 use anyhow::{Context, Result, bail};
+use daxkit_cli::color::Paint;
 use daxkit_cli::message::{Messages, with_causes};
 use patient::Patient;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -26,19 +33,29 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
         dry_run: args.dry_run,
         undo: args.undo.clone(),
     };
-    let out: Box<dyn Write> = match args.write {
-        true => Box::new(Patient::new(std::io::stdout().lock())),
-        false => Box::new(std::io::stdout().lock()),
-    };
-    let out = Box::new(BufWriter::with_capacity(1 << 16, out));
-    let mut session = Session::open(opening, (args.json, now), messages, out)?;
     let typed = args.request.is_empty() && args.script.is_none() && std::io::stdin().is_terminal();
+    if typed {
+        signals::typed();
+    }
+    let screen = (typed && interactive::is_possible()).then(|| Screen::new(!args.no_pager, args.write));
+    let stdout = || BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let out: Box<dyn Write> = match &screen {
+        Some(screen) => Box::new(screen.clone()),
+        None if args.write => Box::new(Patient::new(stdout())),
+        None => Box::new(stdout()),
+    };
+    let mut session = Session::open(opening, (args.json, now), messages, out)?;
+    session.paint = if args.json { Paint::default() } else { args.color.paint() };
     session.changes.typed = typed;
     session.changes.each = args.each || typed;
-    let good = if args.request.is_empty() {
-        script::lines(&mut session, args, typed)?
-    } else {
-        script::requests(&mut session, args)
+    session.screen = screen.clone();
+    let good = match screen {
+        _ if !args.request.is_empty() => script::requests(&mut session, args),
+        Some(screen) => match interactive::run(&mut session, &screen)? {
+            interactive::End::Done => true,
+            interactive::End::Unfit => script::lines(&mut session, args, typed)?,
+        },
+        None => script::lines(&mut session, args, typed)?,
     };
     let good = end(&mut session, good)?;
     session.finish();
@@ -65,9 +82,11 @@ fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
     Ok(good)
 }
 
-/// The prompt of a session.
-fn prompt(_session: &Session<'_>) -> &'static str {
-    "dax-debugfs: "
+/// The prompt of a session: a star while a change is begun, and whose extents are being walked.
+fn prompt(session: &Session<'_>) -> String {
+    let begun = if session.changes.begun() { "*" } else { "" };
+    let extents = session.extent.as_ref().map_or_else(String::new, |tree| format!(" (extent ino {})", tree.inode()));
+    format!("dax-debugfs{begun}{extents}: ")
 }
 
 /// Runs one line; `false` when it failed, which has been said.
@@ -82,12 +101,18 @@ fn line(session: &mut Session<'_>, text: &[u8]) -> bool {
 
 fn attempt(session: &mut Session<'_>, text: &[u8]) -> bool {
     session.complained = false;
+    signals::forget_stop();
     let done = command(session, text);
+    if signals::stop() && (done.is_err() || session.complained) {
+        signals::forget_stop();
+        session.complain("interrupted");
+        return false;
+    }
     match done {
         Ok(()) => !session.complained,
         // Whoever reads the output has seen enough. What was to be edited is not all done, though.
         Err(error) if is_broken_pipe(&error) => {
-            session.done = true;
+            session.done = session.screen.is_none();
             !session.opening.writable
         }
         Err(error) => {

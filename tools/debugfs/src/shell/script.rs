@@ -5,7 +5,7 @@ use crate::Args;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 
 /// Longest line read, so that a stream without newlines ends as an error and not out of memory.
@@ -34,7 +34,8 @@ pub(super) fn lines(session: &mut Session<'_>, args: &Args, typed: bool) -> Resu
     };
     let mut good = true;
     loop {
-        if typed {
+        // With the output elsewhere, there is nobody to be asked.
+        if typed && std::io::stdout().is_terminal() {
             write!(session.out, "{}", prompt(session))?;
             session.out.flush()?;
         }

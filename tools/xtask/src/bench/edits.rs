@@ -1,4 +1,5 @@
-//! Rows of dax-debugfs that edit: every run begins with a fresh copy of the image, made outside the timed part.
+//! Rows of dax-debugfs that edit: every run begins with a fresh copy of the image, made outside the timed part. And the rows that copy
+//! trees out.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,6 +19,9 @@ const NAMED: SmallFiles = SmallFiles { count: 100_000, below: 1 };
 
 /// As [`NAMED`], for the row over a whole tree.
 const WHOLE: SmallFiles = SmallFiles { count: 500_000, below: 1 };
+
+/// Size of the images in GiB.
+const SIZE: u64 = 8;
 
 /// `EXT4_EXTENTS_FL` and `EXT4_DAX_FL`.
 const FLAGS: &str = "0x2080000";
@@ -67,6 +71,68 @@ pub(super) fn chattr(bench: &Bench) -> Result<Row> {
     Ok(promised(row, 10.0))
 }
 
+/// What is copied out: files of a few blocks.
+const OUT: SmallFiles = SmallFiles { count: 50_000, below: 8893 };
+
+/// A tree copied out into a directory.
+pub(super) fn rdump(bench: &Bench) -> Result<Row> {
+    let image = image(bench, OUT)?;
+    let row = bench.compare_on(
+        "rdump-50k",
+        format!("rdump of {} files into a directory", OUT.count),
+        Fresh::Hole(0),
+        Side::function("dax-debugfs", |target| into_directory(&bench.debugfs, &image, target)),
+        Side::function("debugfs", |target| into_directory(Path::new("debugfs"), &image, target)),
+        None,
+    )?;
+    remove_trees(bench)?;
+    Ok(promised(row, 1.0))
+}
+
+/// The same into an archive, beside debugfs, which knows directories only.
+pub(super) fn rdump_tar(bench: &Bench) -> Result<Row> {
+    let image = image(bench, OUT)?;
+    let row = bench.compare_on(
+        "rdump-tar-50k",
+        format!("rdump of {} files into an archive", OUT.count),
+        Fresh::Hole(0),
+        Side::program("dax-debugfs", |target| {
+            let mut command = process::command(&bench.debugfs);
+            command.arg("-R").arg(format!("rdump --tar {} /", target.display())).arg(&image);
+            command
+        }),
+        Side::function("debugfs", |target| into_directory(Path::new("debugfs"), &image, target)),
+        None,
+    )?;
+    remove_trees(bench)?;
+    Ok(promised(row, 4.0))
+}
+
+/// Copies everything into a new directory beside the target, and makes it durable.
+fn into_directory(program: &Path, image: &Path, target: &Path) -> Result<()> {
+    let beside = target.parent().context("a target lies somewhere")?;
+    let tree = (0..).map(|nr| beside.join(format!("{TREE}{nr}"))).find(|dir| !dir.exists());
+    let tree = tree.context("no name is free")?;
+    fs::create_dir(&tree)?;
+    let mut command = process::command(program);
+    process::run(command.arg("-R").arg(format!("rdump / {}", tree.display())).arg(image))?;
+    Ok(rustix::fs::syncfs(fs::File::open(&tree)?)?)
+}
+
+/// What the names of copied trees begin with.
+const TREE: &str = "rdump-tree-";
+
+/// Removes the trees of all runs, which nobody timed.
+fn remove_trees(bench: &Bench) -> Result<()> {
+    for entry in fs::read_dir(&bench.dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(TREE) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// What a user would do as root.
 fn in_a_mount(image: &Path, mount: &Path) -> Result<()> {
     let run = |program: &str, args: &[&Path]| {
@@ -91,14 +157,14 @@ fn promised(mut row: Row, factor: f64) -> Row {
 
 /// The image of a tree, made once.
 fn image(bench: &Bench, files: SmallFiles) -> Result<PathBuf> {
-    let done = bench.dir.join(format!("{}-empty-files.img", files.count));
+    let done = bench.dir.join(format!("{}-files-below-{}-{}G.img", files.count, files.below, SIZE));
     if !done.is_file() {
         let tree = files.make(&bench.dir)?;
         eprintln!("  making {}", done.display());
         let half = done.with_extension("half");
         let mut mkfs = process::command(&bench.mkfs);
         let inodes = (files.count + files.count / 10).to_string();
-        mkfs.args(["-q", "-F", "-b", "4096", "-N", &inodes, "-d"]).arg(&tree).arg(&half).arg("8G");
+        mkfs.args(["-q", "-F", "-b", "4096", "-N", &inodes, "-d"]).arg(&tree).arg(&half).arg(format!("{SIZE}G"));
         process::run(&mut mkfs)?;
         fs::rename(&half, &done)?;
     }

@@ -79,6 +79,12 @@ pub(crate) enum RowName {
     /// `chattr -R +x` over 500,000 files
     #[value(name = "chattr-500k")]
     Chattr,
+    /// `rdump` of 50,000 files into a directory
+    #[value(name = "rdump-50k")]
+    Rdump,
+    /// `rdump` of 50,000 files into an archive
+    #[value(name = "rdump-tar-50k")]
+    RdumpTar,
 }
 
 /// Where a bench works, and with what.
@@ -92,9 +98,10 @@ struct Bench {
 
 /// Measures the rows that are asked for.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let debugs = args
-        .row
-        .is_none_or(|row| matches!(row, RowName::Ncheck | RowName::Icheck | RowName::SetFlag | RowName::Chattr));
+    let debugs = args.row.is_none_or(|row| {
+        use RowName::{Chattr, Icheck, Ncheck, Rdump, RdumpTar, SetFlag};
+        matches!(row, Ncheck | Icheck | SetFlag | Chattr | Rdump | RdumpTar)
+    });
     let (mkfs, debugfs) = match (&args.mkfs, &args.debugfs) {
         // Only some rows want a dax-debugfs.
         (Some(mkfs), debugfs) if debugfs.is_some() || !debugs => (mkfs.clone(), debugfs.clone().unwrap_or_default()),
@@ -138,6 +145,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if wanted(RowName::Chattr) {
         rows.push(edits::chattr(&bench)?);
+    }
+    if wanted(RowName::Rdump) {
+        rows.push(edits::rdump(&bench)?);
+    }
+    if wanted(RowName::RdumpTar) {
+        rows.push(edits::rdump_tar(&bench)?);
     }
     let report = report::Report::new(bench.runs, rows);
     if args.json {

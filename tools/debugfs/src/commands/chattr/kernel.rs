@@ -53,6 +53,7 @@ impl Mount {
         if *change != FlagChange::default() {
             // chattr(1) asks for the flags, changes them and sets all of them; `=` sets what it names, nothing else.
             let flags = change.only.unwrap_or((old.flags - change.remove) | change.add);
+            let flags = if kind == FileKind::Directory { flags } else { flags - InodeFlags::DIRSYNC };
             let attr = set(&SetCall::SetFlags(flags), &Caller::ROOT, kind, &old).map_err(|e| refuse(e, REFUSED))?;
             outcome = Some(fileattr_set(&self.target(editor, &inode, kind)?, &attr));
         }

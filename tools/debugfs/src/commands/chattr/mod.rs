@@ -18,7 +18,7 @@ use serde_json::json;
 
 pub(super) static COMMANDS: &[Command] = &[Command {
     names: &["chattr"],
-    args: "[-RVf] [-v VERSION] [-p PROJECT] [--as-kernel[=MODE]] [--inodes FIRST-LAST] [--glob PATTERN] [--from FILE] [-0] MODE [FILE...]",
+    args: "[-RVf] [-v VERSION] [-p PROJECT] [--as-kernel[=MODE]] [--inodes FIRST-LAST] [--glob PATTERN] [--from HOST_FILE] [-0] MODE [FILE...]",
     summary: "Change flags by the letters of chattr(1), +-=aAcCdDeFijmPsStTux; data that lies otherwise is moved. -R: all files and \
 directories below, -f: leave out what is refused, -V: say what changes, --as-kernel: refuse what the ioctl refuses",
     example: "chattr -R +x /",
@@ -44,7 +44,9 @@ fn chattr(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
                         changed += u64::from(flags.is_some());
                         told.set(*nr, flags);
                     }
-                    Err(e) => told.refused(e)?,
+                    // The errno is the answer.
+                    Err(e) if told.quiet => told.refused(e)?,
+                    Err(e) => return Err(anyhow::anyhow!("{}: {e}", e.errno())),
                 }
             }
             return Ok(changed);
@@ -54,7 +56,11 @@ fn chattr(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
             changed = editor.change_flags(
                 &targets.inodes,
                 |nr, disk: &DiskInode| {
-                    let (old, new) = (disk.flags(), change.of(disk.flags()));
+                    let (old, mut new) = (disk.flags(), change.of(disk.flags()));
+                    // As chattr(1): what only directories can have is left out for others.
+                    if !disk.is_dir() {
+                        new -= InodeFlags::DIRSYNC - old;
+                    }
                     if *verbose && old != new {
                         lines.push((nr, new));
                     }
