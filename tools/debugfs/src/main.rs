@@ -49,6 +49,10 @@ taken back.
 A rollback file (IMAGE.daxkit-rollback) is there while an image is changed in place. When one is left behind, the next daxkit tool that \
 opens the image rolls it back, in memory if it may not write. The Linux kernel and e2fsprogs do not know that file.
 
+At a terminal lines are edited, with history and completion, and long output goes through a pager. DAX_DEBUGFS_PAGER, else PAGER, names \
+the pager (less; empty: none); DAX_DEBUGFS_HISTORY the file of the history (dax-debugfs/history in XDG_STATE_HOME, else in ~/.local/state; \
+empty: none); NO_COLOR is respected. Ctrl-C stops a command, not the program.
+
 -z FILE makes a new file with the first change; e2undo FILE IMAGE gives the image back as it was opened.
 
 Exit status: 0; 1 when the image cannot be opened or written, a command failed, diff found a difference, or SIGINT, SIGTERM or SIGHUP \

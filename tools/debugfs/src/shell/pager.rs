@@ -111,16 +111,15 @@ impl Screen {
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.0.borrow_mut();
-        if signals::stop() {
-            inner.restart();
-            return Err(io::Error::other("interrupted"));
-        }
+        inner.check()?;
         inner.take(bytes)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().flush()
+        let mut inner = self.0.borrow_mut();
+        inner.check()?;
+        inner.flush()
     }
 }
 
@@ -128,6 +127,15 @@ impl Inner {
     fn restart(&mut self) {
         self.held.clear();
         (self.rows, self.column, self.escape) = (0, 0, false);
+    }
+
+    /// A command that is to stop prints nothing more.
+    fn check(&mut self) -> io::Result<()> {
+        if signals::stop() {
+            self.restart();
+            return Err(io::Error::other("interrupted"));
+        }
+        Ok(())
     }
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {

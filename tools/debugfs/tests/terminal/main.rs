@@ -88,6 +88,33 @@ fn control_c_stops_a_command_and_not_the_shell() {
 }
 
 #[test]
+fn a_command_may_ask() {
+    let scratch = Scratch::new();
+    let image = image(&scratch);
+    let mut terminal = Terminal::start(&["-w", &image], &[]);
+    terminal.expect(PROMPT);
+    terminal.send("modify_inode hello\r");
+    terminal.expect("] ");
+    // The kernel edits the answer.
+    terminal.send("0100600\r");
+    terminal.expect("] ");
+    terminal.send(CTRL_C);
+    terminal.send("\r");
+    terminal.expect("dax-debugfs: error: interrupted");
+    terminal.expect(PROMPT);
+    // Nothing of it was kept.
+    assert!(terminal.run("stat hello").contains("Mode:  4711"));
+    terminal.send("modify_inode hello\r");
+    terminal.expect("] ");
+    terminal.send("0100600\r");
+    terminal.expect("] ");
+    terminal.send(CTRL_D);
+    // Without more answers the rest stays.
+    terminal.expect(PROMPT);
+    assert!(terminal.run("stat hello").contains("Mode:  0600"));
+}
+
+#[test]
 fn a_signal_at_the_prompt_leaves_the_terminal_as_it_was() {
     let scratch = Scratch::new();
     let mut terminal = Terminal::start(&[&image(&scratch)], &[]);
