@@ -6,6 +6,10 @@ use anyhow::{Context, Result};
 
 /// The words of `line`; `None` when a quote does not end.
 pub(crate) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if !line.contains(&b'"') {
+        let words = line.split(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
+        return Some(words.filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect());
+    }
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;
     let mut quoted = false;

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
     let typed = args.request.is_empty() && args.script.is_none() && std::io::stdin().is_terminal();
     session.changes.typed = typed;
     session.changes.each = args.each || typed;
+    session.changes.once = !session.changes.each && !args.keep_going;
     let good = if args.request.is_empty() {
         script::lines(&mut session, args, typed)?
     } else {
@@ -111,20 +112,20 @@ fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
     if name.starts_with(b"#") {
         return Ok(());
     }
-    let name = crate::output::shown(name);
-    let command =
-        commands::find(session, &name).with_context(|| format!("{name}: no such command (help lists the commands)"))?;
+    let shown = || crate::output::shown(name);
+    let command = commands::find(session, name)
+        .with_context(|| format!("{}: no such command (help lists the commands)", shown()))?;
     if session.closed && !command.works_without_image() {
-        bail!("{name}: no image is open");
+        bail!("{}: no image is open", shown());
     }
     if !command.is_edit_of_image() {
-        (command.run)(session, command, rest).with_context(|| name)?;
+        (command.run)(session, command, rest).with_context(shown)?;
         return Ok(session.out.flush()?);
     }
     // What it has printed goes out before it counts as done: a reader that is gone is no reason to take an edit back.
     let mut failed = None;
     let good = session.whole(|session| {
-        let done = (command.run)(session, command, rest).with_context(|| name);
+        let done = (command.run)(session, command, rest).with_context(shown);
         failed = done.err();
         failed.is_none() && !session.complained
     });
