@@ -20,6 +20,8 @@ pub(crate) struct Changes {
     pub(crate) each: bool,
     /// Somebody types the commands.
     pub(crate) typed: bool,
+    /// The first failure is the end, and nothing is written then: commands need no savepoints.
+    pub(crate) once: bool,
     /// A command of the present change failed.
     pub(crate) failed: bool,
     /// Something was edited. A journal that was replayed is no edit: it waits for one.
@@ -68,6 +70,15 @@ impl Session<'_> {
         Ok(done)
     }
 
+    /// As [`Session::edit_raw`], for an edit that is one write: it needs no savepoint of its own.
+    pub(crate) fn edit_at_once<T>(&mut self, edit: impl FnOnce(&mut Editor<'_>) -> Result<T>) -> Result<T> {
+        self.check_writable()?;
+        let now = self.time();
+        let done = edit(&mut self.volume.editor(now).context("the image is open for reading only")?)?;
+        self.changes.edited = true;
+        Ok(done)
+    }
+
     /// Whether edits can be made at all, for commands that have something to do before.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if !self.opening.writable {
@@ -78,6 +89,9 @@ impl Session<'_> {
 
     /// Runs a command so that it counts as a whole. `work` says whether it succeeded.
     pub(crate) fn whole(&mut self, work: impl FnOnce(&mut Self) -> bool) -> bool {
+        if self.changes.once {
+            return work(self);
+        }
         let Some(savepoint) = self.volume.set_savepoint() else { return work(self) };
         let edited = self.changes.edited;
         let before = self.volume.edits().map(Arc::clone);

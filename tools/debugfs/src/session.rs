@@ -1,18 +1,20 @@
 //! An open image and what the commands of one run share: where they stand, where they print, what they have changed.
 
 use crate::change::Changes;
+use crate::commands::Wanted;
 use crate::opening::{self, Opened, Opening, Target};
 use crate::output;
 use crate::position::Position;
 use crate::shell::Screen;
 use crate::signals;
+use crate::words::number;
 use anyhow::{Context, Result, anyhow, bail};
 use daxkit_cli::color::Paint;
 use daxkit_cli::message::Messages;
 use daxkit_device::BlockDevice;
 use daxkit_format::InodeNr;
 use daxkit_format::ext4::inode::Timestamp;
-use daxkit_format::field::{InodeRef, Object, Place};
+use daxkit_format::field::{InodeRef, Object, Place, Structure};
 use daxkit_volume::ext4::ScanErrors;
 use daxkit_volume::ext4::edit::TreeCursor;
 use daxkit_volume::{Inode, Volume, VolumeError};
@@ -45,6 +47,8 @@ pub(crate) struct Session<'a> {
     pub(crate) messages: Messages,
     /// What counts as now, in seconds since 1970: when the program was started, or what `set_current_time` said.
     pub(crate) now: u64,
+    /// The field of the last command that set one: the next one is likely to set the same.
+    pub(crate) last_field: Option<(Structure, Vec<u8>, Wanted)>,
     /// `quit` was given.
     pub(crate) done: bool,
     /// Something went wrong that did not end its command.
@@ -83,6 +87,7 @@ impl<'a> Session<'a> {
             json,
             messages: *messages,
             now,
+            last_field: None,
             done: false,
             complained: false,
             differs: false,
@@ -159,29 +164,35 @@ impl<'a> Session<'a> {
     /// The number of the inode a command's argument names. The inode itself is not looked at: it may be damaged, or never have
     /// been written.
     pub(crate) fn inode_number(&mut self, spec: &[u8]) -> Result<InodeNr> {
-        let count = self.volume.geometry().inodes_count.into();
-        let by_number = match (spec.first(), spec.get(..6)) {
+        self.find_number(spec).with_context(|| output::shown(spec))
+    }
+
+    fn find_number(&mut self, spec: &[u8]) -> Result<InodeNr> {
+        let digits = match (spec.first(), spec.get(..6)) {
+            (Some(b'/'), _) if self.root == InodeNr::ROOT => None,
             (Some(b'<'), _) => spec.get(1..).and_then(|s| s.strip_suffix(b">")),
             (_, Some(b"inode:")) => spec.get(6..),
-            _ => None,
+            (None, _) | (_, Some(b"inode.")) => return Ok(self.find(spec)?.nr()),
+            _ if self.root == InodeNr::ROOT => None,
+            _ => return Ok(self.find(spec)?.nr()),
         };
-        if let Some(digits) = by_number {
-            let nr = crate::words::number(digits, "an inode number").with_context(|| output::shown(spec))?;
-            return if (1..=count).contains(&nr) {
-                Ok(InodeNr(nr))
-            } else {
-                Err(VolumeError::NoSuchInode { inode: InodeNr(nr), count }).with_context(|| output::shown(spec))
-            };
+        if let Some(digits) = digits {
+            let (nr, count) = (number(digits, "an inode number")?, self.volume.geometry().inodes_count.into());
+            if (1..=count).contains(&nr) {
+                return Ok(InodeNr(nr));
+            }
+            return Err(VolumeError::NoSuchInode { inode: InodeNr(nr), count }.into());
         }
-        let failed = match self.find(spec) {
-            Ok(inode) => return Ok(inode.nr()),
-            Err(error) => error,
-        };
-        let found = self.parent_and_name(spec).ok().and_then(|(dir, name)| {
-            let dir = self.volume.inode(dir).ok()?;
-            self.volume.lookup(&dir, &name).ok()?
-        });
-        found.map(|entry| entry.inode).ok_or(failed).with_context(|| output::shown(spec))
+        match self.volume.resolve_number(self.here, spec) {
+            Ok(nr) => Ok(nr),
+            // The last one on the way may be the damaged one.
+            Err(error) if error.is_corruption() => {
+                let (dir, name) = self.parent_and_name(spec)?;
+                let found = self.volume.lookup(&self.volume.inode(dir)?, &name)?;
+                Ok(found.map(|entry| entry.inode).ok_or(error)?)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The directory a new name is to stand in, and the name: `/a/b` gives `/a` and `b`.

@@ -7,6 +7,10 @@ use std::ops::Range;
 
 /// The words of `line`; `None` when a quote does not end.
 pub(crate) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if !line.contains(&b'"') {
+        let words = line.split(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
+        return Some(words.filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect());
+    }
     let cut = cut(line);
     (!cut.quoted).then_some(cut.words.into_iter().map(|word| word.bytes).collect())
 }

@@ -147,7 +147,10 @@ fn times_layout_and_bytes_are_told_when_they_are_asked_for() {
     };
     let (old, new) = (number(&a, "sub/data"), number(&b, "sub/data"));
     assert_eq!(lines[0], format!("/sub/data layout inode: {old} -> {new}"), "{lines:?}");
-    assert!(lines[1].starts_with("/sub/data layout extents: 800768 bytes elsewhere, the first at 0x0: 0+782@"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("/sub/data layout extents: 800768 bytes elsewhere, the first at 0x0: 0+782@"),
+        "{lines:?}"
+    );
     assert_eq!((lines.len(), status), (2, 1), "{lines:?}");
 
     let b = edited(&scratch, &a, "b.img", &["sif hello uid 5"]);

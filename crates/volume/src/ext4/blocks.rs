@@ -44,6 +44,18 @@ impl BlockCache {
         }
     }
 
+    /// Changes a part of a block, if it is kept.
+    pub(crate) fn patch(&self, block: u64, at: usize, bytes: &[u8]) {
+        let Some(mut slot) = self.slot(block) else { return };
+        let Some((_, kept)) = slot.as_mut().filter(|(nr, _)| *nr == block) else { return };
+        // Somebody may still read the old one.
+        let part = Arc::get_mut(kept).and_then(|kept| kept.get_mut(at..at.checked_add(bytes.len())?));
+        match part {
+            Some(part) => part.copy_from_slice(bytes),
+            None => *slot = None,
+        }
+    }
+
     pub(crate) fn forget(&self, block: u64) {
         if let Some(mut slot) = self.slot(block) {
             *slot = None;
@@ -109,5 +121,6 @@ impl Volume {
     /// Forgets every block read before, because the device was changed.
     pub fn forget_blocks(&self) {
         self.cache().clear();
+        self.known().forget();
     }
 }

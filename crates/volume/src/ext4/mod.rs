@@ -16,6 +16,7 @@ mod htree;
 mod inline;
 mod inode;
 mod journal;
+mod known;
 mod locate;
 mod map;
 mod map_node;

@@ -14,6 +14,7 @@ use super::edit::Hints;
 use super::error::{Place, Unsupported, VolumeError};
 use super::geometry::{Geometry, GeometryError};
 use super::journal::{self, ReplayOverlay, ReplayReport};
+use super::known::Known;
 use super::super_blocks;
 
 /// Incompatible features that can be read.
@@ -100,6 +101,7 @@ pub struct Volume {
     catastrophic: bool,
     ignore_checksums: bool,
     cache: BlockCache,
+    known: Known,
     overlay: Option<Arc<ReplayOverlay>>,
     replay: Option<ReplayReport>,
     /// What edits go into: the overlay that the volume reads through.
@@ -185,6 +187,7 @@ impl Volume {
             verifies: sb.has_metadata_csum() && !lenient,
             read_only_features: read_only.iter().collect(),
             cache: BlockCache::new(geometry.block_size),
+            known: Known::default(),
             super_offset: found.offset,
             overlay: None,
             replay: None,
@@ -313,11 +316,20 @@ impl Volume {
 
     /// Takes another superblock for the one that was read; the geometry stays.
     pub(crate) fn set_super_block(&mut self, sb: SuperBlock) {
+        let features = |sb: &SuperBlock| (sb.compat(), sb.incompat(), sb.ro_compat());
+        // What names mean depends on them.
+        if features(&sb) != features(&self.super_block) {
+            self.known.forget();
+        }
         self.super_block = sb;
     }
 
     pub(crate) fn ignores_checksums(&self) -> bool {
         self.ignore_checksums
+    }
+
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
     }
 
     pub(crate) fn cache(&self) -> &BlockCache {

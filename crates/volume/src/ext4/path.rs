@@ -35,6 +35,12 @@ impl Volume {
             return Err(VolumeError::BadPath { path: path.iter().take(256).copied().collect() });
         }
         let mut here = if path.first() == Some(&b'/') { self.root()? } else { dir.clone() };
+        if let Some(nr) = self.known().walk(here.nr(), path) {
+            let found = self.inode(nr)?;
+            if !(follow && found.is_symlink()) {
+                return Ok(found);
+            }
+        }
         // Names still to go, the next one last.
         let mut names = split(path);
         let must_be_dir = path.last() == Some(&b'/');
@@ -43,6 +49,7 @@ impl Volume {
             let entry = self
                 .lookup(&here, &name)?
                 .ok_or_else(|| VolumeError::NotFound { dir: here.nr(), name: name.clone() })?;
+            self.visited(&here);
             let next = self.inode(entry.inode)?;
             if next.is_symlink() && (follow || must_be_dir || !names.is_empty()) {
                 links += 1;

@@ -23,8 +23,8 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         names: &["fuzz"],
-        args: "[-c] [-d] [--seed SEED] PLACE VERB",
-        summary: "Damage a field: zeroes, ones, firstbit, middlebit, lastbit, add, sub or random; and make the checksums over it right (-d), or leave them as they are (-c)",
+        args: "[-c] [-d] [--seed SEED] PLACE VERB [N]",
+        summary: "Damage a field: zeroes, ones, firstbit, middlebit, lastbit, add [N], sub [N] or random; and make the checksums over it right (-d), or leave them as they are (-c)",
         example: "fuzz -d group.0.bg_flags middlebit",
         run: fuzz,
     },
@@ -67,7 +67,7 @@ fn set(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) 
     let edits = match found.field {
         Some(Field::Named(access)) if place.offset == 0 => {
             let mut after = before.clone();
-            fields::set(&Wanted { access, bit: found.bit }, &mut after, value, session.time())?;
+            fields::set(&Wanted { bit: found.bit, ..Wanted::new(access) }, &mut after, value, session.time())?;
             found.edits(&before, &after)
         }
         Some(Field::Word(def)) if place.offset == 0 => {
@@ -93,16 +93,20 @@ fn set(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) 
 }
 
 fn fuzz(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "cd", &["seed"], (2, 2))?;
+    let options = command.options(words, "cd", &["seed"], (2, 3))?;
     if options.has('c') && options.has('d') {
         bail!("-c and -d exclude each other");
     }
     session.check_writable()?;
-    let [word, verb] = options.rest else { return Ok(()) };
+    let [word, verb, by @ ..] = options.rest else { return Ok(()) };
+    let by = by.first().map(|word| number(word, "a number")).transpose()?;
+    let name = verb;
     let verb = MEANINGS.iter().find(|(name, _)| name.as_bytes() == verb.as_slice()).map(|(_, verb)| *verb);
-    let verb = verb.with_context(|| {
-        format!("{}: no such verb; {}", shown(words.last().map_or(&[], Vec::as_slice)), command.usage())
-    })?;
+    let verb = verb.with_context(|| format!("{}: no such verb; {}", shown(name), command.usage()))?;
+    if by.is_some() && !matches!(verb, Verb::Add | Verb::Sub) {
+        bail!("only add and sub take a number; {}", command.usage());
+    }
+    let by = by.unwrap_or(1);
     let seed = options.value("seed").map(|v| number(v, "a seed")).transpose()?.unwrap_or(0);
     let place = place::parse(session, word)?;
     let found = session.volume.locate(&place)?;
@@ -119,12 +123,12 @@ fn fuzz(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
     let mut value: Vec<u8> = at.iter().filter_map(|at| bytes.get(index(*at)).copied()).collect();
     match (found.bit, found.field.and_then(|f| f.get(&found.read(&*device).ok()?))) {
         (Some(bit), Some(FieldValue::Int(old))) => one_bit(&mut value, bit, old & bit != 0, verb, seed),
-        _ => damage(&mut value, verb, seed, &place),
+        _ => damage(&mut value, verb, (by, seed), &place),
     }
-    for (at, byte) in at.iter().zip(&value) {
-        bytes.get_mut(index(*at)).into_iter().for_each(|b| *b = *byte);
-    }
-    write(session, &found, &[Edit { offset: start, bytes }], options.has('c'))?;
+    // Only what changes: between the halves of a field may lie the checksum.
+    let changed = at.iter().zip(&value).filter(|(at, byte)| bytes.get(index(**at)) != Some(*byte));
+    let edits: Vec<Edit> = changed.map(|(at, byte)| Edit { offset: *at, bytes: vec![*byte] }).collect();
+    write(session, &found, &edits, options.has('c'))?;
     report(session, command, &place, &found)
 }
 
@@ -161,7 +165,7 @@ fn one_bit(value: &mut [u8], bit: u64, is_set: bool, verb: Verb, seed: u64) {
     }
 }
 
-fn damage(value: &mut [u8], verb: Verb, seed: u64, place: &Place) {
+fn damage(value: &mut [u8], verb: Verb, (by, seed): (u64, u64), place: &Place) {
     let bits = value.len() * 8;
     let mut flip = |bit: usize| {
         if let Some(byte) = value.get_mut(bit / 8) {
@@ -174,8 +178,9 @@ fn damage(value: &mut [u8], verb: Verb, seed: u64, place: &Place) {
         Verb::LastBit => flip(bits.saturating_sub(1)),
         Verb::Zeroes => value.fill(0),
         Verb::Ones => value.fill(0xff),
-        Verb::Add => carry(value, 1, 0),
-        Verb::Sub => carry(value, 0xff, 0xff),
+        Verb::Add => add(value, by, 0),
+        // Less by a number is more by its complement, and by one.
+        Verb::Sub => add(value, by.wrapping_neg(), if by == 0 { 0 } else { 0xff }),
         Verb::Random => {
             // Every place has its own numbers, the same in every run.
             let salt = place.to_string().bytes().fold(seed, |seed, b| random_word(seed, b.into()));
@@ -194,13 +199,13 @@ fn damage(value: &mut [u8], verb: Verb, seed: u64, place: &Place) {
     }
 }
 
-/// Adds a number whose last byte is `last` and whose others are `rest`.
-fn carry(value: &mut [u8], last: u8, rest: u8) {
-    let (mut over, mut add) = (0u16, last);
-    for byte in value.iter_mut().rev() {
-        let sum = u16::from(*byte) + u16::from(add) + over;
+/// Adds a number; above its eight bytes stand `rest`.
+fn add(value: &mut [u8], number: u64, rest: u8) {
+    let mut over = 0u16;
+    let digits = number.to_le_bytes().into_iter().chain(std::iter::repeat(rest));
+    for (byte, digit) in value.iter_mut().rev().zip(digits) {
+        let sum = u16::from(*byte) + u16::from(digit) + over;
         (*byte, over) = ((sum & 0xff) as u8, sum >> 8);
-        add = rest;
     }
 }
 
@@ -245,7 +250,7 @@ mod tests {
 
     fn damaged(value: &[u8], verb: Verb, seed: u64) -> Vec<u8> {
         let mut value = value.to_vec();
-        damage(&mut value, verb, seed, &"super.s_state".parse().unwrap());
+        damage(&mut value, verb, (1, seed), &"super.s_state".parse().unwrap());
         value
     }
 
@@ -267,5 +272,9 @@ mod tests {
             assert_ne!(damaged(&[byte], Verb::Random, 0), [byte]);
         }
         assert_eq!(damaged(&[], Verb::Random, 0), [0u8; 0]);
+        let mut wide = [0u8; 10];
+        add(&mut wide, 5, 0);
+        add(&mut wide, 6u64.wrapping_neg(), 0xff);
+        assert_eq!(wide, [0xff; 10]);
     }
 }

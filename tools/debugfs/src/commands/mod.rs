@@ -41,11 +41,14 @@ mod usage;
 mod zap;
 
 pub(crate) use convert::UNITS;
+pub(crate) use fields::Wanted;
 pub(crate) use fuzz::VERBS;
 
 use crate::output::shown;
 use crate::session::Session;
 use anyhow::{Result, bail};
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// One command.
 pub(crate) struct Command {
@@ -117,14 +120,23 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 }
 
 /// The command with this name. Those of the extent mode are there while a tree is open.
-pub(crate) fn find(session: &Session<'_>, name: &str) -> Option<&'static Command> {
-    available(session).find(|c| c.names.contains(&name))
+pub(crate) fn find(session: &Session<'_>, name: &[u8]) -> Option<&'static Command> {
+    static BY_NAME: OnceLock<HashMap<&[u8], &Command>> = OnceLock::new();
+    let by_name = || all().flat_map(|c| c.names.iter().map(move |name| (name.as_bytes(), c))).collect();
+    if let Some(command) = BY_NAME.get_or_init(by_name).get(name) {
+        return Some(command);
+    }
+    mode(session).find(|c| c.names.iter().any(|n| n.as_bytes() == name))
 }
 
 /// The commands that are there now.
 pub(crate) fn available(session: &Session<'_>) -> impl Iterator<Item = &'static Command> {
-    let mode = extent_mode::MODE.iter().filter(|_| session.extent.is_some()).copied().flatten();
-    all().chain(mode)
+    all().chain(mode(session))
+}
+
+/// Those of the extent mode, while a tree is open.
+fn mode(session: &Session<'_>) -> impl Iterator<Item = &'static Command> {
+    extent_mode::MODE.iter().filter(|_| session.extent.is_some()).copied().flatten()
 }
 
 /// The commands that are there at any time.

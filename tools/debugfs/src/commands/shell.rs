@@ -22,7 +22,7 @@ fn help(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
     let describe = |c: &Command| json!({ "name": c.name(), "aliases": c.names.get(1..), "args": c.args, "summary": c.summary, "examples": c.examples().collect::<Vec<_>>() });
     if let Some(name) = options.rest.first() {
         let name = output::shown(name);
-        let about = super::find(session, &name).with_context(|| format!("{name}: no such command"))?;
+        let about = super::find(session, name.as_bytes()).with_context(|| format!("{name}: no such command"))?;
         if session.json {
             return output::document(&mut session.out, command.name(), describe(about));
         }

@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
     session.changes.typed = typed;
     session.changes.each = args.each || typed;
     session.screen = screen.clone();
+    session.changes.once = !session.changes.each && !args.keep_going;
     let good = match screen {
         _ if !args.request.is_empty() => script::requests(&mut session, args),
         Some(screen) => match interactive::run(&mut session, &screen)? {
@@ -141,20 +142,20 @@ fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
     }
     let words = words::split(text).context("a quote does not end")?;
     let Some((name, rest)) = words.split_first() else { return Ok(()) };
-    let name = crate::output::shown(name);
-    let command =
-        commands::find(session, &name).with_context(|| format!("{name}: no such command (help lists the commands)"))?;
+    let shown = || crate::output::shown(name);
+    let command = commands::find(session, name)
+        .with_context(|| format!("{}: no such command (help lists the commands)", shown()))?;
     if session.closed && !command.works_without_image() {
-        bail!("{name}: no image is open");
+        bail!("{}: no image is open", shown());
     }
     if !command.is_edit_of_image() {
-        (command.run)(session, command, rest).with_context(|| name)?;
+        (command.run)(session, command, rest).with_context(shown)?;
         return Ok(session.out.flush()?);
     }
     // What it has printed goes out before it counts as done: a reader that is gone is no reason to take an edit back.
     let mut failed = None;
     let good = session.whole(|session| {
-        let done = (command.run)(session, command, rest).with_context(|| name);
+        let done = (command.run)(session, command, rest).with_context(shown);
         failed = done.err();
         failed.is_none() && !session.complained
     });

@@ -144,6 +144,13 @@ impl Volume {
         done
     }
 
+    /// An editor without a savepoint: for an edit that is one write, or under a savepoint that was set before. `None` when the volume
+    /// was not opened for writing.
+    pub fn editor(&mut self, now: Timestamp) -> Option<Editor<'_>> {
+        self.edits()?;
+        Some(Editor { volume: self, now })
+    }
+
     /// Sets a savepoint: the edits from here on can be taken back alone, or kept. Savepoints nest, and end in the order in which
     /// they lie in each other. `None` when the volume was not opened for writing.
     pub fn set_savepoint(&mut self) -> Option<Savepoint> {

@@ -30,7 +30,8 @@ impl Editor<'_> {
         if edits.iter().map(Edit::range).any(|r| r.start < sb.end && sb.start < r.end) {
             self.volume.read_super_block()?;
         }
-        // Bitmaps and counts may be others now.
+        // Bitmaps and counts may be others now, descriptors may name other tables.
+        self.known().forget();
         *self.volume.hints_mut() = Hints::default();
         Ok(())
     }

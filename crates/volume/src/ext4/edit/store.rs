@@ -29,7 +29,14 @@ impl Editor<'_> {
     pub fn write_bytes(&mut self, place: Place, offset: u64, bytes: &[u8]) -> Result<(), EditError> {
         let at = self.base().saturating_add(offset);
         self.overlay(place)?.write_at(at, bytes).map_err(VolumeError::io(place))?;
-        self.forget(offset, bytes.len() as u64);
+        let (shift, len) = (self.geometry().block_shift(), bytes.len() as u64);
+        let inside = offset & ((1 << shift) - 1);
+        if inside.saturating_add(len) <= 1 << shift {
+            self.known().written(offset..offset.saturating_add(len));
+            self.cache().patch(offset >> shift, usize::try_from(inside).unwrap_or(usize::MAX), bytes);
+        } else {
+            self.forget(offset, len);
+        }
         Ok(())
     }
 
@@ -55,6 +62,8 @@ impl Editor<'_> {
         let place = Place::Block(block);
         let at = self.base().saturating_add(block.get() << self.geometry().block_shift());
         self.overlay(place)?.write_at(at, bytes).map_err(VolumeError::io(place))?;
+        let shift = self.geometry().block_shift();
+        self.known().written(block.get() << shift..block.get().saturating_add(1) << shift);
         self.cache().put(block.get(), &Arc::from(bytes));
         Ok(())
     }
@@ -77,6 +86,7 @@ impl Editor<'_> {
         let shift = self.geometry().block_shift();
         let (first, end) = (offset >> shift, offset.saturating_add(len).div_ceil(1 << shift));
         self.cache().forget_range(first..end);
+        self.known().written(offset..offset.saturating_add(len));
     }
 
     /// Changes the decoded fields of an inode in memory; [`Editor::store_inode`] writes it.

@@ -15,13 +15,13 @@ use daxkit_format::ext4::features::RoCompat;
 use daxkit_format::ext4::inode::Inode as DiskInode;
 use daxkit_format::ext4::mmp::{self, MmpStruct, SEQ_CLEAN};
 use daxkit_format::field::{InodeRef, Object, Structure};
-use daxkit_format::{FieldValue, OnDisk};
+use daxkit_format::{FieldValue, InodeNr, OnDisk};
 use daxkit_volume::{Edit, Located, Seal, seal_freely};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
 pub(super) use value::{set, time};
-pub(super) use wanted::Wanted;
+pub(crate) use wanted::Wanted;
 
 pub(super) static COMMANDS: &[Command] = &[
     Command {
@@ -90,32 +90,36 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
     if let Some(logical) = wanted::bmap(field)? {
         return map_block(session, spec, logical, word);
     }
-    let wanted = Wanted::find(Structure::Inode, field)?;
-    let mut inode = if wanted.is_checksum() {
-        // It may be wrong: that is why it is set.
-        let nr = session.inode_number(spec)?;
-        session.volume.inode_unverified(nr)?
-    } else {
-        session.inode(spec)?
-    };
-    // What a path costs counts: scripts name hundreds of thousands of files. Only the generation concerns more than the inode.
-    if wanted.access.name == "i_generation" || (wanted.is_checksum() && word == b"calc") {
-        let object = Object::Inode(InodeRef::Number(inode.nr().get()));
+    let wanted = session.wanted(Structure::Inode, field)?;
+    // What a path costs counts: scripts name hundreds of thousands of files.
+    let nr = session.inode_number(spec)?;
+    if wanted.is_checksum() {
+        return set_inode_checksum(session, nr, &wanted, word);
+    }
+    // The generation concerns more than the inode.
+    if wanted.access.name == "i_generation" {
+        let object = Object::Inode(InodeRef::Number(session.volume.inode(nr)?.nr().get()));
         let found = session.volume.locate(&object.field(wanted.access.name))?;
         return set_field(session, &found, &wanted, word, &found.seals);
     }
-    let room = room(inode.raw());
     let now = session.time();
-    session.edit_raw(|editor| {
-        let mut done = Ok(());
-        editor.modify_raw(&mut inode, |raw| {
-            let bytes = raw.get_mut(..room).unwrap_or_default();
-            done = has_room(&wanted, bytes).and_then(|()| set(&wanted, bytes, word, now));
-        });
-        done.with_context(|| shown(field))?;
-        let stored = if wanted.is_checksum() { editor.store_unsealed(&inode) } else { editor.store_inode(&mut inode) };
-        Ok(stored?)
-    })
+    session
+        .edit_at_once(|editor| {
+            editor.change_inodes(&[nr], |_, raw| {
+                let room = room(raw);
+                let bytes = raw.get_mut(..room).unwrap_or_default();
+                has_room(&wanted, bytes)?;
+                set(&wanted, bytes, word, now)?;
+                Ok::<_, anyhow::Error>(true)
+            })
+        })
+        .with_context(|| shown(field))
+}
+
+/// Sets the checksum of an inode, or a part of it. It may be wrong before: that is why it is set.
+fn set_inode_checksum(session: &mut Session<'_>, nr: InodeNr, wanted: &Wanted, word: &[u8]) -> Result<()> {
+    let found = session.volume.locate(&Object::Inode(InodeRef::Number(nr.get())).place())?;
+    set_field(session, &found, wanted, word, &found.seals)
 }
 
 /// Says where a block of a file lies; 0: nowhere.

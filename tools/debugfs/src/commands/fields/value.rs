@@ -19,7 +19,7 @@ pub(in crate::commands) fn set(wanted: &Wanted, bytes: &mut [u8], word: &[u8], n
     let access = &wanted.access;
     let value = match wanted.bit {
         Some(bit) => flagged(access, bytes, bit, word)?,
-        None => value(access, bytes, word, now)?,
+        None => value(wanted, bytes, word, now)?,
     };
     if !access.set(bytes, &value) {
         bail!(too_large(access, word));
@@ -37,8 +37,9 @@ fn flagged(access: &Access, bytes: &[u8], bit: u64, word: &[u8]) -> Result<Field
     }
 }
 
-fn value(access: &Access, bytes: &[u8], word: &[u8], now: Timestamp) -> Result<FieldValue> {
-    let (format, kind) = (access.format(), access.kind());
+fn value(wanted: &Wanted, bytes: &[u8], word: &[u8], now: Timestamp) -> Result<FieldValue> {
+    let (access, format) = (&wanted.access, wanted.format);
+    let kind = access.kind();
     if format == Format::Text && !word.starts_with(b"\"") {
         return Ok(FieldValue::Bytes(word.to_vec()));
     }

@@ -9,8 +9,10 @@ use serde_json::json;
 
 /// A field that is to be set, or one bit of it.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::commands) struct Wanted {
+pub(crate) struct Wanted {
     pub(in crate::commands) access: Access,
+    /// How its values are written.
+    pub(in crate::commands) format: Format,
     pub(in crate::commands) bit: Option<u64>,
 }
 
@@ -26,13 +28,32 @@ impl Wanted {
             access = access.element(number.as_deref().unwrap_or(index)).ok_or_else(unknown)?;
         }
         let bit = wanted.bit.as_deref().map(|name| access.bit(name).ok_or_else(unknown)).transpose()?;
-        Ok(Self { access, bit })
+        Ok(Self { bit, ..Self::new(access) })
+    }
+
+    /// A whole field.
+    pub(in crate::commands) fn new(access: Access) -> Self {
+        Self { access, format: access.format(), bit: None }
     }
 
     /// Whether it holds a checksum, or a part of one.
     pub(in crate::commands) fn is_checksum(&self) -> bool {
         let name = self.access.name;
         ["checksum", "checksum_lo", "checksum_hi", "csum", "csum_lo", "csum_hi"].iter().any(|end| name.ends_with(end))
+    }
+}
+
+impl Session<'_> {
+    /// As [`Wanted::find`], remembering the last one.
+    pub(super) fn wanted(&mut self, structure: Structure, word: &[u8]) -> Result<Wanted> {
+        match &self.last_field {
+            Some((s, name, wanted)) if *s == structure && name.as_slice() == word => Ok(*wanted),
+            _ => {
+                let wanted = Wanted::find(structure, word)?;
+                self.last_field = Some((structure, word.to_vec(), wanted));
+                Ok(wanted)
+            }
+        }
     }
 }
 

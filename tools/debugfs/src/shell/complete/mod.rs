@@ -7,7 +7,7 @@ mod usage;
 
 use crate::commands::{self, Command};
 use crate::session::Session;
-use crate::{output, words};
+use crate::words;
 use usage::{Expected, Kind};
 
 /// Most candidates shown; of more than that, only what they have in common.
@@ -55,7 +55,7 @@ pub(super) fn complete(session: &Session<'_>, line: &str) -> (usize, Vec<Candida
     let before: Vec<&[u8]> = cut.words.iter().map(|word| word.bytes.as_slice()).collect();
     let items = match before.split_first() {
         None => names::commands(session),
-        Some((name, rest)) => match commands::find(session, &output::shown(name)) {
+        Some((name, rest)) => match commands::find(session, name) {
             Some(command) => argument(session, command, rest, &word),
             None => Vec::new(),
         },

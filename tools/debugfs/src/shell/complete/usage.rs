@@ -45,6 +45,7 @@ const WORDS: &[(&str, Kind)] = &[
     ("BYTES", Kind::None),
     ("COMMAND", Kind::Command),
     ("COUNT", Kind::None),
+    ("N", Kind::None),
     ("DEVICE", Kind::Host),
     ("DIRECTORY", Kind::ImageDirectory),
     ("FEATURE", Kind::Feature),

@@ -1,0 +1,154 @@
+//! Directories that paths went through before, as tables from names to inodes: the next path through them reads nothing.
+//!
+//! Scripts name hundreds of thousands of files one after the other, directory by directory. What a directory says is taken in
+//! once a few names were looked up in it, and forgotten as soon as a byte is written that it was read from.
+//!
+//! Invariant: a table says what its directory's blocks say. Whoever writes bytes calls [`Known::written`], whoever
+//! changes the device below or the features [`Known::forget`].
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use daxkit_device::RangeSet;
+use daxkit_format::InodeNr;
+
+use super::error::VolumeError;
+use super::inode::Inode;
+use super::map::MapItem;
+use super::open::Volume;
+
+/// Most names kept.
+const MAX_NAMES: usize = 1 << 18;
+
+/// Most directories whose visits are counted.
+const MAX_COUNTED: usize = 1 << 12;
+
+type Names = HashMap<Box<[u8]>, InodeNr>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    dirs: HashMap<InodeNr, Names>,
+    /// Names in all of them.
+    names: usize,
+    /// The bytes of the file system that they were read from.
+    ground: RangeSet,
+    /// Names looked up in directories that are not known.
+    visits: HashMap<InodeNr, u64>,
+}
+
+impl State {
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Known {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A table is put in as a whole, so a panic elsewhere leaves none that is half.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget(&self) {
+        self.state().forget();
+    }
+
+    /// Forgets what bytes of the file system said that are written now.
+    pub(crate) fn written(&self, bytes: Range<u64>) {
+        let mut state = self.state();
+        if !state.dirs.is_empty() && state.ground.overlaps(bytes) {
+            state.forget();
+        }
+    }
+
+    /// The inode at the end of a path, when every directory on the way is known. The inode itself may be anything.
+    pub(crate) fn walk(&self, from: InodeNr, path: &[u8]) -> Option<InodeNr> {
+        // A path that ends with a slash or a dot may go on through a link, and ends at a directory.
+        if path.last() == Some(&b'/') || path.rsplit(|b| *b == b'/').next() == Some(b".") {
+            return None;
+        }
+        let state = self.state();
+        let mut here = from;
+        for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".") {
+            here = *state.dirs.get(&here)?.get(name)?;
+        }
+        Some(here)
+    }
+}
+
+impl Volume {
+    /// The number of the inode at the end of `path`, from a directory or, with a slash in front, from the root. A symbolic link at
+    /// the end is not followed. The inode itself is read only where it has to be.
+    ///
+    /// # Errors
+    /// As [`Volume::resolve`].
+    pub fn resolve_number(&self, from: InodeNr, path: &[u8]) -> Result<InodeNr, VolumeError> {
+        let start = if path.first() == Some(&b'/') { InodeNr::ROOT } else { from };
+        match self.known().walk(start, path).filter(|_| !path.is_empty()) {
+            Some(nr) => Ok(nr),
+            None => Ok(self.resolve_from(&self.inode(from)?, path, false)?.nr()),
+        }
+    }
+
+    /// Counts a name looked up in a directory, and takes the directory in when that will have been worth it.
+    pub(crate) fn visited(&self, dir: &Inode) {
+        let blocks = dir.size() >> self.geometry().block_shift();
+        let visits = {
+            let mut state = self.known().state();
+            if state.visits.len() >= MAX_COUNTED {
+                state.visits.clear();
+            }
+            let visits = state.visits.entry(dir.nr()).or_default();
+            *visits += 1;
+            *visits
+        };
+        // An index finds one name in two blocks or three; all of them take the whole directory.
+        if visits < 2 || visits < blocks || dir.is_encrypted() || self.name_rule(dir).folded {
+            return;
+        }
+        // One that is damaged is looked at every time, so that every time it is said.
+        if let Ok((names, ground)) = self.take_in(dir) {
+            let mut state = self.known().state();
+            if state.names.saturating_add(names.len()) > MAX_NAMES {
+                state.forget();
+            }
+            if names.len() <= MAX_NAMES {
+                state.names += names.len();
+                ground.iter().for_each(|range| state.ground.insert(range));
+                state.dirs.insert(dir.nr(), names);
+            }
+            state.visits.remove(&dir.nr());
+        }
+    }
+
+    /// The names of a directory, and the bytes that they are read from.
+    fn take_in(&self, dir: &Inode) -> Result<(Names, RangeSet), VolumeError> {
+        let shift = self.geometry().block_shift();
+        let mut names = Names::default();
+        for entry in self.read_dir(dir)? {
+            let entry = entry?;
+            // Of a name that stands there twice the first counts.
+            names.entry(entry.name.into_boxed_slice()).or_insert(entry.inode);
+        }
+        let (block, at) = self.inode_location(dir.nr())?;
+        let start = (block.get() << shift).saturating_add(at as u64);
+        let mut ground: RangeSet = [start..start.saturating_add(dir.raw().len() as u64)].into_iter().collect();
+        if self.has_map(dir) {
+            for item in self.map_walk(dir) {
+                let (first, len) = match item? {
+                    MapItem::Node { block, .. } => (block, 1),
+                    MapItem::Run(run) => (run.physical, run.len),
+                };
+                ground.insert(first.get() << shift..first.get().saturating_add(len) << shift);
+            }
+        }
+        Ok((names, ground))
+    }
+}
