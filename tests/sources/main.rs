@@ -12,6 +12,7 @@ mod shared;
 mod archives;
 mod auto_size;
 mod bench;
+mod copied_out;
 mod corners;
 mod debs;
 mod layers;

@@ -23,6 +23,10 @@ use zerocopy::IntoBytes;
 pub(super) use value::{set, time};
 pub(crate) use wanted::Wanted;
 
+/// What inodes have beyond the fields of the table: the name of a field under another operating system, and the map.
+const INODE_ONLY: &[(&str, &str)] =
+    &[("translator", "unsigned integer"), ("bmap[]", "set physical->logical block map")];
+
 pub(super) static COMMANDS: &[Command] = &[
     Command {
         names: &["set_super_value", "ssv"],
@@ -83,7 +87,7 @@ fn set_super(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
 fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let options = command.options(words, "l", &[], (0, 3))?;
     if options.has('l') && options.rest.is_empty() {
-        return wanted::list(session, command, Structure::Inode, &[("bmap[]", "set physical->logical block map")]);
+        return wanted::list(session, command, Structure::Inode, INODE_ONLY);
     }
     session.check_writable()?;
     let [spec, field, word] = options.rest else { bail!("{}", command.usage()) };

@@ -177,7 +177,10 @@ fn calendar(text: &str) -> Option<Timestamp> {
         return None;
     }
     let [hour, minute, second] = clock;
-    parse_time(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+    // A day that the month does not have is one of the next month, as in debugfs.
+    let mut time = parse_time(&format!("{year:04}-{month:02}-01T{hour:02}:{minute:02}:{second:02}Z"))?;
+    time.seconds += i64::from(day - 1) * 86_400;
+    Some(time)
 }
 
 #[cfg(test)]
@@ -204,11 +207,11 @@ mod tests {
             ("1700000000", Some(1_700_000_000)),
             ("20231301", Some(20_231_301)),
             ("99991231235959", Some(253_402_300_799)),
-            // Dates that nobody can mean; days and hours that there are not.
+            // Dates that nobody can mean; days that there are not.
             ("1712103000", None),
             ("123456", None),
             ("@1712103000", Some(1_712_103_000)),
-            ("20240230", Some(20_240_230)),
+            ("20240230", Some(0x65e1_1a80)),
             ("2024-02-30", None),
             ("20240229x", None),
             ("now", None),

@@ -67,7 +67,8 @@ pub(in crate::commands) fn list(
     let mut rows: Vec<(String, String)> = Vec::new();
     for access in Access::all(structure) {
         let name = access.short_name();
-        if name.contains("reserved") || name.contains("pad") {
+        let unused = name.contains("reserved") || name.contains("pad");
+        if unused && access.low.name != "s_reserved_gdt_blocks" {
             continue;
         }
         let kind = kind(&access).to_owned();
