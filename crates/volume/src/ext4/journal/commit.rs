@@ -8,6 +8,7 @@
 //! `jbd2_log_do_checkpoint`, Linux 6.12, with one transaction at a time).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use daxkit_device::{BlockDevice, RangeSet};
 use daxkit_format::ext4::features::{Compat, Incompat};
@@ -33,14 +34,14 @@ pub struct JournalCommit {
     pub blocks: u64,
 }
 
-/// The blocks a transaction changes: number and new content.
-type Blocks = BTreeMap<u64, Vec<u8>>;
+/// Bytes compared at once: they stay in the processor's cache.
+const COMPARED: u64 = 256 << 10;
 
 /// What is to be written.
 #[derive(Default)]
 struct Changed {
-    /// Through the log.
-    logged: Blocks,
+    /// Through the log, ascending.
+    logged: Vec<u64>,
     /// In blocks that were free.
     fresh: RangeSet,
 }
@@ -67,38 +68,26 @@ impl Volume {
             return Ok(None);
         }
         let Some(changed) = self.changed_blocks(changes, target, journal)? else { return Ok(None) };
-        let Changed { logged: mut blocks, fresh } = changed;
-        if blocks.is_empty() && fresh.is_empty() {
+        let Changed { logged, fresh } = changed;
+        if logged.is_empty() && fresh.is_empty() {
             return Ok(Some(JournalCommit { transaction: journal.sequence, blocks: 0 }));
         }
         let Some(new) = self.new_super_block(changes)? else { return Ok(None) };
-        if !self.journal_is_untouched(changes, &log, &blocks)? {
+        if !fits(journal, &logged) || !self.journal_is_untouched(changes, &log, &logged)? {
             return Ok(None);
         }
-        // The copy in the log, and the one in place until the log is empty, say that there is something to recover.
-        let bs = u64::from(self.block_size());
-        if let Some(block) = blocks.get_mut(&(SUPER_BLOCK_OFFSET / bs)) {
-            let at = (SUPER_BLOCK_OFFSET % bs) as usize;
-            block.iter_mut().skip(at).zip(recovering(new).as_bytes()).for_each(|(to, from)| *to = *from);
-        }
-        let Some(written) = build(journal, &blocks, now) else { return Ok(None) };
-        let commit = JournalCommit { transaction: journal.sequence, blocks: blocks.len() as u64 + fresh.total() };
+        let commit = JournalCommit { transaction: journal.sequence, blocks: logged.len() as u64 + fresh.total() };
         let flush = || target.flush().map_err(VolumeError::io(Place::JournalBlock(0)));
+        let source = Source { volume: self, changes, new };
 
         self.write_fresh(changes, target, &fresh)?;
-        let mut at = journal.first;
-        for bytes in &written {
-            log.write(target, at, bytes)?;
-            at = journal.next(at);
-        }
+        source.log(&log, target, &logged, now)?;
         flush()?;
         self.write_super_block(target, &recovering(*self.super_block()))?;
         flush()?;
         log.write_super_block(target, journal.first, journal.sequence)?;
         flush()?;
-        for (block, bytes) in &blocks {
-            self.write_at(target, block.saturating_mul(bs), bytes)?;
-        }
+        source.write_in_place(target, &logged)?;
         flush()?;
         log.write_super_block(target, 0, journal.sequence.wrapping_add(1))?;
         flush()?;
@@ -116,27 +105,34 @@ impl Volume {
         journal: &Journal,
     ) -> Result<Option<Changed>, VolumeError> {
         let bs = u64::from(self.block_size());
+        let most = (COMPARED / bs).max(1);
         let mut changed = Changed::default();
         let mut used = InUse::default();
-        let (mut old, mut new) = (vec![0; bs as usize], vec![0; bs as usize]);
+        let (mut old, mut new) = (Vec::new(), Vec::new());
         for change in changes.changes() {
-            let start = change.range.start.saturating_sub(self.base()) / bs;
+            let mut block = change.range.start.saturating_sub(self.base()) / bs;
             let end = change.range.end.saturating_sub(self.base()).div_ceil(bs).min(self.geometry().blocks_count);
-            for block in start..end {
+            while block < end {
                 if !used.contains(self, block) {
                     changed.fresh.insert(block..block + 1);
+                    block += 1;
                     continue;
                 }
+                let stop = (block + 1..end.min(block + most)).find(|b| !used.contains(self, *b));
+                let run = block..stop.unwrap_or(end.min(block + most));
                 let place = Place::Block(BlockNr(block));
+                let len = usize::try_from((run.end - run.start).saturating_mul(bs)).unwrap_or(0);
                 let at = self.base().saturating_add(block.saturating_mul(bs));
-                changes.read_at(at, &mut new).map_err(VolumeError::io(place))?;
-                target.read_at(at, &mut old).map_err(VolumeError::io(place))?;
-                if new != old {
-                    changed.logged.insert(block, new.clone());
+                for (bytes, device) in [(&mut new, changes as &dyn BlockDevice), (&mut old, target)] {
+                    bytes.resize(len, 0);
+                    device.read_at(at, bytes).map_err(VolumeError::io(place))?;
                 }
+                let pairs = new.chunks_exact(bs as usize).zip(old.chunks_exact(bs as usize));
+                changed.logged.extend(run.clone().zip(pairs).filter(|(_, (new, old))| new != old).map(|(b, _)| b));
                 if changed.logged.len() as u64 > u64::from(journal.ring_len()) {
                     return Ok(None);
                 }
+                block = run.end;
             }
         }
         Ok(Some(changed))
@@ -197,9 +193,13 @@ impl Volume {
         &self,
         changes: &ReplayOverlay,
         log: &Log<'_>,
-        blocks: &Blocks,
+        blocks: &[u64],
     ) -> Result<bool, VolumeError> {
-        if log.blocks().any(|range| blocks.range(range).next().is_some()) {
+        let within = |range: Range<u64>| {
+            let first = blocks.get(blocks.partition_point(|b| *b < range.start));
+            first.is_some_and(|b| *b < range.end)
+        };
+        if log.blocks().any(within) {
             return Ok(false);
         }
         let nr = InodeNr(self.super_block().s_journal_inum.get().into());
@@ -214,7 +214,7 @@ impl Volume {
         // Nor a block of its map.
         let inode = self.inode(nr)?;
         for block in self.metadata_blocks(&inode) {
-            if blocks.contains_key(&block?.0.get()) {
+            if blocks.binary_search(&block?.0.get()).is_ok() {
                 return Ok(false);
             }
         }
@@ -256,40 +256,122 @@ fn recovering(mut sb: SuperBlock) -> SuperBlock {
     sb
 }
 
-/// The blocks of the log: descriptors, each with its data behind it, and the commit block. `None` when they do not fit, or a block
-/// number does not.
-fn build(journal: &Journal, blocks: &Blocks, now: Timestamp) -> Option<Vec<Vec<u8>>> {
-    let size = journal.block_size as usize;
-    let checksummed = journal.format.checksum != TagChecksum::None;
-    let mut log = Vec::with_capacity(blocks.len() + blocks.len() / 100 + 2);
-    let mut rest = blocks.iter().peekable();
-    while rest.peek().is_some() {
-        let mut descriptor = DescriptorBuilder::new(size, journal.format, journal.seed, journal.sequence);
-        let mut data = Vec::new();
-        while let Some((block, bytes)) = rest.peek() {
-            let mut copy = bytes.to_vec();
-            let escaped = escape(&mut copy);
-            if !descriptor.push(**block, &copy, escaped) {
-                break;
-            }
-            data.push(copy);
-            rest.next();
+/// Whether a transaction of these blocks can be written into an empty log.
+fn fits(journal: &Journal, blocks: &[u64]) -> bool {
+    let tags = DescriptorBuilder::capacity(journal.block_size as usize, journal.format);
+    let wide = journal.format.wide || blocks.last().is_none_or(|last| u32::try_from(*last).is_ok());
+    // One block of the ring stays free, so that its end can be told from its start; one is for the commit.
+    wide && tags > 0 && blocks.len() + blocks.len().div_ceil(tags) + 1 < journal.ring_len() as usize
+}
+
+/// Where the blocks of a transaction come from.
+struct Source<'a> {
+    volume: &'a Volume,
+    changes: &'a ReplayOverlay,
+    /// The superblock to come. In the log, and in place until the log is empty, it says that there is something to recover.
+    new: SuperBlock,
+}
+
+impl Source<'_> {
+    /// Reads blocks, ascending, one behind the other into `buf`.
+    fn read(&self, blocks: &[u64], buf: &mut Vec<u8>) -> Result<(), VolumeError> {
+        let bs = self.volume.block_size() as usize;
+        buf.resize(blocks.len() * bs, 0);
+        let mut rest = buf.as_mut_slice();
+        for run in blocks.chunk_by(|a, b| a + 1 == *b) {
+            let Some(first) = run.first() else { continue };
+            let place = Place::Block(BlockNr(*first));
+            let Some((here, behind)) = rest.split_at_mut_checked(run.len() * bs) else { break };
+            rest = behind;
+            let at = self.volume.base().saturating_add(first.saturating_mul(bs as u64));
+            self.changes.read_at(at, here).map_err(VolumeError::io(place))?;
         }
-        if descriptor.is_empty() {
-            return None;
+        if let Ok(index) = blocks.binary_search(&(SUPER_BLOCK_OFFSET / bs as u64)) {
+            let at = index * bs + SUPER_BLOCK_OFFSET as usize % bs;
+            buf.iter_mut().skip(at).zip(recovering(self.new).as_bytes()).for_each(|(to, from)| *to = *from);
         }
-        log.push(descriptor.finish());
-        log.extend(data);
+        Ok(())
     }
-    let seed = checksummed.then_some(journal.seed);
-    let seconds = u64::try_from(now.seconds).unwrap_or(0);
-    log.push(commit_block::build(size, journal.sequence, seconds, now.nanos, seed));
-    // One block of the ring stays free, so that its end can be told from its start.
-    (log.len() < journal.ring_len() as usize).then_some(log)
+
+    /// Writes the log: descriptors, each with its data behind it, and the commit block.
+    fn log(
+        &self,
+        log: &Log<'_>,
+        target: &dyn BlockDevice,
+        blocks: &[u64],
+        now: Timestamp,
+    ) -> Result<(), VolumeError> {
+        let journal = &log.journal;
+        let size = journal.block_size as usize;
+        let mut writer = LogWriter { log, target, at: journal.first };
+        let mut data = Vec::new();
+        for part in blocks.chunks(DescriptorBuilder::capacity(size, journal.format).max(1)) {
+            self.read(part, &mut data)?;
+            let mut descriptor = DescriptorBuilder::new(size, journal.format, journal.seed, journal.sequence);
+            for (block, bytes) in part.iter().zip(data.chunks_exact_mut(size)) {
+                let escaped = escape(bytes);
+                if !descriptor.push(*block, bytes, escaped) {
+                    let place = Place::JournalBlock(writer.at);
+                    return Err(VolumeError::corrupt(place, Corruption::JournalHole { block: writer.at }));
+                }
+            }
+            writer.write(&descriptor.finish())?;
+            writer.write(&data)?;
+        }
+        let seed = (journal.format.checksum != TagChecksum::None).then_some(journal.seed);
+        let seconds = u64::try_from(now.seconds).unwrap_or(0);
+        writer.write(&commit_block::build(size, journal.sequence, seconds, now.nanos, seed))
+    }
+
+    /// Writes the blocks where they belong.
+    fn write_in_place(&self, target: &dyn BlockDevice, blocks: &[u64]) -> Result<(), VolumeError> {
+        let bs = u64::from(self.volume.block_size());
+        let most = usize::try_from(COMPARED / bs).unwrap_or(1).max(1);
+        let mut buf = Vec::new();
+        for run in blocks.chunk_by(|a, b| a + 1 == *b) {
+            for part in run.chunks(most) {
+                let Some(first) = part.first() else { continue };
+                self.read(part, &mut buf)?;
+                self.volume.write_at(target, first.saturating_mul(bs), &buf)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes blocks of the log, one behind the other.
+struct LogWriter<'a> {
+    log: &'a Log<'a>,
+    target: &'a dyn BlockDevice,
+    at: u32,
+}
+
+impl LogWriter<'_> {
+    /// Writes whole blocks, those that lie side by side at once.
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), VolumeError> {
+        let journal = &self.log.journal;
+        let bs = journal.block_size as usize;
+        while !bytes.is_empty() {
+            let first = self.at;
+            let (mut blocks, start) = (0, self.log.place(first));
+            while blocks * bs < bytes.len() {
+                let expected = start.and_then(|start| start.checked_add((blocks * bs) as u64));
+                if blocks > 0 && self.log.place(self.at) != expected {
+                    break;
+                }
+                blocks += 1;
+                self.at = journal.next(self.at);
+            }
+            let (here, behind) = bytes.split_at_checked(blocks * bs).unwrap_or((bytes, &[]));
+            self.log.write(self.target, first, here)?;
+            bytes = behind;
+        }
+        Ok(())
+    }
 }
 
 impl Log<'_> {
-    /// Writes a block of the journal.
+    /// Writes blocks of the journal that lie side by side.
     fn write(&self, target: &dyn BlockDevice, block: u32, bytes: &[u8]) -> Result<(), VolumeError> {
         let place = Place::JournalBlock(block);
         let at = self.place(block).ok_or_else(|| VolumeError::corrupt(place, Corruption::JournalHole { block }))?;
