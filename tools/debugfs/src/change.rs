@@ -155,6 +155,7 @@ impl Session<'_> {
         if self.changes.is_spoilt() {
             bail!("a command of this change failed; nothing of it is written");
         }
+        self.settle()?;
         if !self.changes.edited {
             return Ok(Some(Committed::Nothing));
         }
@@ -196,6 +197,7 @@ impl Session<'_> {
 
     /// Ends with the image: what was not written is forgotten.
     pub(crate) fn finish(&mut self) {
+        self.together = None;
         self.changes.begun = None;
         if let Target::Undo(undo) = std::mem::replace(&mut self.target, Target::ReadOnly)
             && let Some(path) = undo.made()

@@ -1,7 +1,7 @@
 //! An open image and what the commands of one run share: where they stand, where they print, what they have changed.
 
 use crate::change::Changes;
-use crate::commands::Wanted;
+use crate::commands::{Together, Wanted};
 use crate::opening::{self, Opened, Opening, Target};
 use crate::output;
 use crate::position::Position;
@@ -49,6 +49,10 @@ pub(crate) struct Session<'a> {
     pub(crate) now: u64,
     /// The field of the last command that set one: the next one is likely to set the same.
     pub(crate) last_field: Option<(Structure, Vec<u8>, Wanted)>,
+    /// Edits that were put off, to be done together.
+    pub(crate) together: Option<Together>,
+    /// The words of a line, kept for their memory.
+    pub(crate) words: Vec<Vec<u8>>,
     /// `quit` was given.
     pub(crate) done: bool,
     /// Something went wrong that did not end its command.
@@ -88,6 +92,8 @@ impl<'a> Session<'a> {
             messages: *messages,
             now,
             last_field: None,
+            together: None,
+            words: Vec::new(),
             done: false,
             complained: false,
             differs: false,

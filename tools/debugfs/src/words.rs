@@ -5,14 +5,30 @@ use crate::output::shown;
 use anyhow::{Context, Result};
 use std::ops::Range;
 
-/// The words of `line`; `None` when a quote does not end.
-pub(crate) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    if !line.contains(&b'"') {
-        let words = line.split(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
-        return Some(words.filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect());
-    }
-    let cut = cut(line);
-    (!cut.quoted).then_some(cut.words.into_iter().map(|word| word.bytes).collect())
+/// Puts the words of `line` into `words`, whose memory is used again; `false` when a quote does not end.
+pub(crate) fn split(line: &[u8], words: &mut Vec<Vec<u8>>) -> bool {
+    let mut n = 0;
+    let mut add = |word: &[u8]| {
+        match words.get_mut(n) {
+            Some(old) => {
+                old.clear();
+                old.extend_from_slice(word);
+            }
+            None => words.push(word.to_vec()),
+        }
+        n += 1;
+    };
+    let complete = if line.contains(&b'"') {
+        let cut = cut(line);
+        cut.words.iter().for_each(|word| add(&word.bytes));
+        !cut.quoted
+    } else {
+        let parts = line.split(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
+        parts.filter(|word| !word.is_empty()).for_each(add);
+        true
+    };
+    words.truncate(n);
+    complete
 }
 
 /// Text that was pasted as its lines: newlines inside quotes belong to words, and comments have no quotes.
@@ -110,7 +126,9 @@ mod tests {
     use super::*;
 
     fn words(line: &str) -> Option<Vec<String>> {
-        split(line.as_bytes()).map(|w| w.into_iter().map(|w| String::from_utf8(w).unwrap()).collect())
+        // What was there before does not show.
+        let mut words = vec![b"old".to_vec(); 3];
+        split(line.as_bytes(), &mut words).then(|| words.into_iter().map(|w| String::from_utf8(w).unwrap()).collect())
     }
 
     #[test]

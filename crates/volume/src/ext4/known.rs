@@ -41,6 +41,8 @@ struct State {
     ground: RangeSet,
     /// Names looked up in directories that are not known.
     visits: HashMap<InodeNr, u64>,
+    /// Where the last path began, what stood before its last name, and the directory that this led to.
+    last: Option<(InodeNr, Vec<u8>, InodeNr)>,
 }
 
 impl State {
@@ -74,12 +76,21 @@ impl Known {
         if path.last() == Some(&b'/') || path.rsplit(|b| *b == b'/').next() == Some(b".") {
             return None;
         }
-        let state = self.state();
-        let mut here = from;
-        for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".") {
-            here = *state.dirs.get(&here)?.get(name)?;
-        }
-        Some(here)
+        let mut state = self.state();
+        let cut = path.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+        let (dirs, name) = path.split_at_checked(cut)?;
+        let dir = match &state.last {
+            Some((start, before, dir)) if *start == from && before == dirs => *dir,
+            _ => {
+                let mut here = from;
+                for name in dirs.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".") {
+                    here = *state.dirs.get(&here)?.get(name)?;
+                }
+                state.last = Some((from, dirs.to_vec(), here));
+                here
+            }
+        };
+        if name.is_empty() { Some(dir) } else { state.dirs.get(&dir)?.get(name).copied() }
     }
 }
 
@@ -95,6 +106,14 @@ impl Volume {
             Some(nr) => Ok(nr),
             None => Ok(self.resolve_from(&self.inode(from)?, path, false)?.nr()),
         }
+    }
+
+    /// As [`Volume::resolve_number`], when every directory on the way was taken in before and what is found is none of them: until another
+    /// directory is read, no path depends on such an inode, whatever is written to it. `None` says nothing.
+    pub fn remembered_number(&self, from: InodeNr, path: &[u8]) -> Option<InodeNr> {
+        let start = if path.first() == Some(&b'/') { InodeNr::ROOT } else { from };
+        let nr = self.known().walk(start, path).filter(|_| !path.is_empty())?;
+        (!self.known().state().dirs.contains_key(&nr)).then_some(nr)
     }
 
     /// Counts a name looked up in a directory, and takes the directory in when that will have been worth it.
@@ -131,7 +150,8 @@ impl Volume {
     /// The names of a directory, and the bytes that they are read from.
     fn take_in(&self, dir: &Inode) -> Result<(Names, RangeSet), VolumeError> {
         let shift = self.geometry().block_shift();
-        let mut names = Names::default();
+        // A short name, and the room that most directories have left.
+        let mut names = Names::with_capacity(usize::try_from(dir.size() / 24).unwrap_or(0).min(MAX_NAMES));
         for entry in self.read_dir(dir)? {
             let entry = entry?;
             // Of a name that stands there twice the first counts.

@@ -41,7 +41,7 @@ mod usage;
 mod zap;
 
 pub(crate) use convert::UNITS;
-pub(crate) use fields::Wanted;
+pub(crate) use fields::{Together, Wanted};
 pub(crate) use fuzz::VERBS;
 
 use crate::output::shown;

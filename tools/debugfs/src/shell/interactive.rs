@@ -121,7 +121,7 @@ impl Validator for Assistant<'_, '_, '_> {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input();
         let last = words::lines(text).pop().unwrap_or_default().as_bytes();
-        let goes_on = words::split(last).is_none() && !is_comment(last);
+        let goes_on = words::cut(last).quoted && !is_comment(last);
         Ok(if goes_on { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
     }
 }

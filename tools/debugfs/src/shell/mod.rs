@@ -12,7 +12,7 @@ pub(crate) use pager::Screen;
 use crate::opening::Opening;
 use crate::session::Session;
 use crate::{Args, commands, dry_run, signals, words};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use daxkit_cli::color::Paint;
 use daxkit_cli::message::{Messages, with_causes};
 use patient::Patient;
@@ -65,6 +65,9 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<bool> {
 
 /// Writes what a script has changed, when all of it succeeded.
 fn end(session: &mut Session<'_>, good: bool) -> Result<bool> {
+    if good {
+        session.settle()?;
+    }
     if session.changes.begun() {
         // Who failed on the way has been told why.
         if good {
@@ -140,11 +143,27 @@ fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
     if is_comment(text) {
         return Ok(());
     }
-    let words = words::split(text).context("a quote does not end")?;
-    let Some((name, rest)) = words.split_first() else { return Ok(()) };
+    let mut words = std::mem::take(&mut session.words);
+    let whole = words::split(text, &mut words);
+    let done = match words.split_first() {
+        _ if !whole => Err(anyhow!("a quote does not end")),
+        Some((name, rest)) => request(session, name, rest),
+        None => Ok(()),
+    };
+    session.words = words;
+    if done.is_err() {
+        // What was put off came first.
+        session.settle()?;
+    }
+    done
+}
+
+/// Runs a command by its name.
+fn request(session: &mut Session<'_>, name: &[u8], rest: &[Vec<u8>]) -> Result<()> {
     let shown = || crate::output::shown(name);
     let command = commands::find(session, name)
         .with_context(|| format!("{}: no such command (help lists the commands)", shown()))?;
+    session.settle_before(command)?;
     if session.closed && !command.works_without_image() {
         bail!("{}: no image is open", shown());
     }

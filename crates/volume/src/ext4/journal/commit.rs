@@ -294,13 +294,7 @@ impl Source<'_> {
     }
 
     /// Writes the log: descriptors, each with its data behind it, and the commit block.
-    fn log(
-        &self,
-        log: &Log<'_>,
-        target: &dyn BlockDevice,
-        blocks: &[u64],
-        now: Timestamp,
-    ) -> Result<(), VolumeError> {
+    fn log(&self, log: &Log<'_>, target: &dyn BlockDevice, blocks: &[u64], now: Timestamp) -> Result<(), VolumeError> {
         let journal = &log.journal;
         let size = journal.block_size as usize;
         let mut writer = LogWriter { log, target, at: journal.first };

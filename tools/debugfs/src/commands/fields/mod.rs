@@ -3,6 +3,7 @@
 //! A field is written and the checksum over it made right; nothing else follows, so the image may well be damaged afterwards, on
 //! purpose. A checksum that is set itself stays as it was given; `calc` makes it right.
 
+mod together;
 mod value;
 mod wanted;
 
@@ -20,6 +21,7 @@ use daxkit_volume::{Edit, Located, Seal, seal_freely};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
+pub(crate) use together::Together;
 pub(super) use value::{set, time};
 pub(crate) use wanted::Wanted;
 
@@ -95,25 +97,45 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
         return map_block(session, spec, logical, word);
     }
     let wanted = session.wanted(Structure::Inode, field)?;
+    // The generation concerns more than the inode.
+    let wide = wanted.access.name == "i_generation";
+    if !wide && !wanted.is_checksum() && session.put_off(command, spec, field, &wanted, word)? {
+        return Ok(());
+    }
     // What a path costs counts: scripts name hundreds of thousands of files.
     let nr = session.inode_number(spec)?;
     if wanted.is_checksum() {
         return set_inode_checksum(session, nr, &wanted, word);
     }
-    // The generation concerns more than the inode.
-    if wanted.access.name == "i_generation" {
+    if wide {
         let object = Object::Inode(InodeRef::Number(session.volume.inode(nr)?.nr().get()));
         let found = session.volume.locate(&object.field(wanted.access.name))?;
         return set_field(session, &found, &wanted, word, &found.seals);
     }
+    change_field(session, &[nr], field, &wanted, word)
+}
+
+/// Sets a field of inodes, which come in ascending order.
+fn change_field(
+    session: &mut Session<'_>,
+    inodes: &[InodeNr],
+    field: &[u8],
+    wanted: &Wanted,
+    word: &[u8],
+) -> Result<()> {
     let now = session.time();
+    // Most values are the same whatever was there before.
+    let mut value = None;
     session
         .edit_at_once(|editor| {
-            editor.change_inodes(&[nr], |_, raw| {
+            editor.change_inodes(inodes, |_, raw| {
                 let room = room(raw);
                 let bytes = raw.get_mut(..room).unwrap_or_default();
-                has_room(&wanted, bytes)?;
-                set(&wanted, bytes, word, now)?;
+                has_room(wanted, bytes)?;
+                match &value {
+                    Some(value) => value::store(wanted, bytes, value, word)?,
+                    None => value = set(wanted, bytes, word, now)?,
+                }
                 Ok::<_, anyhow::Error>(true)
             })
         })

@@ -15,14 +15,28 @@ use daxkit_format::{FieldKind, FieldValue};
 const ENCODINGS: &[(&str, u64)] = &[("utf8", 1), ("utf8-12.1", 1)];
 
 /// Writes a value into the bytes of a structure.
-pub(in crate::commands) fn set(wanted: &Wanted, bytes: &mut [u8], word: &[u8], now: Timestamp) -> Result<()> {
+///
+/// Returns the value, where it is the same for every structure, to be [`store`]d in more of them.
+pub(in crate::commands) fn set(
+    wanted: &Wanted,
+    bytes: &mut [u8],
+    word: &[u8],
+    now: Timestamp,
+) -> Result<Option<FieldValue>> {
     let access = &wanted.access;
     let value = match wanted.bit {
         Some(bit) => flagged(access, bytes, bit, word)?,
         None => value(wanted, bytes, word, now)?,
     };
-    if !access.set(bytes, &value) {
-        bail!(too_large(access, word));
+    store(wanted, bytes, &value, word)?;
+    let same = wanted.bit.is_none() && wanted.format != Format::TimeNanos;
+    Ok(same.then_some(value))
+}
+
+/// Puts a value that `word` stands for into its field.
+pub(super) fn store(wanted: &Wanted, bytes: &mut [u8], value: &FieldValue, word: &[u8]) -> Result<()> {
+    if !wanted.access.set(bytes, value) {
+        bail!(too_large(&wanted.access, word));
     }
     Ok(())
 }
