@@ -3,11 +3,13 @@
 //! Ctrl-C of somebody who types asks the command that runs to stop, and no more: its next read of the image or line of output fails
 //! ([`Interruptible`], and the screen of the shell), and what it has changed is taken back.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use daxkit_cli::interrupt::{self, Interrupt, Signal};
 use daxkit_cli::message::{Messages, with_causes};
 use daxkit_cli::status;
 use daxkit_device::{BlockDevice, DeviceError, Geometry};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::Write;
 use std::ops::Range;
@@ -69,6 +71,28 @@ pub(crate) fn stop() -> bool {
 /// Another command begins: what came before was not meant for it.
 pub(crate) fn forget_stop() {
     STOP.store(false, Ordering::SeqCst);
+}
+
+/// How often who waits for an answer looks whether it is wanted any more.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// Waits until somebody has answered, in standard input.
+///
+/// # Errors
+/// The command that asks is to stop.
+pub(crate) fn wait_for_input() -> Result<()> {
+    let stdin = std::io::stdin();
+    loop {
+        if stop() {
+            bail!("interrupted");
+        }
+        let mut input = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut input, Some(&LOOK)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error).context("cannot wait for the answer"),
+        }
+    }
 }
 
 /// Keeps the terminal as it is now, for the case that a signal ends the program while a line is edited.

@@ -3,6 +3,7 @@
 use super::Command;
 use crate::output::shown;
 use crate::session::Session;
+use crate::signals;
 use anyhow::{Context, Result, bail};
 use daxkit_device::RangeSet;
 use daxkit_format::ext4::dir_entry::file_type;
@@ -120,7 +121,10 @@ fn modify(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
             Some(n) => access.and_then(|a| a.element(&n.to_string())),
             None => access,
         };
-        ask(session, &words, access.context("no such field")?, shown, &mut raw)?;
+        if !ask(session, &words, access.context("no such field")?, shown, &mut raw)? {
+            writeln!(session.out)?;
+            break;
+        }
     }
     session.edit_raw(|editor| {
         editor.modify_raw(&mut inode, |bytes| bytes.copy_from_slice(&raw));
@@ -128,9 +132,9 @@ fn modify(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
     })
 }
 
-/// Asks for one field; at a terminal again until the answer is one.
-fn ask(session: &mut Session<'_>, words: &str, access: Access, shown: Shown, raw: &mut [u8]) -> Result<()> {
-    let Some(FieldValue::Int(old)) = access.get(raw) else { return Ok(()) };
+/// Asks for one field; at a terminal again until the answer is one. `false` when somebody there has said that no answers follow.
+fn ask(session: &mut Session<'_>, words: &str, access: Access, shown: Shown, raw: &mut [u8]) -> Result<bool> {
+    let Some(FieldValue::Int(old)) = access.get(raw) else { return Ok(true) };
     let old = match shown {
         Shown::Octal => format!("0{old:o}"),
         Shown::Decimal => old.to_string(),
@@ -143,15 +147,18 @@ fn ask(session: &mut Session<'_>, words: &str, access: Access, shown: Shown, raw
         session.out.flush()?;
         let mut answer = String::new();
         let stdin = std::io::stdin();
+        if stdin.is_terminal() {
+            signals::wait_for_input()?;
+        }
         let n = stdin.lock().read_line(&mut answer).context("cannot read the answer")?;
         let answer = answer.trim();
         // Without more input everything stays.
         if n == 0 || answer.is_empty() {
-            return Ok(());
+            return Ok(n != 0 || !stdin.is_terminal());
         }
         let value = parse_integer(answer, access.low.kind.len() as u32 * 8).map(FieldValue::Int);
         if value.is_some_and(|value| access.set(raw, &value)) {
-            return Ok(());
+            return Ok(true);
         }
         if !stdin.is_terminal() {
             bail!("Bad value - {answer}");
