@@ -19,6 +19,7 @@ pub mod progress;
 pub mod quota_file;
 pub mod recipe;
 pub mod report;
+pub mod restore;
 pub mod source;
 pub mod space;
 pub mod write;

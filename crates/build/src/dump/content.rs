@@ -65,9 +65,14 @@ impl Image<'_> {
         Ok(())
     }
 
-    /// Prints bytes of the image that are not zero, as text where they are text. `place` makes the place of an offset from
-    /// the range's start.
-    pub(super) fn full(&mut self, range: Range<u64>, place: &dyn Fn(u64) -> String) -> Result<(), DumpError> {
+    /// Prints bytes of the image that are not zero, as text where they are text; `header` before the first. `place` makes the place of an
+    /// offset from the range's start.
+    pub(super) fn full(
+        &mut self,
+        range: Range<u64>,
+        mut header: Option<&str>,
+        place: &dyn Fn(u64) -> String,
+    ) -> Result<(), DumpError> {
         let mut at = range.start;
         while at < range.end {
             let data = self.data_from(at)?.unwrap_or(range.end).min(range.end);
@@ -78,6 +83,9 @@ impl Image<'_> {
                 let bytes = self.read(at, n as usize)?;
                 let base = at - range.start;
                 for (offset, line) in Lines::new(&bytes) {
+                    if let Some(header) = header.take() {
+                        writeln!(self.out, "  {header}")?;
+                    }
                     writeln!(self.out, "  {} {line}", place(base + offset as u64))?;
                 }
                 at += n;

@@ -65,8 +65,8 @@ impl Image<'_> {
         if short || entry.rec_len as usize != entry_len(entry.name.len()) {
             write!(self.out, " rec_len {}", entry.rec_len)?;
         }
-        if stored.map(u16::from_le_bytes) != Some(spelled) {
-            write!(self.out, " stored {:?}", stored.map(u16::from_le_bytes))?;
+        if let Some(stored) = stored.map(u16::from_le_bytes).filter(|stored| *stored != spelled) {
+            write!(self.out, " stored {stored}")?;
         }
         writeln!(self.out)?;
         cover.mark(entry.offset..entry.offset + 8 + entry.name.len());

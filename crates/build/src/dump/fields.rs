@@ -51,7 +51,7 @@ pub(super) fn fields(
 }
 
 /// The magic numbers of structures that are told by them: nobody prints such a structure whose number is another.
-fn magic(structure: Structure, name: &str) -> Option<u64> {
+pub(crate) fn magic(structure: Structure, name: &str) -> Option<u64> {
     match (structure, name) {
         (Structure::SuperBlock, "s_magic") => Some(super_block::MAGIC.into()),
         (Structure::MmpStruct, "mmp_magic") => Some(mmp::MAGIC.into()),

@@ -46,7 +46,7 @@ impl Image<'_> {
                     range.end = end;
                 } else if some > 0 && self.wants_full() {
                     let from = at;
-                    self.full(at..end, &|o| place(from + o, bs))?;
+                    self.full(at..end, None, &|o| place(from + o, bs))?;
                 } else if some > 0 {
                     let (block, base) = (at / bs, (at % bs) as usize);
                     Cover::new(&bytes).rest(self.out, "  ", &format!("block:{block}"), base)?;

@@ -5,6 +5,7 @@ use super::cover::Cover;
 use super::image::{Geometry, Image};
 use daxkit_format::ext4::features::{Incompat, RoCompat};
 use daxkit_format::ext4::group_desc::{self, GroupDesc, GroupFlags};
+use daxkit_format::ext4::super_block::SuperBlock;
 use daxkit_format::field::{Access, Structure};
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -54,23 +55,12 @@ struct Same {
 }
 
 impl<'a> Image<'a> {
-    /// Where block `index` of the descriptor table lies: the primary one and its copies, as (group of the copy, block).
     fn descriptor_block(&self, geo: &Geometry, index: u32) -> u64 {
-        let per_block = geo.descs_per_block();
-        let first_meta_bg = self.sb.s_first_meta_bg.get();
-        if self.has_incompat(Incompat::META_BG) && index >= first_meta_bg {
-            let group = index.saturating_mul(per_block);
-            return self.behind_super(geo, group);
-        }
-        self.behind_super(geo, 0).saturating_add(u64::from(index))
+        descriptor_block(&self.sb, geo, index)
     }
 
-    /// The block behind a group's superblock, if it has one; else its first.
     fn behind_super(&self, geo: &Geometry, group: u32) -> u64 {
-        let start = geo.group_start(group);
-        // With blocks of 1 KiB the superblock is in block 1 even where groups begin at block 0 (bigalloc).
-        let odd = u64::from(group == 0 && geo.block_size == 1024 && geo.first_data_block == 0);
-        start.saturating_add(odd + u64::from(self.sb.group_has_super(group)))
+        behind_super(&self.sb, geo, group)
     }
 
     fn table_blocks(geo: &Geometry) -> u32 {
@@ -179,8 +169,7 @@ impl<'a> Image<'a> {
     fn bitmap_sum(&mut self, geo: &Geometry, block: u64, bits: u32, desc: &[u8]) -> Result<Option<u64>, DumpError> {
         let Some(seed) = geo.seed else { return Ok(None) };
         let Some(bitmap) = self.read_block(geo, block)? else { return Ok(None) };
-        let sum = u64::from(group_desc::bitmap_checksum(seed, &bitmap, bits));
-        Ok(Some(if desc.len() >= 64 { sum } else { sum & 0xffff }))
+        Ok(Some(bitmap_checksum(seed, &bitmap, bits, desc.len())))
     }
 
     /// The copies of the descriptor table: only what differs from the primary one.
@@ -282,10 +271,7 @@ impl<'a> Image<'a> {
     pub(super) fn bitmaps(&mut self, geo: &Geometry) -> Result<(), DumpError> {
         self.each_descriptor(geo, &mut |image, group, bytes| {
             let Some(desc) = GroupDesc::from_disk(bytes) else { return Ok(()) };
-            let blocks = u32::try_from(
-                geo.blocks.saturating_sub(geo.group_start(group)).min(geo.blocks_per_group).div_ceil(geo.cluster_ratio),
-            );
-            let valid = blocks.unwrap_or(u32::MAX).min(geo.clusters_per_group);
+            let valid = valid_clusters(geo, group);
             let start = geo.group_start(group);
             image.bitmap(geo, desc.block_bitmap(), "block", group, valid, &|bit| {
                 (start + u64::from(bit) * geo.cluster_ratio, geo.cluster_ratio)
@@ -357,6 +343,34 @@ impl<'a> Image<'a> {
             image.inode_table(geo, group, desc.inode_table(), &bitmap.unwrap_or_default())
         })
     }
+}
+
+/// Where block `index` of the primary descriptor table lies.
+pub(crate) fn descriptor_block(sb: &SuperBlock, geo: &Geometry, index: u32) -> u64 {
+    if sb.incompat().contains(Incompat::META_BG) && index >= sb.s_first_meta_bg.get() {
+        return behind_super(sb, geo, index.saturating_mul(geo.descs_per_block()));
+    }
+    behind_super(sb, geo, 0).saturating_add(u64::from(index))
+}
+
+/// The block behind a group's superblock, if it has one; else its first.
+fn behind_super(sb: &SuperBlock, geo: &Geometry, group: u32) -> u64 {
+    let start = geo.group_start(group);
+    // With blocks of 1 KiB the superblock is in block 1 even where groups begin at block 0 (bigalloc).
+    let odd = u64::from(group == 0 && geo.block_size == 1024 && geo.first_data_block == 0);
+    start.saturating_add(odd + u64::from(sb.group_has_super(group)))
+}
+
+/// How many clusters of a group the file system has.
+pub(crate) fn valid_clusters(geo: &Geometry, group: u32) -> u32 {
+    let blocks = geo.blocks.saturating_sub(geo.group_start(group)).min(geo.blocks_per_group);
+    u32::try_from(blocks.div_ceil(geo.cluster_ratio)).unwrap_or(u32::MAX).min(geo.clusters_per_group)
+}
+
+/// The checksum of a bitmap, as far as a descriptor of `desc_size` bytes has room for it.
+pub(crate) fn bitmap_checksum(seed: u32, bitmap: &[u8], bits: u32, desc_size: usize) -> u64 {
+    let sum = u64::from(group_desc::bitmap_checksum(seed, bitmap, bits));
+    if desc_size >= 64 { sum } else { sum & 0xffff }
 }
 
 /// The runs of set bits in `from..to`, lowest first.

@@ -4,7 +4,7 @@
 //! last, by `free`.
 
 use super::names::Names;
-use super::{Data, DumpError, DumpOptions, VERSION};
+use super::{Data, DumpError, DumpOptions, TITLE, VERSION};
 use daxkit_device::{BlockDevice, RangeSet};
 use daxkit_format::ext4::features::{Incompat, RoCompat};
 use daxkit_format::ext4::super_block::{self, SUPER_BLOCK_OFFSET, SuperBlock};
@@ -17,25 +17,25 @@ const MAX_GROUPS: u32 = 1 << 24;
 
 /// The numbers that everything else depends on, checked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Geometry {
-    pub(super) block_size: u32,
+pub(crate) struct Geometry {
+    pub(crate) block_size: u32,
     /// Blocks of the file system that also lie inside the device.
-    pub(super) blocks: u64,
-    pub(super) first_data_block: u64,
-    pub(super) blocks_per_group: u64,
-    pub(super) clusters_per_group: u32,
-    pub(super) cluster_ratio: u64,
-    pub(super) inodes_per_group: u32,
-    pub(super) inode_size: u32,
-    pub(super) desc_size: u32,
-    pub(super) groups: u32,
+    pub(crate) blocks: u64,
+    pub(crate) first_data_block: u64,
+    pub(crate) blocks_per_group: u64,
+    pub(crate) clusters_per_group: u32,
+    pub(crate) cluster_ratio: u64,
+    pub(crate) inodes_per_group: u32,
+    pub(crate) inode_size: u32,
+    pub(crate) desc_size: u32,
+    pub(crate) groups: u32,
     /// Seed of the checksums, when there are any.
-    pub(super) seed: Option<u32>,
-    pub(super) has_file_type: bool,
+    pub(crate) seed: Option<u32>,
+    pub(crate) has_file_type: bool,
 }
 
 impl Geometry {
-    fn of(sb: &SuperBlock, device_len: u64) -> Result<Self, &'static str> {
+    pub(crate) fn of(sb: &SuperBlock, device_len: u64) -> Result<Self, &'static str> {
         let block_size = sb.block_size().ok_or("s_log_block_size is impossible")?;
         let cluster_ratio = sb.cluster_ratio().ok_or("s_log_cluster_size is impossible")?;
         let inode_size = u32::from(sb.inode_size());
@@ -73,12 +73,12 @@ impl Geometry {
     }
 
     /// First block of a group.
-    pub(super) fn group_start(&self, group: u32) -> u64 {
+    pub(crate) fn group_start(&self, group: u32) -> u64 {
         self.first_data_block.saturating_add(u64::from(group).saturating_mul(self.blocks_per_group))
     }
 
     /// Descriptors in a block.
-    pub(super) fn descs_per_block(&self) -> u32 {
+    pub(crate) fn descs_per_block(&self) -> u32 {
         self.block_size / self.desc_size
     }
 }
@@ -133,7 +133,7 @@ impl<'a> Image<'a> {
     }
 
     pub(super) fn dump(&mut self) -> Result<(), DumpError> {
-        writeln!(self.out, "daxkit-dump {VERSION}")?;
+        writeln!(self.out, "{TITLE} {VERSION}")?;
         writeln!(self.out, "length {}", self.len)?;
         writeln!(self.out, "data {}", if self.options.data == Data::Full { "full" } else { "hash" })?;
         match self.geo {

@@ -145,14 +145,7 @@ impl Image<'_> {
     /// Prints the fields; returns where the extra fields end.
     fn inode_fields(&mut self, geo: &Geometry, s: &Subject, cover: &mut Cover<'_>) -> Result<usize, DumpError> {
         let raw = cover.bytes();
-        let extra = if raw.len() > 128 { usize::from(s.inode.i_extra_isize.get()) } else { 0 };
-        let sound = 128 + extra <= raw.len();
-        // An i_extra_isize that points past the inode is a field; what it would cover is not.
-        let end = match (raw.len() > 128, sound) {
-            (false, _) => 128,
-            (true, true) => (128 + extra).max(130),
-            (true, false) => 130,
-        };
+        let (end, sound) = fields_end(raw);
         let high = inode::checksum_has_high(raw) && sound;
         let sum = geo.seed.map(|seed| inode::checksum(seed, s.ino, raw));
         let whole = sum.filter(|sum| {
@@ -199,6 +192,14 @@ impl Image<'_> {
         cover.mark(AT..AT + 60);
         Ok(())
     }
+}
+
+/// Where the fields of an inode end, and whether its `i_extra_isize` lies inside it: one that does not is a field, what it would
+/// cover is none.
+pub(crate) fn fields_end(raw: &[u8]) -> (usize, bool) {
+    let Some(extra) = raw.get(128..130).and_then(|b| b.try_into().ok()) else { return (128, true) };
+    let end = 128 + usize::from(u16::from_le_bytes(extra));
+    if end <= raw.len() { (end.max(130), true) } else { (130, false) }
 }
 
 /// The device number, when `i_block` holds that and nothing else.

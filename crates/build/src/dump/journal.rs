@@ -30,15 +30,9 @@ impl Image<'_> {
             let kind = JournalHeader::of(bytes);
             if kind.is_none() {
                 if image.wants_full() {
+                    writeln!(image.out, "journal/block:{logical} @{block} content")?;
                     let start = block * u64::from(geo.block_size);
-                    let place = |o: u64| {
-                        if o == 0 {
-                            format!("journal/block:{logical}")
-                        } else {
-                            format!("journal/block:{logical}+{o:#x}")
-                        }
-                    };
-                    return image.full(start..start + u64::from(geo.block_size), &place);
+                    return image.full(start..start + u64::from(geo.block_size), None, &|o| format!("+{o:#x}"));
                 }
                 if let Some((first, count, digest)) = &mut data
                     && *first + *count == logical

@@ -84,7 +84,7 @@ impl<'a> Image<'a> {
     ) -> Result<(), DumpError> {
         let mut runs = Vec::new();
         let mut children = Vec::new();
-        self.node(s, cover, at..at + 60, None, &[], &mut runs, &mut children)?;
+        self.node(s, cover, at..at + 60, None, (&[], None), &mut runs, &mut children)?;
         // A free inode's blocks belong to others by now.
         if used {
             sink.root_runs = runs;
@@ -102,22 +102,23 @@ impl<'a> Image<'a> {
         cover: &mut Cover<'_>,
         range: Range<usize>,
         depth: Option<u16>,
-        path: &[u16],
+        (path, block): (&[u16], Option<u64>),
         runs: &mut Vec<Run>,
         children: &mut Vec<(Vec<u16>, u64, u16)>,
     ) -> Result<(), DumpError> {
         let bytes = cover.bytes().get(range.clone()).unwrap_or_default();
-        let Ok(node) = Node::parse(bytes, depth) else { return Ok(()) };
+        let Ok(node) = Node::parse(bytes, depth) else {
+            if let Some(block) = block {
+                writeln!(self.out, "  /node:{} @{block} damaged", dotted(path))?;
+            }
+            return Ok(());
+        };
         let header = node.header();
-        let colon = if path.is_empty() { "" } else { ":" };
-        write!(
-            self.out,
-            "  /node{colon}{} entries {} max {} depth {}",
-            dotted(path),
-            header.eh_entries,
-            header.eh_max,
-            header.eh_depth
-        )?;
+        match block {
+            Some(block) => write!(self.out, "  /node:{} @{block}", dotted(path))?,
+            None => write!(self.out, "  /node")?,
+        }
+        write!(self.out, " entries {} max {} depth {}", header.eh_entries, header.eh_max, header.eh_depth)?;
         if header.eh_generation.get() != 0 {
             write!(self.out, " generation {}", header.eh_generation)?;
         }
@@ -178,7 +179,7 @@ impl<'a> Image<'a> {
             let mut cover = Cover::new(&bytes);
             let (mut runs, mut children) = (Vec::new(), Vec::new());
             let len = bytes.len();
-            self.node(s, &mut cover, 0..len, Some(depth), &path, &mut runs, &mut children)?;
+            self.node(s, &mut cover, 0..len, Some(depth), (&path, Some(block)), &mut runs, &mut children)?;
             cover.rest(self.out, "  ", &place, 0)?;
             for run in runs {
                 self.run(geo, s, sink, run)?;
@@ -348,7 +349,8 @@ impl<'a> Image<'a> {
                         format!("/block:{}+{:#x}", at / bs, at % bs)
                     }
                 };
-                self.full(part, &place)?;
+                let header = format!("/block:{}+{} @{}", run.logical, run.len, run.physical);
+                self.full(part, self.wants_full().then_some(header.as_str()), &place)?;
                 continue;
             }
             if !run.written {

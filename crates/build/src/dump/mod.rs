@@ -21,6 +21,8 @@
 //! * A copy of the superblock or of a descriptor is like the primary one apart from the fields listed; `groups A-B:C same` is a
 //!   copy in group C that is wholly the same. A line `groups A-B` stands for descriptors that continue the one before: the three
 //!   locations advance by the numbers given, everything else stays.
+//! * Where data is given in full, a line with the blocks of the file and where they lie comes before it, and a block of the log that is
+//!   content is a section of its own.
 //! * Bytes that belong to no field (slack, padding, leftovers) are printed as `+0xOFFSET HEX` when they are not zero.
 //! * A block claimed by two owners is printed with the first; the second says `elsewhere`.
 //!
@@ -32,17 +34,17 @@
 mod content;
 mod cover;
 mod dirs;
-mod fields;
+pub(crate) mod fields;
 mod free;
-mod groups;
-mod image;
-mod inodes;
+pub(crate) mod groups;
+pub(crate) mod image;
+pub(crate) mod inodes;
 mod journal;
 mod maps;
 mod names;
 mod special;
 mod supers;
-mod xattrs;
+pub(crate) mod xattrs;
 
 use daxkit_device::{BlockDevice, DeviceError};
 use image::Image;
@@ -51,7 +53,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 /// Version of the text form; it changes when the same image gets another text.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The first word of a text.
+pub(crate) const TITLE: &str = "daxkit-dump";
 
 /// How the data of files and the content of free blocks appear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -34,9 +34,10 @@ impl Image<'_> {
         if bytes.iter().all(|b| *b == 0) {
             return Ok(());
         }
-        writeln!(self.out, "block:{block} xattrs")?;
+        let sound = XattrHeader::peek(&bytes).is_some_and(|h| h.h_magic.get() == MAGIC);
+        writeln!(self.out, "block:{block} xattrs{}", if sound { "" } else { " damaged" })?;
         let mut cover = Cover::new(&bytes);
-        if XattrHeader::peek(&bytes).is_some_and(|h| h.h_magic.get() == MAGIC) {
+        if sound {
             let hash = xattr::block_hash(Attributes::in_block(&bytes).map_while(Result::ok).map(|a| a.hash));
             let sum = geo.seed.map(|s| xattr::block_checksum(s, block, &bytes));
             let known = |name: &str| match name {
