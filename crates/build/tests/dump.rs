@@ -84,7 +84,7 @@ const KINDS: [(&str, &[&str]); 7] = [
 fn a_small_image_reads_well() {
     let text = text(&image("1M", KINDS[0].1), Data::Hash);
     for wanted in [
-        "daxkit-dump 1\nlength 1048576\ndata hash\nsuper\n  .s_inodes_count 128\n",
+        "daxkit-dump 2\nlength 1048576\ndata hash\nsuper\n  .s_inodes_count 128\n",
         "\n  .s_uuid 11111111-2222-3333-4444-555555555555\n",
         "\n  .s_checksum ok\n",
         "\ngroup.0\n  .bg_block_bitmap ",

@@ -54,10 +54,12 @@ impl Image<'_> {
         short: bool,
     ) -> Result<(), DumpError> {
         write!(self.out, "  /entry:{} {} inode {}", entry.offset, quote(entry.name), entry.inode)?;
-        if entry.file_type != 0 {
+        // The byte is there whether or not the file system has types.
+        let file_type = cover.bytes().get(entry.offset + 7).copied().unwrap_or(0);
+        if file_type != 0 {
             let kind = FieldKind::Le { width: 1, count: 1 };
             let format = Format::of(Structure::DirEntry, "file_type", kind);
-            write!(self.out, " {}", format.format(kind, &FieldValue::Int(u64::from(entry.file_type))))?;
+            write!(self.out, " {}", format.format(kind, &FieldValue::Int(u64::from(file_type))))?;
         }
         // In blocks of 64 KiB one length has two spellings: only the kernel's is left to the reader.
         let stored = cover.bytes().get(entry.offset + 4..entry.offset + 6).and_then(|b| b.try_into().ok());

@@ -14,7 +14,6 @@ use daxkit_format::field::{Format, Structure};
 pub(super) struct DirSection {
     buffer: Buffer,
     block_size: u32,
-    has_file_type: bool,
     /// Seed of its checksum.
     seed: Option<u32>,
     /// Where the entries of an htree begin here.
@@ -29,7 +28,6 @@ impl DirSection {
         Self {
             buffer,
             block_size: geo.block_size,
-            has_file_type: geo.has_file_type,
             seed,
             dx: if logical == 0 { ROOT_ENTRIES } else { NODE_ENTRIES },
             limit: None,
@@ -98,9 +96,6 @@ impl DirSection {
         };
         words.end()?;
         let name_len = u8::try_from(name.len()).map_err(|_| "a name has at most 255 bytes")?;
-        if file_type != 0 && !self.has_file_type {
-            return Err("entries of this file system have no type".into());
-        }
         self.buffer.put(at, &inode.to_le_bytes())?;
         self.buffer.put(at + 4, &stored.to_le_bytes())?;
         self.buffer.put(at + 6, &[name_len, file_type])?;

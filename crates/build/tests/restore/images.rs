@@ -72,6 +72,7 @@ pub(crate) fn image(size: &str, args: &[&str]) -> Vec<u8> {
         let script = scratch.path().join("script");
         std::fs::write(&script, edits.join("\n")).unwrap();
         spawn("debugfs", &["-w", "-f", script.to_str().unwrap(), path]);
+        journal(scratch.path(), path);
     }
     std::fs::read(image).unwrap()
 }
@@ -92,7 +93,7 @@ pub(crate) const KINDS: &[(&str, &[&str])] = &[
     ("4M", &["-t", "ext4", "-b", "1024", "-N", "256", "-O", "casefold,encrypt,verity,orphan_file,metadata_csum_seed"]),
     ("8M", &["-t", "ext4", "-b", "1024", "-N", "256", "-O", "fast_commit", "-J", "size=2,fast_commit_size=256"]),
     ("8M", &["-t", "ext4", "-b", "65536", "-N", "256", "-O", "^has_journal"]),
-    ("2M", &["-t", "ext4", "-b", "4096", "-O", "journal_dev"]),
+    ("5M", &["-t", "ext4", "-b", "4096", "-O", "journal_dev"]),
 ];
 
 pub(crate) fn text(bytes: &[u8], data: Data) -> Vec<u8> {
@@ -126,4 +127,17 @@ pub(crate) fn check(bytes: &[u8], what: &str) {
     let differ: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != again[*at]).take(20).collect();
     let shown: Vec<String> = differ.iter().map(|at| format!("{at:#x}: {:#x} {:#x}", bytes[*at], again[*at])).collect();
     assert!(differ.is_empty(), "{what}: {shown:#?}");
+}
+
+/// Leaves transactions in the log, where there is one: tags of all kinds, revoked blocks, a block that has to be escaped.
+fn journal(scratch: &Path, image: &str) {
+    let blocks = scratch.join("blocks");
+    let mut bytes = vec![0x5a; 3 * 4096];
+    bytes[..4].copy_from_slice(&0xC03B_3998u32.to_be_bytes());
+    std::fs::write(&blocks, bytes).unwrap();
+    let script = scratch.join("journal");
+    let lines =
+        format!("jo -c\njw -b 700,701,702 {0}\njw -b 703 -r 700,701 {0}\njw -c -b 704 {0}\njc\n", blocks.display());
+    std::fs::write(&script, lines).unwrap();
+    spawn("debugfs", &["-w", "-f", script.to_str().unwrap(), image]);
 }
