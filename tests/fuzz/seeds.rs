@@ -6,7 +6,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use daxkit_build::dump::{Data, DumpOptions, dump};
+use daxkit_device::{BlockDevice, MemoryDevice};
 use daxkit_format::OnDisk;
 use daxkit_format::ext4::dir_entry::Entries;
 use daxkit_format::ext4::group_desc::GroupDesc;
@@ -123,6 +126,10 @@ pub(crate) fn make(scratch: &Path) -> Seeds {
         for target in ["dump_image", "volume", "volume_unchecked"] {
             add(&mut seeds, target, &[], &image);
         }
+        let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(&image));
+        let mut text = Vec::new();
+        dump(&device, &DumpOptions { data: Data::Full }, &mut text).expect("memory takes text");
+        add(&mut seeds, "restore_image", &[], &text);
     }
     journals(&mut seeds);
     undo_file(scratch, &mut seeds);

@@ -40,6 +40,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("place", names::place),
     ("pmd_windows", rules::pmd_windows),
     ("recipe", recipe::recipe),
+    ("restore_image", volume::restore_image),
     ("super_block", metadata::super_block),
     ("tails", metadata::tails),
     ("tar", archive::tar),

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use daxkit_build::dump::{Data, DumpOptions, dump};
+use daxkit_build::restore::restore;
 use daxkit_device::BlockDevice;
 use daxkit_device::MemoryDevice;
 use daxkit_device::undo::apply_undo;
@@ -87,10 +88,21 @@ fn use_inode(volume: &Volume, inode: &Inode) {
     }
 }
 
+/// Longest image that a text is built into here.
+const LONGEST: u64 = 64 << 20;
+
 /// The text form of an image takes damage as it finds it.
 pub(crate) fn dump_image(data: &[u8]) {
     let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(data));
     let _ = dump(&device, &DumpOptions { data: Data::Hash }, &mut std::io::sink());
+}
+
+/// A text is built into an image or refused, whatever it says.
+pub(crate) fn restore_image(mut data: &[u8]) {
+    let _ = restore(&mut data, &mut |len| match len {
+        0..=LONGEST => Ok(Arc::new(MemoryDevice::new(len))),
+        _ => Err(std::io::ErrorKind::FileTooLarge.into()),
+    });
 }
 
 /// An undo file, applied to an image it was not made for.

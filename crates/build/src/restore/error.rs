@@ -8,7 +8,9 @@ use std::io;
 #[non_exhaustive]
 pub enum RestoreError {
     /// The text has hashes in place of data.
-    #[error("line {line}: the text has hashes in place of data; only one with all of it (dump_image -d) can be built")]
+    #[error(
+        "line {line}: the text has hashes in place of data; only one with all of it (dump_image --data) can be built"
+    )]
     Hashed {
         /// Counted from 1.
         line: u64,

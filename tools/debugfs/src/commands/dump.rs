@@ -1,29 +1,76 @@
-//! The text form of the whole image.
+//! The text form of the whole image, and the image that a text stands for.
 
 use super::Command;
 use crate::output;
 use crate::session::Session;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use daxkit_build::dump::{Data, DumpOptions, dump, dump_to_string};
+use daxkit_build::restore::restore;
+use daxkit_device::{BlockDevice, Existing, NewFile};
 use serde_json::json;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
 
-pub(super) static COMMANDS: &[Command] = &[Command {
-    names: &["dump_image"],
-    args: "[-d] [HOST_FILE]",
-    summary: "Print every byte of the image as text; -d: file data in full, not as hashes",
-    example: "dump_image",
-    run: dump_image,
-}];
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        names: &["dump_image"],
+        args: "[-d] [--data] [HOST_FILE]",
+        summary: "Print every byte of the image as text; -d, --data: file data in full, not as hashes",
+        example: "dump_image",
+        run: dump_image,
+    },
+    Command {
+        names: &["restore_image"],
+        args: "[-f] HOST_FILE HOST_FILE",
+        summary: "Build the image that a text of dump_image --data stands for (- is standard input), edited or not, into a new file; -f: in \
+place of one that is there",
+        example: "restore_image image.txt new.img",
+        run: restore_image,
+    },
+];
+
+fn restore_image(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
+    let options = command.options(words, "f", &[], (2, 2))?;
+    let [text, image] = options.rest else { bail!("{}", command.usage()) };
+    let target = Path::new(OsStr::from_bytes(image));
+    if !session.closed && is_same(target, session.opening.path()) {
+        bail!("{}: the image is open", output::shown(image));
+    }
+    let mut reader: Box<dyn BufRead> = match text.as_slice() {
+        b"-" => Box::new(BufReader::new(io::stdin())),
+        name => Box::new(BufReader::with_capacity(
+            1 << 16,
+            File::open(OsStr::from_bytes(name)).with_context(|| output::shown(name))?,
+        )),
+    };
+    let existing = if options.has('f') { Existing::Replace } else { Existing::Refuse };
+    let file = NewFile::create(target, existing)?;
+    let mut make = |len| {
+        let device: Arc<dyn BlockDevice> = Arc::new(file.device(len).map_err(io::Error::other)?);
+        Ok(device)
+    };
+    let device = restore(&mut reader, &mut make).map_err(|e| anyhow!("{}: {e}", output::shown(text)))?;
+    let len = device.len();
+    file.set_len(len)?;
+    drop(device);
+    file.publish()?;
+    if session.json {
+        return output::document(&mut session.out, command.name(), json!({ "bytes": len }));
+    }
+    Ok(())
+}
 
 fn dump_image(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "d", &[], (0, 1))?;
-    let how = DumpOptions { data: if options.has('d') { Data::Full } else { Data::Hash } };
+    let options = command.options(words, "d", &["data!"], (0, 1))?;
+    let full = options.has('d') || options.value("data").is_some();
+    let how = DumpOptions { data: if full { Data::Full } else { Data::Hash } };
     if let Some(name) = options.rest.first() {
-        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name));
-        let file = File::create(path).with_context(|| output::shown(name))?;
+        let file = File::create(OsStr::from_bytes(name)).with_context(|| output::shown(name))?;
         let mut file = BufWriter::new(file);
         dump(&session.device, &how, &mut file).with_context(|| output::shown(name))?;
         file.flush().with_context(|| output::shown(name))?;
@@ -34,4 +81,12 @@ fn dump_image(session: &mut Session<'_>, command: &'static Command, words: &[Vec
         return output::document(&mut session.out, command.name(), json!({ "text": text }));
     }
     Ok(dump(&session.device, &how, &mut session.out)?)
+}
+
+/// Whether two names lead to one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    match (a.metadata(), b.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
 }

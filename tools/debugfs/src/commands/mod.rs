@@ -173,6 +173,7 @@ impl Command {
             "show_debugfs_params",
             "lcd",
             "supported_features",
+            "restore_image",
         ];
         names.iter().any(|name| self.names.contains(name))
     }
@@ -380,6 +381,7 @@ mod tests {
         "print",
         "push",
         "put",
+        "restore_image",
         "set",
         "back",
         "forward",
