@@ -4,6 +4,7 @@
 //! is written by [`Session::commit`], all of it or none: after each command, after `commit`, when the image is closed, or at the
 //! end of a script. A change of which a command failed is not written, except by somebody at a terminal, who saw it fail.
 
+use crate::commands::External;
 use crate::opening::Target;
 use crate::session::Session;
 use crate::{dry_run, signals};
@@ -132,6 +133,8 @@ impl Session<'_> {
         self.volume.roll_back(savepoint);
         self.changes.edited = edited;
         self.extent = None;
+        self.journal = None;
+        self.externals.clear();
         Ok(())
     }
 
@@ -160,6 +163,9 @@ impl Session<'_> {
             return Ok(Some(Committed::Nothing));
         }
         let (image, offset, now) = (self.opening.path().to_owned(), self.opening.offset, self.time());
+        if matches!(self.target, Target::Image(_) | Target::Undo(_)) {
+            self.externals.iter().try_for_each(External::commit)?;
+        }
         let written = {
             let (volume, target) = (&mut self.volume, &mut self.target);
             match target {

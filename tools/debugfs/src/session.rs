@@ -1,7 +1,7 @@
 //! An open image and what the commands of one run share: where they stand, where they print, what they have changed.
 
 use crate::change::Changes;
-use crate::commands::{Together, Wanted};
+use crate::commands::{External, OpenJournal, Together, Wanted};
 use crate::opening::{self, Opened, Opening, Target};
 use crate::output;
 use crate::position::Position;
@@ -34,6 +34,10 @@ pub(crate) struct Session<'a> {
     pub(crate) changes: Changes,
     /// No image is open: no command may look at the volume until one is.
     pub(crate) closed: bool,
+    /// The journal that is open to be written by hand.
+    pub(crate) journal: Option<OpenJournal>,
+    /// Devices beside the image that edits go to as well.
+    pub(crate) externals: Vec<External>,
     /// The extent tree that is open to be walked by hand.
     pub(crate) extent: Option<TreeCursor>,
     /// The directory relative paths begin at.
@@ -83,6 +87,8 @@ impl<'a> Session<'a> {
             target,
             changes: Changes::default(),
             closed,
+            journal: None,
+            externals: Vec::new(),
             extent: None,
             here: InodeNr::ROOT,
             root: InodeNr::ROOT,
@@ -109,6 +115,8 @@ impl<'a> Session<'a> {
         self.opening = opening;
         self.closed = false;
         self.extent = None;
+        self.journal = None;
+        self.externals.clear();
         (self.here, self.root) = (InodeNr::ROOT, InodeNr::ROOT);
         self.position = Position::default();
         Ok(())
@@ -120,6 +128,8 @@ impl<'a> Session<'a> {
         (self.device, self.volume, self.target) = (device, volume, target);
         self.changes.forget();
         self.extent = None;
+        self.journal = None;
+        self.externals.clear();
         self.closed = true;
         self.opening.writable = false;
         Ok(())

@@ -47,7 +47,9 @@ pub use error::{Corruption, Place, ReplayError, Unsupported, VolumeError};
 pub use file::{DataRanges, FileReader, MAX_READ};
 pub use geometry::{Geometry, GeometryError};
 pub use inode::Inode;
-pub use journal::{JournalCommit, ReplayOverlay, ReplayReport};
+pub use journal::{
+    HandJournal, JournalCommit, JournalWriteError, LogChecksum, ReplayOverlay, ReplayReport, Transaction,
+};
 pub use locate::{Absent, Field, LocateError, Located};
 pub use map::{Extents, MapItem, MapWalk, Mapping, MetadataBlocks, Segment};
 pub use mmp::{MmpState, mmp_state};

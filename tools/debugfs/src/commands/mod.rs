@@ -23,6 +23,7 @@ mod image;
 mod inherit;
 mod init;
 mod journal;
+mod journal_edit;
 mod list;
 mod map;
 mod names;
@@ -43,6 +44,7 @@ mod zap;
 pub(crate) use convert::UNITS;
 pub(crate) use fields::{Together, Wanted};
 pub(crate) use fuzz::VERBS;
+pub(crate) use journal_edit::{External, OpenJournal};
 
 use crate::output::shown;
 use crate::session::Session;
@@ -97,6 +99,7 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { title: "In use and free, by hand", commands: bits::COMMANDS },
     Group { title: "Quota, deleted inodes", commands: usage::COMMANDS },
     Group { title: "The journal", commands: journal::COMMANDS },
+    Group { title: "The journal by hand", commands: journal_edit::COMMANDS },
     Group { title: "Bytes", commands: hex::COMMANDS },
     Group { title: "Bytes, changed", commands: zap::COMMANDS },
     Group { title: "Persistent memory", commands: dax::COMMANDS },

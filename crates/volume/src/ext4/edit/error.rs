@@ -5,6 +5,7 @@ use daxkit_format::ext4::features::Feature;
 use daxkit_format::{BlockNr, InodeNr};
 
 use super::super::error::{Corruption, VolumeError, printable};
+use super::super::journal::JournalWriteError;
 use super::super::open::Volume;
 
 /// Why an edit was not made. Nothing has changed then.
@@ -20,6 +21,9 @@ pub enum EditError {
     /// Features under which the volume must not be changed.
     #[error("an image with {} must not be changed", Volume::feature_names(.0))]
     Features(Vec<Feature>),
+    /// The journal cannot be written like this.
+    #[error(transparent)]
+    Journal(#[from] JournalWriteError),
     /// No free blocks.
     #[error("no space left: {wanted} blocks are needed, {free} are free")]
     NoSpace {
@@ -130,7 +134,8 @@ impl EditError {
         match self {
             Self::Volume(e) => of_volume(e),
             Self::NotWritable | Self::Features(_) => Errno::EROFS,
-            Self::NoSpace { .. } | Self::NoInodes => Errno::ENOSPC,
+            Self::Journal(JournalWriteError::Full { .. }) | Self::NoSpace { .. } | Self::NoInodes => Errno::ENOSPC,
+            Self::Journal(_) => Errno::EINVAL,
             Self::Exists { .. } => Errno::EEXIST,
             Self::BadName { .. } | Self::BlockState { .. } | Self::InodeState { .. } => Errno::EINVAL,
             Self::NameTooLong { .. } => Errno::ENAMETOOLONG,

@@ -98,6 +98,12 @@ impl Editor<'_> {
         self.now
     }
 
+    /// Takes the superblock as it lies now, after bytes were written past the editor.
+    pub(crate) fn reread(&mut self) -> Result<(), EditError> {
+        self.volume.forget_everything();
+        Ok(self.volume.read_super_block()?)
+    }
+
     /// Runs a part of the edit that counts as a whole or not at all.
     ///
     /// # Errors

@@ -89,6 +89,11 @@ impl<'a> Log<'a> {
         &self.super_block
     }
 
+    /// The block of the journal that its superblock is.
+    pub(super) fn super_block_nr(&self) -> u32 {
+        self.source.super_block()
+    }
+
     /// Byte of the device at which a block of a journal inside the file system lies.
     pub(super) fn place(&self, block: u32) -> Option<u64> {
         let Source::Inode { volume, runs } = &self.source else { return None };

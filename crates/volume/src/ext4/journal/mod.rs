@@ -8,6 +8,7 @@ mod fast_commit;
 mod fc_dir;
 mod fc_map;
 mod fc_space;
+mod hand;
 mod log;
 mod recover;
 mod writer;
@@ -21,6 +22,7 @@ use daxkit_format::ext4::super_block::{MAGIC, STATE_ERROR, SUPER_BLOCK_OFFSET, S
 use zerocopy::IntoBytes;
 
 pub use commit::JournalCommit;
+pub use hand::{HandJournal, JournalWriteError, LogChecksum, Transaction};
 
 use super::error::{Place, VolumeError};
 use super::open::{OpenOptions, Volume};
@@ -82,15 +84,26 @@ pub(crate) fn replay(
     }
     let log = Log::open(volume, options.journal.as_deref())?;
     let overlay = Arc::new(Overlay::new(Arc::clone(device)));
-    let mut report = recover::recover(volume, &log, &overlay)?;
+    let report = replay_into(volume, &log, &overlay, options)?;
     let dynamic: Arc<dyn BlockDevice> = Arc::<ReplayOverlay>::clone(&overlay);
-    if let Some(blocks) = recover::fast_commit_blocks(&log, &report)? {
-        let below = Volume::open_without_replay(Arc::clone(&dynamic), options)?;
-        report.fast_commit_tags = fast_commit::replay(below, &overlay, &blocks, report.end_transaction)?;
-    }
-    mark_recovered(volume, &log, &overlay, &report, options)?;
     let volume = Volume::open_without_replay(dynamic, options)?;
     Ok(Some(Replayed { volume, overlay, report }))
+}
+
+/// Replays a log into an overlay over the device of `volume`: the blocks, then the fast commits, then the marks of what was done.
+fn replay_into(
+    volume: &Volume,
+    log: &Log<'_>,
+    overlay: &Arc<ReplayOverlay>,
+    options: &OpenOptions,
+) -> Result<ReplayReport, VolumeError> {
+    let mut report = recover::recover(volume, log, overlay)?;
+    if let Some(blocks) = recover::fast_commit_blocks(log, &report)? {
+        let below = Volume::open_without_replay(Arc::<ReplayOverlay>::clone(overlay), options)?;
+        report.fast_commit_tags = fast_commit::replay(below, overlay, &blocks, report.end_transaction)?;
+    }
+    mark_recovered(volume, log, overlay, &report, options)?;
+    Ok(report)
 }
 
 /// Clears `needs_recovery` and empties the log.

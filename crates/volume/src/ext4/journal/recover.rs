@@ -21,24 +21,29 @@ use super::{ReplayOverlay, ReplayReport};
 const FAST_COMMIT_BYTES: usize = 256 << 20;
 
 /// A place in the ring that cannot go round twice.
-struct Cursor<'l> {
+pub(super) struct Cursor<'l> {
     log: &'l Log<'l>,
     at: u32,
     left: u32,
 }
 
 impl<'l> Cursor<'l> {
-    fn new(log: &'l Log<'l>) -> Self {
+    pub(super) fn new(log: &'l Log<'l>) -> Self {
         Self { log, at: log.journal.start, left: log.journal.ring_len() }
     }
 
     /// The next block and its number; `None` when the whole ring was read.
-    fn next(&mut self) -> Result<Option<(u32, Vec<u8>)>, VolumeError> {
+    pub(super) fn next(&mut self) -> Result<Option<(u32, Vec<u8>)>, VolumeError> {
         let at = self.at;
         Ok(if self.skip() { Some((at, self.log.read(at)?)) } else { None })
     }
 
-    fn skip(&mut self) -> bool {
+    /// The block that comes next, and how many came before.
+    pub(super) fn position(&self) -> (u32, u64) {
+        (self.at, u64::from(self.log.journal.ring_len().saturating_sub(self.left)))
+    }
+
+    pub(super) fn skip(&mut self) -> bool {
         let Some(left) = self.left.checked_sub(1) else { return false };
         self.left = left;
         self.at = self.log.journal.next(self.at);
