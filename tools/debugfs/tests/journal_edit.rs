@@ -153,11 +153,17 @@ fn the_log_is_that_of_debugfs() {
             spawn("debugfs", &["-w", "-R", "jr", by_debugfs.to_str().unwrap()], b"");
             replayed(&ours);
             replayed(&theirs);
-            for image in [&theirs, &by_us, &by_debugfs] {
-                for block in 2995..3310 {
-                    let same = images.block(&ours, block) == images.block(image, block);
-                    assert!(same, "{kind:?}: {script}: block {block} of {}", image.display());
-                }
+            // debugfs writes no checksums of whole transactions that fit where something is revoked.
+            let whole = !features(&ours)[0].contains("metadata_csum") && script.contains("jo -c");
+            let theirs = (!(whole && script.contains("jw -r"))).then_some(&theirs);
+            for image in [theirs, Some(&by_us), Some(&by_debugfs)].into_iter().flatten() {
+                let part = |image: &Path| {
+                    let all = fs::read(image).unwrap();
+                    all[2995 * images.block_size..3310 * images.block_size].to_vec()
+                };
+                let differ = part(&ours).iter().zip(part(image)).position(|(a, b)| *a != b);
+                let block = differ.map(|at| 2995 + at / images.block_size);
+                assert_eq!(block, None, "{kind:?}: {script}: {}", image.display());
                 let clean = spawn("e2fsck", &["-fn", image.to_str().unwrap()], b"");
                 let said = String::from_utf8_lossy(&clean.stdout).into_owned();
                 assert!(clean.status.code() == Some(0) && !said.contains("recovering"), "{kind:?}: {script}: {said}");

@@ -29,7 +29,7 @@ pub(super) static COMMANDS: &[Command] = &[
         args: "[-f] HOST_FILE HOST_FILE",
         summary: "Build the image that a text of dump_image --data stands for (- is standard input), edited or not, into a new file; -f: in \
 place of one that is there",
-        example: "restore_image image.txt new.img",
+        example: "restore_image -f /tmp/image.txt /tmp/new.img",
         run: restore_image,
     },
 ];
