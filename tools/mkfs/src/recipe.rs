@@ -2,33 +2,14 @@
 
 use crate::args::{self, Args};
 use crate::input::in_recipe;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use daxkit_build::options::Request;
 use daxkit_build::plan::PlanError;
 use daxkit_build::recipe::{self, FileSystemOptions, Recipe};
-use std::io::Read;
-use std::path::Path;
-
-/// Most bytes of a recipe.
-const MOST: u64 = 16 << 20;
 
 /// Reads the recipe, where there is one.
 pub(crate) fn read(args: &Args) -> Result<Option<Recipe>> {
-    let Some(path) = &args.recipe else { return Ok(None) };
-    let shown = || path.display().to_string();
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).with_context(shown)?;
-    file.take(MOST + 1).read_to_end(&mut bytes).with_context(shown)?;
-    if bytes.len() as u64 > MOST {
-        bail!("{}: a recipe has at most {MOST} bytes", path.display());
-    }
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        let line = 1 + e.as_bytes().iter().take(at).filter(|b| **b == b'\n').count();
-        anyhow!("{}:{line}: is not UTF-8", path.display())
-    })?;
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    recipe::parse(&text, dir).map(Some).map_err(|e| in_recipe(args, &e))
+    Ok(args.recipe.as_deref().map(recipe::read).transpose()?)
 }
 
 /// Puts the recipe's options beneath those of the command line: what was typed wins, lists are joined with the recipe's first.

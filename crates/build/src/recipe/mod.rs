@@ -16,6 +16,7 @@ mod content;
 mod defects;
 mod error;
 mod expect;
+mod file;
 mod filesystem;
 mod fill;
 mod items;
@@ -34,6 +35,7 @@ mod values;
 pub use crate::source::{Pattern, Piece};
 pub use apply::{Surroundings, apply};
 pub use error::RecipeError;
+pub use file::{ReadError, read};
 pub use schema::{TableInfo, tables};
 pub use types::{
     At, Attrs, Checksum, Content, Defect, DefectChange, DirEntries, DirItem, E2fsckVerdict, Expect, FileItem,

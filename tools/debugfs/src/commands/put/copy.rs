@@ -1,168 +1,41 @@
-//! Trees of the host, and archives, copied into the image.
+//! Copying a tree of nodes into an image, one by one.
 
-use super::Command;
-use crate::output::{self, shown};
-use crate::session::Session;
-use anyhow::{Context, Result, anyhow, bail};
-use daxkit_build::progress::NoProgress;
-use daxkit_build::source::{
-    AclIds, Archive, Kind, Layers, NodeId, NumericIds, OwnerPolicy, Reader, ScanOptions, Source, TarInput, TarOptions,
-    Tree, exclude_set, scan,
-};
+use crate::output::shown;
+use anyhow::{Context, Result, bail};
+use daxkit_build::source::{Kind, Mapping, NodeId, Placement, Reader, Source, Tree};
 use daxkit_format::InodeNr;
 use daxkit_format::ext4::inode::mode;
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_volume::ext4::edit::NewInode;
+use daxkit_volume::ext4::edit::{Fill, NewInode};
 use daxkit_volume::{EditError, Editor, Inode};
-use serde_json::json;
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-pub(super) static COMMANDS: &[Command] = &[Command {
-    names: &["put"],
-    args: "[-q] [--owner UID:GID] [--exclude GLOB]... [--dax PATH]... [--holes host|none] [--skip-unreadable] SOURCE... DIRECTORY",
-    summary: "Copy the content of directories and tar archives (- is standard input) into a directory of the image, which is made where \
-it is not there, with owners, modes, times, attributes, links and holes; files that are there are replaced",
-    example: "put /etc /backup",
-    run: put,
-}];
 
 /// Bytes of a file copied at once.
 const CHUNK: usize = 8 << 20;
 
-/// What the words ask for.
-#[derive(Default)]
-struct Request {
-    quiet: bool,
-    owner: Option<(u32, u32)>,
-    exclude: Vec<String>,
-    dax: Vec<Vec<u8>>,
-    no_holes: bool,
-    skip_unreadable: bool,
-    words: Vec<Vec<u8>>,
-}
-
-impl Request {
-    fn parse(words: &[Vec<u8>], usage: &str) -> Result<Self> {
-        let mut request = Self::default();
-        let mut rest = words.iter();
-        while let Some(word) = rest.next() {
-            let mut value = |name: &str| rest.next().with_context(|| format!("{name} wants a value; {usage}"));
-            match word.as_slice() {
-                b"-q" => request.quiet = true,
-                b"--skip-unreadable" => request.skip_unreadable = true,
-                b"--exclude" => request.exclude.push(shown(value("--exclude")?)),
-                b"--dax" => request.dax.push(value("--dax")?.clone()),
-                b"--owner" => request.owner = Some(owner(value("--owner")?)?),
-                b"--holes" => {
-                    request.no_holes = match value("--holes")?.as_slice() {
-                        b"host" => false,
-                        b"none" => true,
-                        other => bail!("--holes {}: host or none", shown(other)),
-                    }
-                }
-                option if option.len() > 1 && option.starts_with(b"-") => bail!("no option {}; {usage}", shown(option)),
-                _ => request.words.push(word.clone()),
-            }
-        }
-        if request.words.len() < 2 {
-            bail!("{usage}");
-        }
-        Ok(request)
-    }
-}
-
-fn owner(word: &[u8]) -> Result<(u32, u32)> {
-    let text = shown(word);
-    let parts = text.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    parts.with_context(|| format!("--owner {text}: wants UID:GID in numbers"))
-}
-
-fn put(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let request = Request::parse(words, &command.usage())?;
-    session.check_writable()?;
-    let Some((target, sources)) = request.words.split_last() else { return Ok(()) };
-    let (source, left_out) = read(&request, sources)?;
-    for line in left_out {
-        session.messages.warning(line);
-    }
-    let dir = match session.inode(target) {
-        Ok(inode) if inode.is_dir() => inode.nr(),
-        Ok(_) => bail!("{}: not a directory", shown(target)),
-        Err(_) => {
-            let (parent, name) = session.parent_and_name(target)?;
-            let new = NewInode::of_root(mode::IFDIR | 0o755);
-            session.edit(|editor| Ok(editor.mkdir(parent, &name, &new)?)).with_context(|| shown(target))?.nr()
-        }
-    };
-    let count = session.edit(|editor| {
-        let mut copy =
-            Copy { tree: source.tree(), made: HashMap::new(), files: 0, bytes: 0, no_holes: request.no_holes };
-        copy.run(editor, &source, dir, &request)?;
-        Ok((copy.files, copy.bytes))
-    })?;
-    if session.json {
-        let document = json!({ "files": count.0, "bytes": count.1 });
-        return output::document(&mut session.out, command.name(), document);
-    }
-    if !request.quiet {
-        writeln!(session.out, "{} files, {} bytes", count.0, count.1)?;
-    }
-    Ok(())
-}
-
-/// Reads all sources into one tree, the later on top; what is not in it comes back as lines.
-fn read(request: &Request, sources: &[Vec<u8>]) -> Result<(Source, Vec<String>)> {
-    let exclude = exclude_set(&request.exclude).map_err(|e| anyhow!("--exclude: {e}"))?;
-    let owner = request.owner.map_or(OwnerPolicy::AsIs, |(uid, gid)| OwnerPolicy::Fixed(uid, gid));
-    let options = ScanOptions {
-        exclude: exclude.clone(),
-        owner,
-        skip_unreadable: request.skip_unreadable,
-        detect_holes: !request.no_holes,
-        ..ScanOptions::default()
-    };
-    let ids: Arc<dyn AclIds> = Arc::new(NumericIds);
-    let tar = TarOptions { spool_dir: std::env::temp_dir(), read_xattrs: true, ids };
-    let mut layers = Layers::new(exclude, owner);
-    let mut left_out = Vec::new();
-    for word in sources {
-        let path = PathBuf::from(OsStr::from_bytes(word));
-        let named = || shown(word);
-        if word != b"-" && path.is_dir() {
-            let (tree, skipped) = scan(&path, &options, &NoProgress)?;
-            left_out.extend(skipped.iter().map(ToString::to_string));
-            layers.add_directory(tree, &path).with_context(named)?;
-            continue;
-        }
-        let (input, name) = if word == b"-" {
-            (TarInput::Stream(Box::new(std::io::stdin())), Path::new("standard input"))
-        } else {
-            (TarInput::Path(&path), path.as_path())
-        };
-        let mut archive = Archive::open(input, tar.clone()).with_context(named)?;
-        let added = layers.add_archive(&mut archive, &NoProgress);
-        left_out.extend(archive.take_notices().iter().map(|n| format!("{}: {n}", name.display())));
-        added.with_context(named)?;
-        layers.end_archive(archive.finish().with_context(named)?, name);
-    }
-    Ok((layers.finish()?, left_out))
-}
-
-struct Copy<'t> {
+/// A tree on its way into an image.
+pub(super) struct Copy<'t> {
     tree: &'t Tree,
     /// Where each node is in the image.
     made: HashMap<u32, InodeNr>,
-    files: u64,
-    bytes: u64,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
     no_holes: bool,
 }
 
-impl Copy<'_> {
-    fn run(&mut self, editor: &mut Editor<'_>, source: &Source, dir: InodeNr, request: &Request) -> Result<()> {
+impl<'t> Copy<'t> {
+    pub(super) fn new(tree: &'t Tree, no_holes: bool) -> Self {
+        Self { tree, made: HashMap::new(), files: 0, bytes: 0, no_holes }
+    }
+
+    /// Copies all of it below a directory of the image, and gives the DAX flag to these paths and what lies below them.
+    pub(super) fn run(
+        &mut self,
+        editor: &mut Editor<'_>,
+        source: &Source,
+        dir: InodeNr,
+        dax: &[Vec<u8>],
+    ) -> Result<()> {
         let mut reader = Reader::new(source)?;
         let mut dirs = Vec::new();
         for id in self.tree.ids() {
@@ -180,14 +53,55 @@ impl Copy<'_> {
                 dirs.push((id, nr));
             }
         }
+        self.extras(editor)?;
         // What stands in a directory has changed its times; the deepest come last in the tree.
         for (id, nr) in dirs.into_iter().rev() {
             let mut inode = editor.inode(nr).map_err(EditError::from)?;
             self.times(editor, &mut inode, id)?;
         }
-        for path in &request.dax {
+        for path in dax {
             let id = self.tree.lookup(path).with_context(|| format!("--dax {}: not in the sources", shown(path)))?;
             self.set_dax(editor, id)?;
+        }
+        Ok(())
+    }
+
+    /// What nodes have beyond their attributes: flags, blocks without content, a kind of map, a time of creation.
+    fn extras(&self, editor: &mut Editor<'_>) -> Result<()> {
+        for (id, extra) in self.tree.extras() {
+            let path = || shown(&self.tree.path(id));
+            let Some(nr) = self.made.get(&id.0) else { continue };
+            let mut inode = editor.inode(*nr).map_err(EditError::from)?;
+            if extra.placement != Placement::Best || extra.htree_levels > 0 {
+                bail!("{}: only dax-mkfs lays blocks and names out as they are wished", path());
+            }
+            match extra.mapping {
+                Mapping::Default => {}
+                Mapping::Extents => editor.convert_map(&mut inode, true).with_context(path)?,
+                Mapping::Indirect => editor.convert_map(&mut inode, false).with_context(path)?,
+                Mapping::Inline => bail!("{}: whether data lies in the inode is not wished for here", path()),
+            }
+            for range in &extra.unwritten {
+                editor.fallocate(&mut inode, range.clone(), Fill::Unwritten, true).with_context(path)?;
+            }
+            let dax = match extra.dax {
+                Some(dax) => {
+                    if dax {
+                        InodeFlags::DAX
+                    } else {
+                        InodeFlags::empty()
+                    }
+                }
+                None => inode.flags() & InodeFlags::DAX,
+            };
+            let flags = inode.flags().difference(InodeFlags::DAX) | dax | extra.flags;
+            if flags != inode.flags() {
+                editor.set_flags(&mut inode, flags).with_context(path)?;
+            }
+            if let Some(created) = extra.created {
+                editor.modify(&mut inode, |d| d.set_crtime(created));
+            }
+            self.times(editor, &mut inode, id)?;
         }
         Ok(())
     }
