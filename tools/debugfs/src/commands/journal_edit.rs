@@ -43,7 +43,7 @@ pub(super) static COMMANDS: &[Command] = &[
         args: "",
         summary: "Replay the journal into the image and empty it",
         example: "journal_run",
-        run: run,
+        run: replay,
     },
 ];
 
@@ -157,7 +157,7 @@ fn list(word: &[u8]) -> Result<Vec<u64>> {
     Ok(blocks)
 }
 
-fn run(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
+fn replay(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     command.options(words, "", &[], (0, 0))?;
     session.check_writable()?;
     if session.journal.is_some() {

@@ -14,7 +14,6 @@ use daxkit_format::InodeNr;
 const MOST: usize = 1 << 16;
 
 /// Edits that were put off.
-
 pub(crate) struct Together {
     command: &'static Command,
     wanted: Wanted,
