@@ -175,7 +175,7 @@ impl Drop for NewFile {
     }
 }
 
-fn nameless(dir: &File) -> Result<File, Errno> {
+pub(crate) fn nameless(dir: &File) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     openat(dir, ".", flags, Mode::from_raw_mode(0o666)).map(File::from)
 }

@@ -3,17 +3,20 @@
 //! Invariant: a page is in `pages`, or in `zeroed`, or unchanged; never in two of them. Pages are whole: what a write did
 //! not cover was copied from below. A savepoint keeps of every page what it was when the savepoint was set, from the first
 //! change on.
+//!
+//! Pages beyond a limit go to a file without a name in the host's directory for temporary files ([`Overlay::spilling`]).
+
+mod pages;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::block::{BlockDevice, COPY_BUFFER, Geometry, check_range};
 use crate::error::DeviceError;
 use crate::range_set::RangeSet;
-
-/// The unit of change.
-const PAGE: u64 = 4096;
+use pages::{Content, PAGE, Page, Pages};
 
 /// A range that an overlay changes, in whole pages (the last of a device may be shorter).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +27,11 @@ pub struct Change {
     pub zeroed: bool,
 }
 
-type Page = Box<[u8; PAGE as usize]>;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     pages: BTreeMap<u64, Page>,
+    /// Where those of `pages` and of savepoints are kept.
+    store: Pages,
     /// Numbers of pages that read as zero.
     zeroed: RangeSet,
     /// Innermost last.
@@ -55,7 +58,13 @@ pub struct Overlay<D> {
 impl<D: BlockDevice> Overlay<D> {
     /// An overlay without changes.
     pub fn new(base: D) -> Self {
-        Self { len: base.len(), base, state: RwLock::default() }
+        Self::spilling(base, u64::MAX)
+    }
+
+    /// An overlay without changes that keeps at most so many bytes of changes in memory, and what is more in a file.
+    pub fn spilling(base: D, limit: u64) -> Self {
+        let store = Pages::new(usize::try_from(limit / PAGE).unwrap_or(usize::MAX));
+        Self { len: base.len(), base, state: RwLock::new(State::new(store)) }
     }
 
     /// The device below.
@@ -76,7 +85,8 @@ impl<D: BlockDevice> Overlay<D> {
 
     /// Forgets every change.
     pub fn forget(&self) {
-        *self.state_mut() = State::default();
+        let mut state = self.state_mut();
+        *state = State::new(state.store.emptied());
     }
 
     /// Sets a savepoint: what is written from here on can be taken back alone. Savepoints nest.
@@ -86,11 +96,20 @@ impl<D: BlockDevice> Overlay<D> {
 
     /// Gives up the innermost savepoint: what was written since then is as everything before it. Nothing happens without one.
     pub fn release_savepoint(&self) {
-        let mut state = self.state_mut();
-        let Some(inner) = state.savepoints.pop() else { return };
-        let Some(outer) = state.savepoints.last_mut() else { return };
+        let State { savepoints, store, .. } = &mut *self.state_mut();
+        let Some(inner) = savepoints.pop() else { return };
+        let Some(outer) = savepoints.last_mut() else {
+            inner.pages.into_values().flatten().for_each(|page| store.drop(page));
+            return;
+        };
         for (page, before) in inner.pages {
-            outer.pages.entry(page).or_insert(before);
+            match outer.pages.entry(page) {
+                Entry::Vacant(place) => {
+                    place.insert(before);
+                }
+                // What it was before that is kept already.
+                Entry::Occupied(_) => before.into_iter().for_each(|page| store.drop(page)),
+            }
         }
         outer.zeroed.extend(inner.zeroed);
     }
@@ -100,10 +119,13 @@ impl<D: BlockDevice> Overlay<D> {
         let mut state = self.state_mut();
         let Some(savepoint) = state.savepoints.pop() else { return };
         for (page, before) in savepoint.pages {
-            match before {
+            let now = match before {
                 Some(content) => state.pages.insert(page, content),
                 None => state.pages.remove(&page),
             };
+            if let Some(now) = now {
+                state.store.drop(now);
+            }
         }
         for (pages, before) in savepoint.zeroed.into_iter().rev() {
             state.zeroed.remove(pages);
@@ -185,27 +207,35 @@ impl<D: BlockDevice> Overlay<D> {
     ) -> Result<(), DeviceError> {
         let whole = self.bytes(page..page + 1);
         let inside = (part.start - whole.start) as usize..(part.end - whole.start) as usize;
-        state.save_page(page);
-        if let Some(content) = state.pages.get_mut(&page) {
-            change(&mut content[inside]);
-            return Ok(());
+        state.save_page(page)?;
+        let State { pages, store, .. } = state;
+        if let Some(kept) = pages.get_mut(&page) {
+            return store.change(kept, |content| change(&mut content[inside]));
         }
-        let mut content = Box::new([0; PAGE as usize]);
+        let mut content: Box<Content> = Box::new([0; PAGE as usize]);
         if *part != whole && !state.zeroed.contains(page..page + 1) {
             self.base.read_at(whole.start, &mut content[..(whole.end - whole.start) as usize])?;
         }
         change(&mut content[inside]);
+        let kept = store.keep(content)?;
         state.set_zeroed(page..page + 1, false);
-        state.pages.insert(page, content);
+        state.pages.insert(page, kept);
         Ok(())
     }
 }
 
 impl State {
+    fn new(store: Pages) -> Self {
+        Self { pages: BTreeMap::new(), store, zeroed: RangeSet::new(), savepoints: Vec::new() }
+    }
+
     /// Keeps a page for the innermost savepoint, before it is changed.
-    fn save_page(&mut self, page: u64) {
-        let Some(savepoint) = self.savepoints.last_mut() else { return };
-        savepoint.pages.entry(page).or_insert_with(|| self.pages.get(&page).cloned());
+    fn save_page(&mut self, page: u64) -> Result<(), DeviceError> {
+        let Some(savepoint) = self.savepoints.last_mut() else { return Ok(()) };
+        if let Entry::Vacant(place) = savepoint.pages.entry(page) {
+            place.insert(self.pages.get(&page).map(|kept| self.store.copy(kept)).transpose()?);
+        }
+        Ok(())
     }
 
     /// Says whether pages are zeroed, and keeps for the innermost savepoint which of them were.
@@ -232,14 +262,13 @@ impl State {
 
     /// Drops the content of pages, which are to read as zero.
     fn drop_pages(&mut self, pages: Range<u64>) {
-        let dropped = self.pages.extract_if(pages, |_, _| true);
-        match self.savepoints.last_mut() {
-            Some(savepoint) => {
-                dropped.for_each(|(page, content)| {
-                    savepoint.pages.entry(page).or_insert(Some(content));
-                });
+        for (page, content) in self.pages.extract_if(pages, |_, _| true) {
+            match self.savepoints.last_mut().map(|savepoint| savepoint.pages.entry(page)) {
+                Some(Entry::Vacant(place)) => {
+                    place.insert(Some(content));
+                }
+                Some(Entry::Occupied(_)) | None => self.store.drop(content),
             }
-            None => dropped.for_each(drop),
         }
     }
 
@@ -267,10 +296,10 @@ impl<D: BlockDevice> BlockDevice for Overlay<D> {
         while at < end {
             let page = at / PAGE;
             let from = (at - offset) as usize;
-            if let Some(content) = state.pages.get(&page) {
+            if let Some(kept) = state.pages.get(&page) {
                 let inside = (at % PAGE) as usize;
                 let n = ((PAGE as usize) - inside).min(buf.len() - from);
-                buf[from..from + n].copy_from_slice(&content[inside..inside + n]);
+                state.store.read(kept, inside, &mut buf[from..from + n])?;
                 at += n as u64;
                 continue;
             }
@@ -432,8 +461,15 @@ mod tests {
 
     #[test]
     fn savepoints_take_back_what_was_written_since_and_nest() {
+        // Whether all, some or no pages are in memory.
+        for limit in [u64::MAX, 3 * PAGE, 0] {
+            savepoints_within(limit);
+        }
+    }
+
+    fn savepoints_within(limit: u64) {
         let base = MemoryDevice::from_bytes(&[7; 40_960]);
-        let overlay = Overlay::new(&base);
+        let overlay = Overlay::spilling(&base, limit);
         let all = || {
             let mut bytes = vec![0; 40_960];
             overlay.read_at(0, &mut bytes).unwrap();
@@ -472,5 +508,30 @@ mod tests {
         overlay.write_at(1 << 40, b"x").unwrap();
         assert_eq!(overlay.next_data(0).unwrap(), Some(1 << 40..(1 << 40) + 4096));
         assert!(overlay.known_zero(0, 1 << 40) && !overlay.known_zero(0, (1 << 40) + 1));
+    }
+
+    #[test]
+    fn what_is_given_up_makes_room_for_others() {
+        let overlay = Overlay::spilling(MemoryDevice::new(1 << 20), 2 * PAGE);
+        let write = |page: u64| overlay.write_at(page * PAGE, &[1; 4096]).unwrap();
+        for round in 0..50 {
+            overlay.set_savepoint();
+            (0..20).for_each(write);
+            overlay.set_savepoint();
+            (10..30).for_each(write);
+            match round % 3 {
+                0 => overlay.release_savepoint(),
+                1 => overlay.roll_back_to_savepoint(),
+                _ => {
+                    overlay.write_zeroes(0, 1 << 20).unwrap();
+                    overlay.release_savepoint();
+                }
+            }
+            overlay.roll_back_to_savepoint();
+            assert!(overlay.is_unchanged());
+        }
+        // Thirty pages and what they were before, whatever happened in fifty rounds.
+        let state = overlay.state();
+        assert!(state.store.spilled_pages() <= 60, "{:?}", state.store);
     }
 }

@@ -181,7 +181,7 @@ proptest! {
         if sparse { model[30_000..120_000].fill(0); }
         let base = MemoryDevice::from_bytes(&model);
         let kept = model.clone();
-        let overlay = Overlay::new(&base);
+        let overlay = Overlay::spilling(&base, 2 * 4096);
         run(&overlay, &mut model, &ops);
         let upper = Overlay::new(&overlay);
         run(&upper, &mut model, &more);

@@ -127,8 +127,11 @@ fn every_example_works() {
         }
         let output = tool(&args, b"");
         assert_eq!(output.status.code(), Some(0), "{example}: {}", stderr(&output));
+        let prints = !output.stdout.is_empty();
         args.insert(0, "--json");
         let output = tool(&args, b"");
+        // What says something to people says it to programs.
+        assert_eq!(!output.stdout.is_empty(), prints, "{example}: {}", stdout(&output));
         for line in stdout(&output).lines() {
             let document: serde_json::Value =
                 serde_json::from_str(line).unwrap_or_else(|e| panic!("{example}: {line}: {e}"));

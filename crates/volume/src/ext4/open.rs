@@ -17,6 +17,9 @@ use super::journal::{self, ReplayOverlay, ReplayReport};
 use super::known::Known;
 use super::super_blocks;
 
+/// Most bytes of edits that are kept in memory; what is more waits in a file.
+pub(crate) const EDITS_IN_MEMORY: u64 = 256 << 20;
+
 /// Incompatible features that can be read.
 pub(crate) const READABLE_INCOMPAT: Incompat = Incompat::FILETYPE
     .union(Incompat::RECOVER)
@@ -128,7 +131,7 @@ impl Volume {
         if !options.writable {
             return Ok(volume);
         }
-        let overlay = Arc::new(ReplayOverlay::new(device));
+        let overlay = Arc::new(ReplayOverlay::spilling(device, EDITS_IN_MEMORY));
         let volume = Self { device: Arc::<ReplayOverlay>::clone(&overlay), ..volume };
         Ok(Self { edits: Some(overlay), ..volume })
     }

@@ -51,7 +51,7 @@ fn a_pager_may_be_left_early() {
     for mode in ["-n", "-w"] {
         let mut terminal = Terminal::start(&[mode, &image], &[("PAGER", "head -n 1")]);
         terminal.expect(PROMPT);
-        assert_eq!(terminal.run("dump_image -d"), "daxkit-dump 1\n");
+        assert_eq!(terminal.run("dump_image -d"), "daxkit-dump 2\n");
         assert_eq!(terminal.run("cat hello"), "hello, world\n");
         terminal.send(CTRL_D);
         assert!(terminal.end().success());

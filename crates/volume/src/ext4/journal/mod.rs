@@ -25,7 +25,7 @@ pub use commit::JournalCommit;
 pub use hand::{HandJournal, JournalWriteError, LogChecksum, Transaction};
 
 use super::error::{Place, VolumeError};
-use super::open::{OpenOptions, Volume};
+use super::open::{EDITS_IN_MEMORY, OpenOptions, Volume};
 use log::Log;
 
 /// Most groups whose free blocks are added up: four times those of 15 TiB.
@@ -83,7 +83,7 @@ pub(crate) fn replay(
         return Ok(None);
     }
     let log = Log::open(volume, options.journal.as_deref())?;
-    let overlay = Arc::new(Overlay::new(Arc::clone(device)));
+    let overlay = Arc::new(Overlay::spilling(Arc::clone(device), EDITS_IN_MEMORY));
     let report = replay_into(volume, &log, &overlay, options)?;
     let dynamic: Arc<dyn BlockDevice> = Arc::<ReplayOverlay>::clone(&overlay);
     let volume = Volume::open_without_replay(dynamic, options)?;
