@@ -29,6 +29,8 @@ pub(crate) struct Changes {
     edited: bool,
     /// Where `begin` stands, and whether something was edited before.
     begun: Option<(Savepoint, bool)>,
+    /// How many devices beside the image were open then.
+    externals: usize,
 }
 
 impl Changes {
@@ -96,6 +98,8 @@ impl Session<'_> {
         let Some(savepoint) = self.volume.set_savepoint() else { return work(self) };
         let edited = self.changes.edited;
         let before = self.volume.edits().map(Arc::clone);
+        let externals = self.externals.len();
+        self.externals.iter().for_each(External::set_savepoint);
         let good = work(self);
         // A command may have opened another image, or ended the change.
         let same = match (&before, self.volume.edits()) {
@@ -105,12 +109,20 @@ impl Session<'_> {
         if same {
             if good {
                 self.volume.release_savepoint(savepoint);
+                self.externals.iter().take(externals).for_each(External::release_savepoint);
             } else {
                 self.volume.roll_back(savepoint);
+                self.roll_back_externals(externals);
                 self.changes.edited = edited;
             }
         }
         good
+    }
+
+    /// Takes back what was written to devices beside the image since their savepoints; those that were opened since then are closed.
+    fn roll_back_externals(&mut self, count: usize) {
+        self.externals.truncate(count);
+        self.externals.iter().for_each(External::roll_back);
     }
 
     /// Begins a change of several commands.
@@ -123,6 +135,8 @@ impl Session<'_> {
             self.changes.failed = false;
         }
         let edited = self.changes.edited;
+        self.changes.externals = self.externals.len();
+        self.externals.iter().for_each(External::set_savepoint);
         self.changes.begun = self.volume.set_savepoint().map(|savepoint| (savepoint, edited));
         Ok(())
     }
@@ -134,7 +148,7 @@ impl Session<'_> {
         self.changes.edited = edited;
         self.extent = None;
         self.journal = None;
-        self.externals.clear();
+        self.roll_back_externals(self.changes.externals);
         Ok(())
     }
 
@@ -146,6 +160,7 @@ impl Session<'_> {
         }
         let (savepoint, _) = self.changes.begun.take().context("no change was begun")?;
         self.volume.release_savepoint(savepoint);
+        self.externals.iter().take(self.changes.externals).for_each(External::release_savepoint);
         self.commit()
     }
 
@@ -163,9 +178,6 @@ impl Session<'_> {
             return Ok(Some(Committed::Nothing));
         }
         let (image, offset, now) = (self.opening.path().to_owned(), self.opening.offset, self.time());
-        if matches!(self.target, Target::Image(_) | Target::Undo(_)) {
-            self.externals.iter().try_for_each(External::commit)?;
-        }
         let written = {
             let (volume, target) = (&mut self.volume, &mut self.target);
             match target {
@@ -183,6 +195,11 @@ impl Session<'_> {
             }
         };
         self.changes.edited = false;
+        if written.is_ok() && matches!(self.target, Target::Image(_) | Target::Undo(_)) {
+            // The image first: a log that was replayed is emptied when its blocks are there, and one that is written only
+            // now is not missed before.
+            self.externals.iter().try_for_each(External::commit)?;
+        }
         let Err(error) = written else { return written.map(Some) };
         self.drop_image()?;
         let then = if rollback_pending(&image) { ", and rolled back when it is opened again" } else { "" };

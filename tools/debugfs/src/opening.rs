@@ -8,7 +8,8 @@ use daxkit_device::rollback::honour;
 use daxkit_device::{BlockDevice, FileDevice, FileOptions, MemoryDevice, UndoDevice, UndoOptions};
 use daxkit_format::ext4::super_block::{MAGIC, SUPER_BLOCK_OFFSET, SuperBlock};
 use daxkit_format::{BlockNr, OnDisk};
-use daxkit_volume::{OpenOptions, Volume};
+use daxkit_volume::{OpenOptions, Unsupported, Volume, VolumeError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -120,12 +121,24 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         block_size: opening.block_size,
         ignore_checksums: opening.ignore_checksums,
         catastrophic: opening.catastrophic,
-        replay: opening.replay || opening.writable,
+        replay: opening.replay,
         writable: opening.writable,
         ..OpenOptions::default()
     };
     let volume = Volume::open(Arc::clone(&device), &options)
+        .map_err(|error| {
+            let hint = matches!(error, VolumeError::Unsupported(Unsupported::ExternalJournal));
+            let error = anyhow::Error::from(error);
+            if hint {
+                error.context("--no-replay opens it as it lies, journal_run -f DEVICE replays it then")
+            } else {
+                error
+            }
+        })
         .with_context(|| output::shown(image.as_os_str().as_encoded_bytes()))?;
+    if opening.writable && !opening.replay && volume.needs_recovery() {
+        messages.warning("the journal is not replayed: what it holds will be written over what is edited, when it is (journal_run does it now)");
+    }
     if volume.replay_overlay().is_some() {
         let how = if opening.writable {
             "the journal is replayed; that is written with the first change"
@@ -167,6 +180,14 @@ fn as_it_was(
             messages.warning(format_args!("{}: half changed: {error}", image.display()));
             Ok(device)
         }
+    }
+}
+
+/// Whether two names lead to one file.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    match (a.metadata(), b.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 use common::{run, spawn, tool};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A seed for content, so that every block is another.
@@ -257,11 +258,67 @@ fn a_journal_on_a_device_of_its_own() {
     let failed = tool(&["-w", image.to_str().unwrap()], images.script(&format!("{script}stat /nothing\n")).as_bytes());
     assert_eq!(failed.status.code(), Some(1));
     assert!(fs::read(&journal).unwrap() == before);
+    // A dry run writes nothing, and needs no right to.
+    fs::set_permissions(&journal, fs::Permissions::from_mode(0o444)).unwrap();
+    let dry = tool(&["-w", "--dry-run", image.to_str().unwrap()], images.script(&script).as_bytes());
+    assert_eq!(dry.status.code(), Some(0), "{}", String::from_utf8_lossy(&dry.stderr));
+    assert!(fs::read(&journal).unwrap() == before);
+    fs::set_permissions(&journal, fs::Permissions::from_mode(0o644)).unwrap();
+    // What is taken back is all that came after `begin`, and nothing that came before.
+    let script =
+        format!("{script}begin\njo -f {0}\njw -b 3001 $one\njc\nabort\nbegin\nmkdir /x\nabort\n", journal.display());
     let done = tool(&["-w", image.to_str().unwrap()], images.script(&script).as_bytes());
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     let said = spawn("e2fsck", &["-fy", "-j", journal.to_str().unwrap(), image.to_str().unwrap()], b"");
     assert!(said.status.code().is_some_and(|code| code <= 1), "{}", String::from_utf8_lossy(&said.stdout));
     assert_eq!(images.block(&image, 3000), one);
+    assert_eq!(images.block(&image, 3001), vec![0; 1024]);
+
+    // From one session to the next: written, more written, and run.
+    let (log, name) = (journal.to_str().unwrap(), image.to_str().unwrap());
+    let lines = |options: &[&str], script: String| {
+        let done = tool(&[options, &[name]].concat(), images.script(&script).as_bytes());
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (status, said) = lines(&["-w"], format!("jo -f {log}\njw -b 3002 $one\njc\n"));
+    assert_eq!(status, Some(0), "{said}");
+    let (status, said) = lines(&["-w"], "jo\n".to_owned());
+    assert_eq!(status, Some(1));
+    assert!(said.contains("--no-replay opens it as it lies, journal_run -f DEVICE replays it then"), "{said}");
+    let (status, said) = lines(&["-w", "--no-replay"], format!("jo -f {log}\njw -b 3003 $one\njc\n"));
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("the journal is not replayed: what it holds will be written over"), "{said}");
+    assert_eq!(images.block(&image, 3002), vec![0; 1024]);
+    let before = (fs::read(&image).unwrap(), fs::read(&journal).unwrap());
+    let (status, _) = lines(&["-w", "--no-replay"], "jr\n".to_owned());
+    assert_eq!(status, Some(1), "it is not said where the log lies");
+    let (status, said) = lines(&["-w", "--no-replay", "--dry-run"], format!("jr -f {log}\n"));
+    assert_eq!(status, Some(0), "{said}");
+    assert!(before == (fs::read(&image).unwrap(), fs::read(&journal).unwrap()));
+    let (status, said) = lines(&["-w", "--no-replay"], format!("jr -f {log}\n"));
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!((images.block(&image, 3002), images.block(&image, 3003)), (one.clone(), one));
+    let clean = spawn("e2fsck", &["-fn", "-j", log, name], b"");
+    assert_eq!(clean.status.code(), Some(0), "{}", String::from_utf8_lossy(&clean.stdout));
+    // Both are as they were while a rollback file says so.
+    let rollback = format!("{log}.daxkit-rollback");
+    fs::write(&rollback, b"no such file was ever written by a tool").unwrap();
+    let (status, said) = lines(&["-w"], format!("jo -f {log}\n"));
+    assert_eq!(status, Some(1));
+    assert!(said.contains(".daxkit-rollback"), "{said}");
+}
+
+#[test]
+fn a_device_is_not_asked_for_a_journal_inside() {
+    let images = Images::new(KINDS[0]);
+    let image = images.dir.path().join("inside");
+    fs::copy(&images.image, &image).unwrap();
+    let script = images.script("jo -f /nothing/there\njw -b 3000 $one\njc\njr\n");
+    let done = tool(&["-w", image.to_str().unwrap()], script.as_bytes());
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains("-f /nothing/there: the journal lies inside the image; this is not looked at"), "{said}");
+    assert_eq!(images.block(&image, 3000), fs::read(images.path("one")).unwrap());
 }
 
 #[test]
@@ -273,7 +330,6 @@ fn what_cannot_be_is_refused() {
         ("jo\njo", "the journal is open already"),
         ("jo -v 1", "version 2 or 3, not 1"),
         ("jo -v x", "x: not a version"),
-        ("jo -f /nothing/there", "/nothing/there"),
         ("jo -q", "no option -q"),
         ("jo\njw -b 3000", "a file with the content of the blocks is wanted"),
         ("jo\njw -b 3000 /nothing", "/nothing: No such file"),

@@ -314,8 +314,13 @@ impl<'a> Image<'a> {
         let all = geo.block_size * 8;
         let padding = runs(&bytes, valid, all);
         if valid < all && !matches!(padding.as_slice(), [one] if *one == (valid..all)) {
-            let text: Vec<String> = padding.iter().map(|r| format!("{}-{}", r.start, r.end - 1)).collect();
-            writeln!(self.out, "  padding {}", if text.is_empty() { "none".to_owned() } else { text.join(" ") })?;
+            if padding.is_empty() {
+                writeln!(self.out, "  padding none")?;
+            }
+            // One a line, so that no line is long.
+            for bits in padding {
+                writeln!(self.out, "  padding {}-{}", bits.start, bits.end - 1)?;
+            }
         }
         Ok(())
     }

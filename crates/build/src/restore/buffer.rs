@@ -40,7 +40,13 @@ impl Buffer {
     /// Sets a field of one of these structures, each at its base; `ok` is remembered.
     pub(super) fn field(&mut self, structures: &[(Structure, usize)], name: &str, text: &str) -> Read {
         if text == "ok" {
-            self.fitting.push(name.to_owned());
+            if !self.fits(name) {
+                // No structure has more checksums than these.
+                if self.fitting.len() >= 8 || name.len() > 64 {
+                    return Err("no structure has so many checksums".into());
+                }
+                self.fitting.push(name.to_owned());
+            }
             return Ok(());
         }
         let found = structures.iter().find_map(|(structure, base)| Some((Access::find(*structure, name)?, *base)));

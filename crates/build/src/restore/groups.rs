@@ -14,6 +14,12 @@ use std::ops::Range;
 /// The checksums that are to fit, one bit for each.
 const SUMS: [(&str, u8); 3] = [("bg_block_bitmap_csum", 1), ("bg_inode_bitmap_csum", 2), ("bg_checksum", 4)];
 
+/// Most lines of a descriptor: its fields, and a kilobyte of what is behind them.
+const MOST_LINES: usize = 64;
+
+/// Longest line of a descriptor.
+const LONGEST_LINE: usize = 256;
+
 /// What is to be done when everything else is written.
 #[derive(Default)]
 pub(super) struct Groups {
@@ -55,19 +61,21 @@ pub(super) struct BitmapSection {
     ratio: u64,
     /// Bits that stand for something.
     valid: u32,
-    padding: Option<Vec<(u32, u32)>>,
+    /// The bits behind them were said.
+    padded: bool,
 }
 
 impl BitmapSection {
     pub(super) fn line(&mut self, line: &str) -> Read {
         let mut words = Words(line);
         if words.takes("padding") {
-            let padding = self.padding.get_or_insert_default();
+            self.padded = true;
             if words.takes("none") {
                 return words.end();
             }
             while !words.peek().is_empty() {
-                padding.push(range(words.word(), "a range of bits")?);
+                let (first, last) = range(words.word(), "a range of bits")?;
+                self.set(first, last)?;
             }
             return Ok(());
         }
@@ -95,9 +103,8 @@ impl BitmapSection {
 
     pub(super) fn finish(mut self) -> Read<Buffer> {
         let all = u32::try_from(self.buffer.bytes.len().saturating_mul(8)).unwrap_or(u32::MAX);
-        let usual = if self.valid < all { vec![(self.valid, all - 1)] } else { Vec::new() };
-        for (first, last) in self.padding.take().unwrap_or(usual) {
-            self.set(first, last)?;
+        if !self.padded && self.valid < all {
+            self.set(self.valid, all - 1)?;
         }
         Ok(self.buffer)
     }
@@ -184,14 +191,22 @@ impl Restorer {
     pub(super) fn begin_copy(&mut self, group: u32) -> Read<usize> {
         let copy = self.groups.copies.last_mut().filter(|copy| copy.groups.contains(&group));
         let copy = copy.ok_or_else(|| format!("group {group} is not one of the copy that came before"))?;
+        // In order, so that each comes once.
+        if copy.different.last().is_some_and(|(last, _)| *last >= group) {
+            return Err(format!("group {group}: descriptors of a copy come in ascending order").into());
+        }
         copy.different.push((group, Vec::new()));
         Ok(copy.different.len() - 1)
     }
 
     pub(super) fn copy_line(&mut self, index: usize, line: &str) -> Read {
-        let copy = self.groups.copies.last_mut();
-        let lines = copy.and_then(|copy| copy.different.get_mut(index)).map(|(_, lines)| lines);
-        lines.ok_or("no copy came before")?.push(line.to_owned());
+        let copy = self.groups.copies.last_mut().ok_or("no copy came before")?;
+        // Each field once, with room to spare, and as long as fields are.
+        let (_, lines) = copy.different.get_mut(index).ok_or("no copy came before")?;
+        if lines.len() >= MOST_LINES || line.len() > LONGEST_LINE {
+            return Err("a descriptor has not so much to say".into());
+        }
+        lines.push(line.to_owned());
         Ok(())
     }
 
@@ -203,7 +218,7 @@ impl Restorer {
             "inode_bitmap" => (u64::from(group) * u64::from(geo.inodes_per_group) + 1, 1, geo.inodes_per_group),
             _ => return Err(format!("{what}: a group has a block_bitmap and an inode_bitmap").into()),
         };
-        Ok(BitmapSection { buffer, first, ratio, valid, padding: None })
+        Ok(BitmapSection { buffer, first, ratio, valid, padded: false })
     }
 
     /// Makes the checksums of descriptors fit, then the copies.

@@ -14,6 +14,7 @@ use daxkit_device::{BlockDevice, DeviceError};
 use daxkit_format::OnDisk;
 use daxkit_format::ext4::super_block::SuperBlock;
 use daxkit_format::field::{parse_number, quote};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// What later sections need of the last inode.
@@ -33,6 +34,8 @@ pub(super) struct Restorer {
     pub(super) owner: Option<Owner>,
     pub(super) log: Option<Log>,
     section: Section,
+    /// Bytes that were made of others, a line for many.
+    copied: Cell<u64>,
 }
 
 /// The section that is being read.
@@ -63,7 +66,19 @@ impl Restorer {
             owner: None,
             log: None,
             section: Section::None,
+            copied: Cell::new(0),
         }
+    }
+
+    /// Counts bytes that are made of others. Each block is named once, so that they are no more than the image has; a line can stand
+    /// for a GiB.
+    pub(super) fn copied(&self, bytes: u64) -> Read {
+        let all = self.copied.get().saturating_add(bytes);
+        if all > self.device.len() {
+            return Err("more blocks of the kind than the image has".into());
+        }
+        self.copied.set(all);
+        Ok(())
     }
 
     /// Takes a line.

@@ -105,7 +105,7 @@ impl InodeSection {
             return self.steady(image, &above, first, last);
         }
         let blocks = words.word().strip_prefix('@').ok_or("where it lies is missing")?;
-        let (block, _): (u32, u32) = range(blocks, "a block of 32 bits")?;
+        let (block, end): (u32, u32) = range(blocks, "a block of 32 bits")?;
         if words.takes("elsewhere") {
             return words.end();
         }
@@ -114,6 +114,9 @@ impl InodeSection {
         }
         words.end()?;
         let count = last - first;
+        if end != block && end - block != count {
+            return Err(format!("{} words do not name {} blocks", u64::from(count) + 1, u64::from(end - block) + 1).into());
+        }
         if block.checked_add(count).is_none() {
             return Err("there are no such blocks".into());
         }
@@ -123,9 +126,11 @@ impl InodeSection {
             if last > 14 {
                 return Err("i_block has fifteen words".into());
             }
+            self.forget_below(&above, first, last);
             return self.buffer.put(I_BLOCK + at, &bytes);
         }
         let parent = self.map_block(image, &above)?;
+        self.forget_below(&above, first, last);
         image.write(parent.saturating_add(at as u64), &bytes)
     }
 
@@ -142,9 +147,21 @@ impl InodeSection {
                 }
             }
             let at = self.map_block(image, &path(index))?;
+            image.copied(self.block_size)?;
             image.write(at, &bytes)?;
         }
         Ok(())
+    }
+
+    /// Forgets where the last block lies if one of these words, which are about to change, leads to it.
+    fn forget_below(&mut self, above: &[u32], first: u32, last: u32) {
+        let leads = |path: &[u32]| match path.strip_prefix(above) {
+            Some([word, ..]) => (first..=last).contains(word),
+            _ => false,
+        };
+        if self.last_map.as_ref().is_some_and(|(path, _)| leads(path)) {
+            self.last_map = None;
+        }
     }
 
     /// Byte of the image at which the indirect block with this path lies.

@@ -1,6 +1,7 @@
 //! What is not edited is built to identical bytes, however damaged it is.
 
-use super::images::{KINDS, check, image};
+use super::images::{KINDS, check, image, text};
+use daxkit_build::dump::Data;
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::Read;
@@ -11,6 +12,21 @@ fn every_kind_of_image_comes_back() {
     for (size, args) in KINDS {
         check(&image(size, args), &format!("{args:?}"));
     }
+}
+
+#[test]
+fn a_bitmap_of_chance_comes_back() {
+    let (size, args) = KINDS.iter().find(|(_, args)| args.contains(&"65536")).unwrap();
+    let mut bytes = image(size, args);
+    let text = String::from_utf8(text(&bytes, Data::Hash)).unwrap();
+    let at = text.lines().find_map(|line| line.strip_prefix("group.0/block_bitmap @")).unwrap();
+    let start = at.parse::<usize>().unwrap() * 65_536;
+    let mut state = 5u64;
+    for byte in &mut bytes[start..start + 65_536] {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *byte = (state >> 56) as u8;
+    }
+    check(&bytes, "a bitmap of chance");
 }
 
 #[test]

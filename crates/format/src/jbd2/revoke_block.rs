@@ -99,6 +99,12 @@ impl RevokeBuilder {
         true
     }
 
+    /// How many blocks one block of `block_size` bytes names.
+    #[must_use]
+    pub fn capacity(block_size: usize, format: TagFormat) -> usize {
+        block_size.saturating_sub(HEADER + format.tail_bytes()) / format.revoke_bytes()
+    }
+
     /// Whether a block was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The text form of the whole image, and the image that a text stands for.
 
 use super::Command;
+use crate::opening::is_same_file;
 use crate::output;
 use crate::session::Session;
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,7 +13,6 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         names: &["restore_image"],
-        args: "[-f] HOST_FILE HOST_FILE",
-        summary: "Build the image that a text of dump_image --data stands for (- is standard input), edited or not, into a new file; -f: in \
+        args: "[-f] [--force] HOST_FILE HOST_FILE",
+        summary: "Build the image that a text of dump_image --data stands for (- is standard input), edited or not, into a new file; -f, --force: in \
 place of one that is there",
         example: "restore_image -f /tmp/image.txt /tmp/new.img",
         run: restore_image,
@@ -35,10 +35,10 @@ place of one that is there",
 ];
 
 fn restore_image(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    let options = command.options(words, "f", &[], (2, 2))?;
+    let options = command.options(words, "f", &["force!"], (2, 2))?;
     let [text, image] = options.rest else { bail!("{}", command.usage()) };
     let target = Path::new(OsStr::from_bytes(image));
-    if !session.closed && is_same(target, session.opening.path()) {
+    if !session.closed && is_same_file(target, session.opening.path()) {
         bail!("{}: the image is open", output::shown(image));
     }
     let mut reader: Box<dyn BufRead> = match text.as_slice() {
@@ -48,7 +48,8 @@ fn restore_image(session: &mut Session<'_>, command: &'static Command, words: &[
             File::open(OsStr::from_bytes(name)).with_context(|| output::shown(name))?,
         )),
     };
-    let existing = if options.has('f') { Existing::Replace } else { Existing::Refuse };
+    let force = options.has('f') || options.value("force").is_some();
+    let existing = if force { Existing::Replace } else { Existing::Refuse };
     let file = NewFile::create(target, existing)?;
     let mut make = |len| {
         let device: Arc<dyn BlockDevice> = Arc::new(file.device(len).map_err(io::Error::other)?);
@@ -81,12 +82,4 @@ fn dump_image(session: &mut Session<'_>, command: &'static Command, words: &[Vec
         return output::document(&mut session.out, command.name(), json!({ "text": text }));
     }
     Ok(dump(&session.device, &how, &mut session.out)?)
-}
-
-/// Whether two names lead to one file.
-fn is_same(a: &Path, b: &Path) -> bool {
-    match (a.metadata(), b.metadata()) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
 }

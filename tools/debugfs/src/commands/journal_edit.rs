@@ -1,10 +1,12 @@
 //! The journal, written by hand: transactions that a mount, e2fsck or `journal_run` replays.
 
 use super::Command;
+use crate::opening::is_same_file;
 use crate::output::{self, shown};
 use crate::session::Session;
 use crate::words::number;
 use anyhow::{Context, Result, bail};
+use daxkit_device::rollback::{honour, write_all_or_none};
 use daxkit_device::{BlockDevice, FileDevice, FileOptions, Overlay};
 use daxkit_volume::ext4::{HandJournal, LogChecksum, Transaction};
 use serde_json::json;
@@ -12,7 +14,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) static COMMANDS: &[Command] = &[
@@ -40,8 +42,8 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         names: &["journal_run", "jr"],
-        args: "",
-        summary: "Replay the journal into the image and empty it",
+        args: "[-f DEVICE]",
+        summary: "Replay the journal into the image and empty it; -f: it lies on this device",
         example: "journal_run",
         run: replay,
     },
@@ -56,26 +58,72 @@ pub(crate) struct OpenJournal {
 }
 
 /// A device beside the image, and what is to be written to it with the next commit.
+#[derive(Clone)]
 pub(crate) struct External {
+    path: PathBuf,
     device: Arc<dyn BlockDevice>,
     overlay: Arc<Overlay<Arc<dyn BlockDevice>>>,
 }
 
 impl External {
-    fn open(name: &[u8]) -> Result<Self> {
-        let path = Path::new(OsStr::from_bytes(name));
-        let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(path, FileOptions::read_write())?);
-        Ok(Self { overlay: Arc::new(Overlay::new(Arc::clone(&device))), device })
+    /// The device at `path`, which may be open already: it is locked, and opened once.
+    fn open(session: &mut Session<'_>, path: &[u8]) -> Result<Self> {
+        let path = Path::new(OsStr::from_bytes(path));
+        if let Some(open) = session.externals.iter().find(|open| is_same_file(&open.path, path)) {
+            return Ok(open.clone());
+        }
+        let dry_run = session.opening.dry_run;
+        let how = if dry_run { FileOptions::read_only() } else { FileOptions::read_write() };
+        let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(path, how)?);
+        let (device, rolled_back) = honour(path, 0, device).with_context(|| path.display().to_string())?;
+        if rolled_back {
+            session.messages.note(format_args!("{}: a change that was cut short was rolled back", path.display()));
+        }
+        let external = Self { path: path.to_owned(), overlay: Arc::new(Overlay::new(Arc::clone(&device))), device };
+        session.externals.push(external.clone());
+        Ok(external)
     }
 
-    /// Writes what was changed, durably.
+    /// What reads and writes go to.
+    fn as_device(&self) -> Arc<dyn BlockDevice> {
+        Arc::clone(&self.overlay) as Arc<dyn BlockDevice>
+    }
+
+    /// As the overlay's: what is written from here on can be taken back alone.
+    pub(crate) fn set_savepoint(&self) {
+        self.overlay.set_savepoint();
+    }
+
+    pub(crate) fn release_savepoint(&self) {
+        self.overlay.release_savepoint();
+    }
+
+    pub(crate) fn roll_back(&self) {
+        self.overlay.roll_back_to_savepoint();
+    }
+
+    /// Writes what was changed, durably, all of it or nothing.
     pub(crate) fn commit(&self) -> Result<()> {
         if !self.overlay.is_unchanged() {
-            self.overlay.apply_to(&self.device).and_then(|()| self.device.flush()).context("the journal's device")?;
+            write_all_or_none(&self.path, 0, &*self.device, &self.overlay).with_context(|| {
+                format!("the image was written, the journal's device {} was not", self.path.display())
+            })?;
             self.overlay.forget();
         }
         Ok(())
     }
+}
+
+/// The device that `-f` names, for a file system whose journal lies on one; one inside the image is looked for nowhere else.
+fn external(session: &mut Session<'_>, path: Option<&[u8]>) -> Result<Option<External>> {
+    let Some(path) = path else { return Ok(None) };
+    if session.volume.super_block().s_journal_inum.get() != 0 {
+        session
+            .messages
+            .warning(format_args!("-f {}: the journal lies inside the image; this is not looked at", shown(path)));
+        return Ok(None);
+    }
+    External::open(session, path).map(Some)
 }
 
 fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
@@ -89,11 +137,9 @@ fn open(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>])
         Some(2) => LogChecksum::V2,
         Some(other) => bail!("checksums have version 2 or 3, not {other}"),
     };
-    let external = options.value("f").map(External::open).transpose()?;
-    let device = external.as_ref().map(|e| Arc::clone(&e.overlay) as Arc<dyn BlockDevice>);
+    let device = external(session, options.value("f"))?.map(|external| external.as_device());
     let checksum = options.has('c').then_some(version);
     let journal = session.edit(|editor| Ok(editor.open_journal(device, checksum)?))?;
-    session.externals.extend(external);
     session.journal = Some(OpenJournal { journal });
     Ok(())
 }
@@ -158,14 +204,15 @@ fn list(word: &[u8]) -> Result<Vec<u64>> {
 }
 
 fn replay(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
-    command.options(words, "", &[], (0, 0))?;
+    let options = command.options(words, "f:", &[], (0, 0))?;
     session.check_writable()?;
     if session.journal.is_some() {
         bail!("the journal is open; close it first (journal_close)");
     }
-    // The one that was open last, if it lies on a device of its own.
-    let external = session.externals.last().map(|e| Arc::clone(&e.overlay) as Arc<dyn BlockDevice>);
-    let report = session.edit(|editor| Ok(editor.run_journal(external)?))?;
+    // Without a name it is the one that was open last, if it lies on a device of its own.
+    let external = external(session, options.value("f"))?.or_else(|| session.externals.last().cloned());
+    let device = external.map(|external| external.as_device());
+    let report = session.edit(|editor| Ok(editor.run_journal(device)?))?;
     // An image is opened with its journal replayed; writing that is what is asked for then.
     let report = report.or_else(|| session.volume.replay_report().cloned());
     if let Some(bad) = report.as_ref().filter(|report| !report.is_complete()) {

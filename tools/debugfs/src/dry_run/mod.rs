@@ -23,7 +23,11 @@ const CHUNK: u64 = 256 << 10;
 /// Shows what would be written.
 pub(crate) fn show(session: &mut Session<'_>) -> Result<()> {
     let Target::DryRun(device) = &session.target else { return Ok(()) };
-    let options = OpenOptions { ignore_checksums: session.opening.ignore_checksums, ..OpenOptions::default() };
+    let options = OpenOptions {
+        ignore_checksums: session.opening.ignore_checksums,
+        replay: session.opening.replay,
+        ..OpenOptions::default()
+    };
     let before = Volume::open(Arc::clone(device), &options)?;
     let changed = changed_blocks(&before, &session.volume)?;
     named(&before, &session.volume, &changed)?.show(session, "dry-run", "would change")

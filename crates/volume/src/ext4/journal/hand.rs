@@ -71,6 +71,16 @@ pub struct Transaction {
     pub uncommitted: bool,
 }
 
+impl Transaction {
+    /// Blocks of the log that it takes.
+    fn len(&self, journal: &Journal) -> u64 {
+        let size = journal.block_size as usize;
+        let descriptors = self.blocks.len().div_ceil(DescriptorBuilder::capacity(size, journal.format).max(1));
+        let revokes = self.revoked.len().div_ceil(RevokeBuilder::capacity(size, journal.format).max(1));
+        (descriptors + self.blocks.len() + revokes + usize::from(!self.uncommitted)) as u64
+    }
+}
+
 /// A journal that is open to be written by hand.
 #[derive(Debug, Clone)]
 pub struct HandJournal {
@@ -119,6 +129,9 @@ impl Editor<'_> {
         }
         if is_empty && !sb.is_v1() && self.has_incompat(Incompat::BIT64) {
             sb.s_feature_incompat = sb.incompat().union(JournalIncompat::BIT64).bits().into();
+            if sb.s_uuid == [0; 16] {
+                sb.s_uuid = self.super_block().s_uuid;
+            }
         }
         if sb != old {
             journal.write_super_block(self, sb)?;
@@ -132,31 +145,34 @@ impl Editor<'_> {
     /// # Errors
     /// See [`JournalWriteError`]; or the log is damaged.
     pub fn write_transaction(&mut self, journal: &HandJournal, transaction: &Transaction) -> Result<(), EditError> {
-        let mut sb = *journal.log(self)?.super_block();
-        if !transaction.revoked.is_empty() && !sb.incompat().contains(JournalIncompat::REVOKE) {
-            if sb.is_v1() {
-                return Err(JournalWriteError::Version1.into());
-            }
-            sb.s_feature_incompat = sb.incompat().union(JournalIncompat::REVOKE).bits().into();
-            journal.write_super_block(self, sb)?;
-        }
         let log = journal.log(self)?;
         let state = &log.journal;
-        let head = head(&log)?;
-        let blocks = self.transaction(state, head.sequence, transaction)?;
-        let free = u64::from(state.ring_len()).saturating_sub(head.used + 1);
-        if blocks.len() as u64 > free {
-            return Err(JournalWriteError::Full { wanted: blocks.len() as u64, free }.into());
+        let mut sb = *log.super_block();
+        let revoke = JournalIncompat::REVOKE;
+        let first_revoke = !transaction.revoked.is_empty() && !sb.incompat().contains(revoke);
+        if first_revoke && sb.is_v1() {
+            return Err(JournalWriteError::Version1.into());
         }
+        let head = head(&log)?;
+        let wanted = transaction.len(state);
+        let free = u64::from(state.ring_len()).saturating_sub(head.used + 1);
+        if wanted > free {
+            return Err(JournalWriteError::Full { wanted, free }.into());
+        }
+        let blocks = self.transaction(state, head.sequence, transaction)?;
         let mut at = head.block;
         let mut places = Vec::with_capacity(blocks.len());
         for _ in &blocks {
-            places.push(at);
+            places.push(journal.place(self, &log, at)?);
             at = state.next(at);
         }
         let (first, was_empty, sequence) = (head.block, state.is_empty(), state.sequence);
+        if first_revoke {
+            sb.s_feature_incompat = sb.incompat().union(revoke).bits().into();
+            journal.write_super_block(self, sb)?;
+        }
         for (at, bytes) in places.into_iter().zip(&blocks) {
-            journal.write(self, at, bytes)?;
+            journal.write_at(self, at, bytes)?;
         }
         if transaction.uncommitted {
             return Ok(());
@@ -259,24 +275,37 @@ impl HandJournal {
         Ok(Log::open(editor, self.external.as_deref())?)
     }
 
-    /// Writes a block of the journal.
-    fn write(&self, editor: &mut Editor<'_>, block: u32, bytes: &[u8]) -> Result<(), EditError> {
+    /// Where a block of the journal lies.
+    fn place(&self, editor: &Editor<'_>, log: &Log<'_>, block: u32) -> Result<At, VolumeError> {
         let place = Place::JournalBlock(block);
-        if let Some(device) = &self.external {
-            let at = u64::from(block).saturating_mul(editor.block_size().into());
-            device.write_at(at, bytes).map_err(VolumeError::io(place))?;
-            return Ok(());
-        }
-        let at = self.log(editor)?.place(block).and_then(|at| at.checked_sub(editor.base()));
+        let byte = match &self.external {
+            Some(_) => u64::from(block).checked_mul(editor.block_size().into()),
+            None => log.place(block).and_then(|at| at.checked_sub(editor.base())),
+        };
         let hole = super::super::error::Corruption::JournalHole { block };
-        editor.write_bytes(place, at.ok_or_else(|| VolumeError::corrupt(place, hole))?, bytes)
+        Ok(At { place, byte: byte.ok_or_else(|| VolumeError::corrupt(place, hole))? })
+    }
+
+    fn write_at(&self, editor: &mut Editor<'_>, at: At, bytes: &[u8]) -> Result<(), EditError> {
+        match &self.external {
+            Some(device) => Ok(device.write_at(at.byte, bytes).map_err(VolumeError::io(at.place))?),
+            None => editor.write_bytes(at.place, at.byte, bytes),
+        }
     }
 
     fn write_super_block(&self, editor: &mut Editor<'_>, mut sb: JournalSuperBlock) -> Result<(), EditError> {
         sb.seal();
-        let block = self.log(editor)?.super_block_nr();
-        self.write(editor, block, sb.as_bytes())
+        let log = self.log(editor)?;
+        let at = self.place(editor, &log, log.super_block_nr())?;
+        self.write_at(editor, at, sb.as_bytes())
     }
+}
+
+/// A block of the journal, and its first byte on the device that it lies on.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    place: Place,
+    byte: u64,
 }
 
 /// Where the log ends.
