@@ -10,10 +10,12 @@ mod shared;
 mod diff;
 mod tree;
 
-use daxkit_build::dump::{DumpOptions, dump_to_string};
-use daxkit_device::{BlockDevice, FileDevice, FileOptions};
+use daxkit_build::dump::{Data, DumpOptions, dump_to_string};
+use daxkit_build::restore::restore;
+use daxkit_device::{BlockDevice, FileDevice, FileOptions, MemoryDevice};
 use shared::{oracle, tools};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,7 +90,21 @@ fn text(golden: &Golden, scratch: &Path) -> String {
     assert!(out.status.success(), "{}", tools::told(&command, &out));
     oracle::e2fsck(&image).unwrap_or_else(|told| panic!("{told}"));
     let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(&image, FileOptions::default()).expect("readable"));
+    comes_back(golden.name, &device, &fs::read(&image).expect("readable"));
     dump_to_string(&device, &DumpOptions::default()).expect("a dump")
+}
+
+/// The image that its text with all data stands for is it, to the byte.
+fn comes_back(name: &str, device: &Arc<dyn BlockDevice>, image: &[u8]) {
+    let full = DumpOptions { data: Data::Full, ..DumpOptions::default() };
+    let text = dump_to_string(device, &full).expect("a dump");
+    let mut make = |len| -> io::Result<Arc<dyn BlockDevice>> { Ok(Arc::new(MemoryDevice::new(len))) };
+    let built = restore(&mut text.as_bytes(), &mut make).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut again = vec![0; image.len()];
+    assert_eq!(built.len(), again.len() as u64, "{name}");
+    built.read_at(0, &mut again).expect("memory is readable");
+    let first = image.iter().zip(&again).position(|(a, b)| a != b);
+    assert_eq!(first, None, "{name}: the first byte that differs from the image built from its text");
 }
 
 /// Where the texts lie.

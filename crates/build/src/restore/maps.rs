@@ -115,7 +115,9 @@ impl InodeSection {
         words.end()?;
         let count = last - first;
         if end != block && end - block != count {
-            return Err(format!("{} words do not name {} blocks", u64::from(count) + 1, u64::from(end - block) + 1).into());
+            return Err(
+                format!("{} words do not name {} blocks", u64::from(count) + 1, u64::from(end - block) + 1).into()
+            );
         }
         if block.checked_add(count).is_none() {
             return Err("there are no such blocks".into());
