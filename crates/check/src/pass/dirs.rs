@@ -1,0 +1,175 @@
+//! The pass over directories: each as a whole, several side by side.
+
+use daxkit_format::ext4::dir_block::EntryStyle;
+use daxkit_format::ext4::inode_flags::InodeFlags;
+
+use super::entries::{Block, Names};
+use super::htree::Role;
+use super::{Context, Dir, Local};
+use crate::code::Code;
+use crate::finding::{At, Datum, Finding};
+use crate::image::Image;
+use crate::repair::{EntryFix, Fix};
+
+/// Blocks read at once.
+const AT_ONCE: u32 = 16;
+
+impl Image {
+    /// How entries are written.
+    pub(crate) fn entry_style(&self) -> EntryStyle {
+        EntryStyle { block_size: self.geo.block_size, has_file_type: self.has.filetype }
+    }
+}
+
+impl Dir {
+    /// The block of the image that a block of the directory is.
+    pub(crate) fn block(&self, logical: u32) -> Option<u64> {
+        let at = self.runs.partition_point(|(first, _, len)| first + len <= logical);
+        let (first, physical, _) = self.runs.get(at).filter(|(first, ..)| *first <= logical)?;
+        Some(physical + u64::from(logical - first))
+    }
+
+    pub(crate) fn has(&self, flag: InodeFlags) -> bool {
+        self.flags & flag.bits() != 0
+    }
+}
+
+impl Context<'_> {
+    /// Checks all directories.
+    pub(crate) fn directories(&self, dirs: &[Dir]) -> Local {
+        let mut found = self.parallel(dirs, |local, dir| self.directory(local, dir));
+        found.links.sort_unstable();
+        found.dotdots.sort_unstable();
+        found
+    }
+
+    fn directory(&self, local: &mut Local, dir: &Dir) {
+        if dir.inline {
+            return self.inline_directory(local, dir);
+        }
+        let index = dir.has(InodeFlags::INDEX) && self.image.has.dir_index;
+        let read = |logical: u32| dir.block(logical).and_then(|block| self.image.block(block).ok());
+        let index = if index { self.index(local, dir, &read) } else { None };
+        let mut names = Names::new(dir.blocks, self.image.block_size());
+        let mut next = 0;
+        let size = self.image.block_size();
+        let mut buffer = Vec::new();
+        let mut broken = false;
+        for (first, physical, len) in &dir.runs {
+            for hole in next..(*first).min(dir.blocks) {
+                self.hole(local, dir, hole);
+            }
+            let end = (first + len).min(dir.blocks);
+            let mut logical = (*first).min(end);
+            while logical < end {
+                let many = (end - logical).min(AT_ONCE);
+                buffer.resize(many as usize * size, 0);
+                let from = physical + u64::from(logical - first);
+                let whole = self.image.read_block(from, &mut buffer).is_ok();
+                for (index_in, bytes) in buffer.chunks_exact_mut(size).enumerate() {
+                    let (at, block) = (logical + index_in as u32, from + index_in as u64);
+                    if !whole && self.image.read_block(block, bytes).is_err() {
+                        local.find(
+                            Finding::new(Code::DirUnreadable, At::Logical(dir.ino, at.into()))
+                                .stored(block)
+                                .fix(Fix::DirBlock(dir.ino, at, block)),
+                        );
+                        continue;
+                    }
+                    let role = index.as_ref().map(|i| i.roles.get(&at).copied().unwrap_or(Role::Index));
+                    let hash = index.as_ref().map(|i| i.hash);
+                    let mut entries = Block { cx: self, dir, logical: at, block, bytes, role, hash, local: &mut *local };
+                    broken |= entries.check(&mut names);
+                }
+                logical += many;
+            }
+            next = next.max(end);
+        }
+        for hole in next..dir.blocks {
+            self.hole(local, dir, hole);
+        }
+        if broken {
+            local.find(self.no_index(Code::HtreeHashes, dir.ino, 0));
+        }
+        if names.may_repeat {
+            self.repeated(local, dir);
+        }
+    }
+
+    fn hole(&self, local: &mut Local, dir: &Dir, logical: u32) {
+        // One word for a hole of any length: repair fills all of it.
+        if logical == 0 || dir.block(logical - 1).is_some() {
+            local.find(Finding::new(Code::DirHole, At::Logical(dir.ino, logical.into())).fix(Fix::FillHoles(dir.ino)));
+        }
+        if logical == 0 {
+            local.dotdots.push((dir.ino, 0));
+        }
+    }
+
+    /// A directory in its inode: the parent's number and entries in `i_block`, more entries behind.
+    fn inline_directory(&self, local: &mut Local, dir: &Dir) {
+        self.inodes.name(dir.ino);
+        let Some(raw) = self.image.raw_inode(dir.ino) else { return };
+        let head = raw.get(0x28..0x28 + 60).unwrap_or_default();
+        let parent = head.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+        local.dotdots.push((dir.ino, parent));
+        if !self.inodes.exists(parent) {
+            local.find(Finding::new(Code::DirInline, At::Inode(dir.ino, "i_block")).stored(parent).fix(Fix::DotDot(dir.ino, 2)));
+        }
+        let mut names = Names::new(1, 1024);
+        let tail = super::inline::tail(&raw).unwrap_or_default();
+        for (logical, bytes, base) in [(0, head, 4), (1, tail, 0)] {
+            let mut part =
+                Block { cx: self, dir, logical, block: 0, bytes, role: None, hash: None, local: &mut *local };
+            part.entries(bytes, base, &mut names);
+        }
+        if names.may_repeat {
+            self.repeated(local, dir);
+        }
+    }
+
+    /// Names that come twice, now that some may.
+    fn repeated(&self, local: &mut Local, dir: &Dir) {
+        let folded = self.image.has.casefold && dir.has(InodeFlags::CASEFOLD) && !dir.has(InodeFlags::ENCRYPT);
+        let mut seen: std::collections::HashMap<Vec<u8>, u32> = std::collections::HashMap::new();
+        for (logical, block, bytes, base) in dir_parts(self.image, dir) {
+            let mut at = base;
+            while let Some(raw) = super::entries::entry_at(&bytes, at, self.image.geo.block_size) {
+                at += raw.len;
+                if raw.inode == 0 || raw.name.is_empty() || matches!(raw.name, b"." | b"..") {
+                    continue;
+                }
+                let mut key = Vec::new();
+                if !folded || daxkit_format::ext4::casefold::casefold(raw.name, &mut key).is_err() {
+                    key = raw.name.to_vec();
+                }
+                let Some(first) = seen.get(&key) else {
+                    seen.insert(key, raw.inode);
+                    continue;
+                };
+                let fix = if *first == raw.inode { EntryFix::Remove } else { EntryFix::Rename };
+                local.find(
+                    Finding::new(Code::EntryDuplicate, At::Entry(dir.ino, logical, raw.offset as u32))
+                        .stored(Datum::Name(raw.name.to_vec()))
+                        .fix(Fix::Entry(dir.ino, logical, block, raw.offset as u32, fix)),
+                );
+            }
+        }
+    }
+}
+
+/// The blocks of a directory and the entries in them, for who looks a second time: block of the directory, block of the
+/// image (0 in an inode), bytes, where entries begin.
+pub(crate) fn dir_parts(image: &Image, dir: &Dir) -> Vec<(u32, u64, Vec<u8>, usize)> {
+    if dir.inline {
+        let Some(raw) = image.raw_inode(dir.ino) else { return Vec::new() };
+        let head = raw.get(0x28..0x28 + 60).unwrap_or_default().to_vec();
+        let tail = super::inline::tail(&raw).unwrap_or_default().to_vec();
+        return vec![(0, 0, head, 4), (1, 0, tail, 0)];
+    }
+    let block = |logical: u32| {
+        let block = dir.block(logical)?;
+        Some((logical, block, image.block(block).ok()?, 0))
+    };
+    (0..dir.blocks).filter_map(block).collect()
+}

@@ -1,0 +1,321 @@
+//! The entries of one block of a directory.
+
+use daxkit_format::checksum::crc32c;
+use daxkit_format::ext4::casefold;
+use daxkit_format::ext4::dir_entry::{self, rec_len_from_disk};
+use daxkit_format::ext4::inode_flags::InodeFlags;
+use daxkit_format::ext4::super_block::ENCODING_STRICT;
+
+use super::htree::{Hasher, Role};
+use super::inode_blocks::inode_seed;
+use super::{Context, Dir, DirLink, Local};
+use crate::code::Code;
+use crate::finding::{At, Datum, Finding};
+use crate::repair::{EntryFix, Fix};
+use crate::state::{Kind, bits};
+
+/// Bytes of a cipher's block: no name of an encrypted directory is shorter.
+const CIPHER: usize = 16;
+
+/// The names of a directory by a hash of 32 bits: whether one may come twice.
+pub(crate) struct Names {
+    slots: Vec<u32>,
+    used: usize,
+    pub(crate) may_repeat: bool,
+}
+
+impl Names {
+    pub(crate) fn new(blocks: u32, block_size: usize) -> Self {
+        let expected = (blocks as usize).min(1 << 16) * (block_size / 32);
+        Self { slots: vec![0; (expected * 2).next_power_of_two().clamp(64, 1 << 22)], used: 0, may_repeat: false }
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        if self.used * 2 > self.slots.len() {
+            let old = std::mem::take(&mut self.slots);
+            self.slots = vec![0; old.len() * 2];
+            old.into_iter().filter(|hash| *hash != 0).for_each(|hash| self.put(hash));
+        }
+        // Zero is for slots without a name.
+        self.put(crc32c(0, name) | 1 << 31);
+        self.used += 1;
+    }
+
+    fn put(&mut self, hash: u32) {
+        let mask = self.slots.len() - 1;
+        let mut at = hash.wrapping_mul(0x9E37_79B1) as usize & mask;
+        while let Some(slot) = self.slots.get_mut(at) {
+            if *slot == 0 {
+                *slot = hash;
+                return;
+            }
+            if *slot == hash {
+                self.may_repeat = true;
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+}
+
+/// An entry as it lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Raw<'a> {
+    pub(crate) offset: usize,
+    pub(crate) inode: u32,
+    pub(crate) len: usize,
+    pub(crate) file_type: u8,
+    pub(crate) name: &'a [u8],
+}
+
+/// The entry at `offset`, if it can be one.
+pub(crate) fn entry_at(area: &[u8], offset: usize, block_size: u32) -> Option<Raw<'_>> {
+    let head = area.get(offset..offset + 8)?;
+    let &[a, b, c, d, e, f, name_len, file_type] = head else { return None };
+    let len = rec_len_from_disk(u16::from_le_bytes([e, f]), block_size) as usize;
+    if len < 12 || len % 4 != 0 || offset + len > area.len() || usize::from(name_len) + 8 > len {
+        return None;
+    }
+    let name = area.get(offset + 8..offset + 8 + usize::from(name_len))?;
+    Some(Raw { offset, inode: u32::from_le_bytes([a, b, c, d]), len, file_type, name })
+}
+
+/// A block, or the inline part, that is being checked.
+pub(crate) struct Block<'b, 'c> {
+    pub(crate) cx: &'b Context<'c>,
+    pub(crate) dir: &'b Dir,
+    pub(crate) logical: u32,
+    pub(crate) block: u64,
+    pub(crate) bytes: &'b [u8],
+    pub(crate) role: Option<Role>,
+    pub(crate) hash: Option<Hasher>,
+    pub(crate) local: &'b mut Local,
+}
+
+impl Block<'_, '_> {
+    fn at(&self, offset: usize) -> At {
+        At::Entry(self.dir.ino, self.logical, offset as u32)
+    }
+
+    fn whole(&self, code: Code) -> Finding {
+        if self.dir.inline {
+            return Finding::new(Code::DirInline, At::Logical(self.dir.ino, self.logical.into()))
+                .fix(Fix::InlineDir(self.dir.ino));
+        }
+        Finding::new(code, At::Logical(self.dir.ino, self.logical.into()))
+            .fix(Fix::DirBlock(self.dir.ino, self.logical, self.block))
+    }
+
+    fn entry(&self, code: Code, raw: &Raw<'_>, fix: EntryFix) -> Finding {
+        Finding::new(code, self.at(raw.offset))
+            .stored(Datum::Name(raw.name.to_vec()))
+            .fix(Fix::Entry(self.dir.ino, self.logical, self.block, raw.offset as u32, fix))
+    }
+
+    /// Checks the block. Returns whether a name lies where the index does not look for it.
+    pub(crate) fn check(&mut self, names: &mut Names) -> bool {
+        let seed = inode_seed(self.cx.image, self.dir.ino, self.dir.generation);
+        let bytes = self.bytes;
+        let is_index = self.role == Some(Role::Index);
+        let mut fits = true;
+        let mut area = bytes;
+        if let Some(seed) = seed
+            && !is_index
+        {
+            if dir_entry::tail(bytes).is_none() {
+                self.local.find(self.whole(Code::DirNoTail));
+            } else {
+                area = bytes.get(..bytes.len() - 12).unwrap_or(bytes);
+                fits = dir_entry::verify_block(seed, bytes);
+            }
+        }
+        let before = self.local.findings.len();
+        let misplaced = self.entries(area, 0, names);
+        if !fits && self.local.findings.len() == before {
+            self.local.find(self.whole(Code::DirChecksum));
+        }
+        misplaced
+    }
+
+    /// Checks the entries of an area that begins at byte `base` of the block.
+    pub(crate) fn entries(&mut self, area: &[u8], base: usize, names: &mut Names) -> bool {
+        let block_size = self.cx.image.geo.block_size;
+        let (mut at, mut count, mut misplaced) = (base, 0, false);
+        let mut dots = (false, false);
+        while at < area.len() {
+            let Some(raw) = entry_at(area, at, block_size) else {
+                self.local.find(self.whole(Code::DirCorrupt).stored(at as u64));
+                if self.logical == 0 && base == 0 && count < 2 {
+                    self.local.dotdots.push((self.dir.ino, 0));
+                }
+                return misplaced;
+            };
+            let head = self.logical == 0 && base == 0 && count < 2;
+            match count {
+                0 if head => self.dot(&raw),
+                1 if head => self.dotdot(&raw),
+                _ if raw.inode != 0 => misplaced |= self.name(&raw, &mut dots, names),
+                _ => {}
+            }
+            count += 1;
+            at += raw.len;
+        }
+        if self.logical == 0 && base == 0 && count < 2 {
+            self.local.find(self.whole(Code::DirDotDot));
+            self.local.dotdots.push((self.dir.ino, 0));
+        }
+        misplaced
+    }
+
+    fn dot(&mut self, raw: &Raw<'_>) {
+        if raw.name != b"." || raw.inode == 0 {
+            let finding = self.whole(Code::DirDot).stored(Datum::Name(raw.name.to_vec()));
+            self.local.find(finding);
+        } else if raw.inode != self.dir.ino {
+            let finding = self.entry(Code::DirDot, raw, EntryFix::Target(self.dir.ino, 2)).observed(self.dir.ino);
+            self.local.find(finding);
+        } else if raw.len >= 24 {
+            let finding = self.whole(Code::DirDot).stored(raw.len as u64).observed(12u32);
+            self.local.find(finding);
+        } else {
+            self.file_type(raw, Kind::Dir);
+        }
+        self.cx.inodes.name(self.dir.ino);
+    }
+
+    fn dotdot(&mut self, raw: &Raw<'_>) {
+        if raw.name != b".." || raw.inode == 0 {
+            let finding = self.whole(Code::DirDotDot).stored(Datum::Name(raw.name.to_vec()));
+            self.local.find(finding);
+            self.local.dotdots.push((self.dir.ino, 0));
+            return;
+        }
+        self.file_type(raw, Kind::Dir);
+        self.local.dotdots.push((self.dir.ino, raw.inode));
+    }
+
+    /// An entry that is neither `.` nor `..`. Returns whether it lies where the index does not look for it.
+    fn name(&mut self, raw: &Raw<'_>, dots: &mut (bool, bool), names: &mut Names) -> bool {
+        let (cx, geo) = (self.cx, &self.cx.image.geo);
+        let remove = EntryFix::Remove;
+        let ino = raw.inode;
+        if (ino != 2 && ino < geo.first_ino) || !cx.inodes.exists(ino) {
+            let finding = self.entry(Code::EntryInode, raw, remove).observed(ino);
+            self.local.find(finding);
+            return false;
+        }
+        if matches!(raw.name, b"." | b"..") {
+            dots.0 = true;
+            let finding = self.entry(Code::DirDuplicateDot, raw, remove);
+            self.local.find(finding);
+            return false;
+        }
+        if ino == 2 {
+            let finding = self.entry(Code::EntryDirLink, raw, remove);
+            self.local.find(finding);
+            return false;
+        }
+        if raw.name.is_empty() {
+            let finding = self.entry(Code::EntryName, raw, remove);
+            self.local.find(finding);
+            return false;
+        }
+        if let Some(finding) = self.bad_name(raw) {
+            let removed = finding.code == Code::EntryEncrypted;
+            self.local.find(finding);
+            if removed {
+                return false;
+            }
+        }
+        let known = cx.inodes.get(ino);
+        if known.kind == Kind::Free {
+            self.unused(raw);
+            return false;
+        }
+        let doomed = bits::RESERVED | bits::DOOMED;
+        let in_bad_block = known.kind == Kind::Bad && known.bits & doomed == doomed && ino != 2;
+        let holds_value = known.bits & bits::EA_INODE != 0 && known.kind == Kind::File && cx.image.has.ea_inode;
+        if holds_value || in_bad_block || cx.image.is_own_inode(ino) {
+            let finding = self.entry(Code::EntryInode, raw, remove).observed(ino);
+            self.local.find(finding);
+            return false;
+        }
+        self.file_type(raw, known.kind);
+        if known.kind == Kind::Dir {
+            self.local.links.push(DirLink {
+                child: ino,
+                parent: self.dir.ino,
+                logical: self.logical,
+                offset: raw.offset as u32,
+                block: self.block,
+            });
+        } else {
+            cx.inodes.name(ino);
+        }
+        if self.dir.has(InodeFlags::ENCRYPT)
+            && known.bits & (bits::ENCRYPTED | bits::DOOMED) == 0
+            && matches!(known.kind, Kind::File | Kind::Dir | Kind::Link)
+        {
+            let finding = self.entry(Code::EntryEncrypted, raw, remove);
+            self.local.find(finding);
+            return false;
+        }
+        names.add(raw.name);
+        self.is_misplaced(raw)
+    }
+
+    fn is_misplaced(&self, raw: &Raw<'_>) -> bool {
+        let (Some(Role::Leaf(first, last)), Some(hasher)) = (self.role, self.hash) else {
+            return self.role == Some(Role::Index) && raw.inode != 0 && raw.offset >= 24;
+        };
+        hasher.of(raw.name).is_some_and(|hash| hash < first || hash > last)
+    }
+
+    /// An entry whose inode is not in use, or in a part of the table that was never looked at.
+    fn unused(&mut self, raw: &Raw<'_>) {
+        let image = self.cx.image;
+        let group = (raw.inode - 1) / image.geo.inodes_per_group;
+        let index = (raw.inode - 1) % image.geo.inodes_per_group;
+        let scanned = self.cx.scanned(group);
+        if index >= scanned
+            && image.raw_inode(raw.inode).is_some_and(|bytes| bytes.get(0x1A..0x1C) != Some(&[0, 0]))
+        {
+            self.local.find(
+                Finding::new(Code::GroupUnusedInUse, At::Group(group, "bg_itable_unused"))
+                    .stored(image.geo.inodes_per_group - scanned)
+                    .fix(Fix::Group(group, |desc, _| {
+                        use daxkit_format::ext4::group_desc::GroupFlags;
+                        super::groups::clear_flags(desc, GroupFlags::INODE_UNINIT);
+                        desc.set_itable_unused(0);
+                    }, 0)),
+            );
+            return;
+        }
+        let finding = self.entry(Code::EntryUnused, raw, EntryFix::Remove).observed(raw.inode);
+        self.local.find(finding);
+    }
+
+    fn file_type(&mut self, raw: &Raw<'_>, kind: Kind) {
+        let expected = if self.cx.image.has.filetype { kind.file_type() } else { 0 };
+        if raw.file_type == expected || kind == Kind::Bad {
+            return;
+        }
+        let finding = self
+            .entry(Code::EntryType, raw, EntryFix::Type(expected))
+            .observed(format!("{expected}, not {}", raw.file_type));
+        self.local.find(finding);
+    }
+
+    fn bad_name(&self, raw: &Raw<'_>) -> Option<Finding> {
+        if self.dir.has(InodeFlags::ENCRYPT) {
+            return (raw.name.len() < CIPHER).then(|| self.entry(Code::EntryEncrypted, raw, EntryFix::Remove));
+        }
+        if raw.name.iter().any(|b| matches!(b, 0 | b'/')) {
+            return Some(self.entry(Code::EntryName, raw, EntryFix::Dots));
+        }
+        let strict = self.cx.image.sb.s_encoding_flags.get() & ENCODING_STRICT != 0;
+        let folded = self.cx.image.has.casefold && self.dir.has(InodeFlags::CASEFOLD);
+        (folded && strict && casefold::validate(raw.name).is_err())
+            .then(|| self.entry(Code::EntryEncoding, raw, EntryFix::Ascii))
+    }
+}

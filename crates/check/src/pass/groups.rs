@@ -1,0 +1,198 @@
+//! Group descriptors, and the blocks that the file system itself takes.
+
+use daxkit_format::GroupNr;
+use daxkit_format::ext4::group_desc::{GroupDesc, GroupFlags, checksum_with_seed, checksum_with_uuid};
+
+use super::{Context, Local};
+use crate::code::Code;
+use crate::finding::{At, Finding};
+use crate::image::Image;
+use crate::repair::{Fix, Part};
+
+/// What of a group has to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupScan {
+    /// Inodes from the start of its table on that were written once.
+    pub(crate) inodes: u32,
+    /// Its descriptor can be trusted in what it says was never written.
+    pub(crate) trusted: bool,
+}
+
+impl Image {
+    /// The checksum that a group's descriptor should have; `None` where there are none.
+    pub(crate) fn group_checksum(&self, group: u32, desc: &[u8]) -> Option<u16> {
+        if self.has.metadata_csum {
+            return Some(checksum_with_seed(self.sb.checksum_seed(), group, desc));
+        }
+        self.has.gdt_csum.then(|| checksum_with_uuid(&self.sb.s_uuid, self.has.bit64, group, desc))
+    }
+
+    /// The bytes of a descriptor as they lie on disk.
+    pub(crate) fn desc_bytes(&self, desc: &GroupDesc) -> Vec<u8> {
+        use zerocopy::IntoBytes;
+        let size = usize::from(self.geo.desc_size);
+        let mut bytes = desc.as_bytes().to_vec();
+        bytes.resize(size.max(bytes.len()), 0);
+        bytes.truncate(size);
+        bytes
+    }
+
+    fn checksum_fits(&self, group: u32, desc: &GroupDesc) -> bool {
+        let at = self.desc_at(group);
+        let mut bytes = vec![0; self.geo.desc_size.into()];
+        match self.device.read_at(at, &mut bytes) {
+            Ok(()) => self.group_checksum(group, &bytes).is_none_or(|sum| sum == desc.bg_checksum.get()),
+            Err(_) => false,
+        }
+    }
+
+    /// Whether a part of a group may lie where it does.
+    pub(crate) fn part_is_placed(&self, group: u32, first: u64, len: u64) -> bool {
+        if !self.is_block(first, len) {
+            return false;
+        }
+        if self.has.flex_bg {
+            return true;
+        }
+        let start = self.geo.group_first_block(GroupNr(group)).get();
+        let end = start + u64::from(self.geo.group_blocks(GroupNr(group)));
+        first >= start && first + len <= end
+    }
+
+    /// Whether all parts of all groups lie where they may.
+    pub(crate) fn groups_are_placed(&self) -> bool {
+        self.groups.iter().enumerate().all(|(group, desc)| {
+            let group = group as u32;
+            self.part_is_placed(group, desc.block_bitmap(), 1)
+                && self.part_is_placed(group, desc.inode_bitmap(), 1)
+                && self.part_is_placed(group, desc.inode_table(), self.geo.inode_table_blocks.into())
+        })
+    }
+}
+
+impl Context<'_> {
+    /// Checks descriptors and claims what the file system takes for itself.
+    pub(crate) fn groups(&self, local: &mut Local) -> Vec<GroupScan> {
+        let image = self.image;
+        for group in &image.unreadable {
+            local.find(Finding::new(Code::Unreadable, At::Group(*group, "")));
+        }
+        self.heads();
+        let last = image.geo.groups_count - 1;
+        let scans = image.groups.iter().enumerate().map(|(group, desc)| {
+            let group = group as u32;
+            let scan = self.descriptor(local, group, desc, last);
+            self.parts(local, group, desc);
+            scan
+        });
+        scans.collect()
+    }
+
+    /// Claims superblocks, descriptors and what is reserved for more.
+    fn heads(&self) {
+        let image = self.image;
+        for group in 0..image.geo.groups_count {
+            let (first, len) = image.group_head(group);
+            self.claim_meta(first, len);
+        }
+        if image.has.mmp {
+            let block = image.sb.s_mmp_block.get();
+            if image.is_block(block, 1) {
+                self.claim_meta(block, 1);
+            }
+        }
+    }
+
+    /// Returns whether something else was there.
+    fn claim_meta(&self, first: u64, len: u64) -> bool {
+        let (first, len) = self.image.clusters(first, len);
+        self.meta.mark(first, len);
+        self.blocks.mark(first, len)
+    }
+
+    fn descriptor(&self, local: &mut Local, group: u32, desc: &GroupDesc, last: u32) -> GroupScan {
+        let image = self.image;
+        let per_group = image.geo.inodes_per_group;
+        let at = |field| At::Group(group, field);
+        let flags = desc.flags();
+        let never = GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT;
+        let all = GroupScan { inodes: per_group, trusted: false };
+        if !image.has.group_checksums() {
+            if flags.intersects(never) {
+                local.find(
+                    Finding::new(Code::GroupUninit, at("bg_flags"))
+                        .stored(flags.bits())
+                        .fix(Fix::Group(group, |d, _| clear_flags(d, GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT), 0)),
+                );
+            }
+            if desc.itable_unused() != 0 {
+                local.find(
+                    Finding::new(Code::GroupItableUnused, at("bg_itable_unused"))
+                        .stored(desc.itable_unused())
+                        .observed(0u32)
+                        .fix(Fix::Group(group, |d, _| d.set_itable_unused(0), 0)),
+                );
+            }
+            return all;
+        }
+        if !image.checksum_fits(group, desc) {
+            let distrust = |d: &mut GroupDesc, _| {
+                clear_flags(d, GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT);
+                d.set_itable_unused(0);
+            };
+            local.find(
+                Finding::new(Code::GroupChecksum, at("bg_checksum"))
+                    .stored(desc.bg_checksum.get())
+                    .fix(Fix::Group(group, distrust, 0)),
+            );
+            return all;
+        }
+        if group == last && flags.contains(GroupFlags::BLOCK_UNINIT) {
+            local.find(
+                Finding::new(Code::GroupUninitLast, at("bg_flags"))
+                    .stored(flags.bits())
+                    .fix(Fix::Group(group, |d, _| clear_flags(d, GroupFlags::BLOCK_UNINIT), 0)),
+            );
+        }
+        if desc.itable_unused() > per_group {
+            local.find(
+                Finding::new(Code::GroupItableUnused, at("bg_itable_unused"))
+                    .stored(desc.itable_unused())
+                    .fix(Fix::Group(group, |d, _| d.set_itable_unused(0), 0)),
+            );
+            return all;
+        }
+        let inodes = if flags.contains(GroupFlags::INODE_UNINIT) { 0 } else { per_group - desc.itable_unused() };
+        GroupScan { inodes, trusted: true }
+    }
+
+    /// Bitmaps and the table of inodes of a group.
+    fn parts(&self, local: &mut Local, group: u32, desc: &GroupDesc) {
+        let parts = [
+            (Part::BlockBitmap, Code::GroupBlockBitmap, desc.block_bitmap(), 1, "bg_block_bitmap_lo"),
+            (Part::InodeBitmap, Code::GroupInodeBitmap, desc.inode_bitmap(), 1, "bg_inode_bitmap_lo"),
+            (
+                Part::InodeTable,
+                Code::GroupInodeTable,
+                desc.inode_table(),
+                u64::from(self.image.geo.inode_table_blocks),
+                "bg_inode_table_lo",
+            ),
+        ];
+        for (part, code, first, len, field) in parts {
+            let code = if !self.image.part_is_placed(group, first, len) {
+                code
+            } else if self.claim_meta(first, len) && self.image.geo.cluster_ratio == 1 {
+                Code::GroupConflict
+            } else {
+                continue;
+            };
+            local.find(Finding::new(code, At::Group(group, field)).stored(first).fix(Fix::MovePart(group, part)));
+        }
+    }
+}
+
+/// Takes flags out.
+pub(crate) fn clear_flags(desc: &mut GroupDesc, flags: GroupFlags) {
+    desc.bg_flags = desc.flags().difference(flags).bits().into();
+}

@@ -1,0 +1,196 @@
+//! The passes: what is read once, in parallel, and what is concluded from it.
+
+pub(crate) mod bitmaps;
+pub(crate) mod claims;
+pub(crate) mod dirs;
+pub(crate) mod duplicates;
+pub(crate) mod entries;
+pub(crate) mod extents;
+pub(crate) mod groups;
+pub(crate) mod htree;
+pub(crate) mod indirect;
+pub(crate) mod inline;
+pub(crate) mod inodes;
+pub(crate) mod inode_blocks;
+pub(crate) mod journal;
+pub(crate) mod special;
+pub(crate) mod super_block;
+pub(crate) mod tree;
+pub(crate) mod xattrs;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use std::collections::HashMap;
+
+use crate::finding::Finding;
+use crate::image::Image;
+use crate::state::{BlockMap, Inodes};
+
+/// What all passes share.
+pub(crate) struct Context<'i> {
+    pub(crate) image: &'i Image,
+    /// Clusters that somebody owns.
+    pub(crate) blocks: BlockMap,
+    /// Those of them that the file system itself owns.
+    pub(crate) meta: BlockMap,
+    pub(crate) inodes: Inodes,
+    /// Inodes of each group that are scanned.
+    pub(crate) scanned: Vec<u32>,
+    /// Blocks of the list of bad blocks.
+    pub(crate) bad: std::collections::HashSet<u64>,
+    /// What time it is, in seconds since 1970.
+    pub(crate) now: u64,
+    pub(crate) threads: usize,
+    /// Somebody wants to stop.
+    pub(crate) stop: &'i AtomicBool,
+}
+
+/// A directory: what the scan of inodes learns for the pass over directories.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dir {
+    pub(crate) ino: u32,
+    /// Runs of its blocks, in order: block of the file, block of the image, how many.
+    pub(crate) runs: Vec<(u32, u64, u32)>,
+    /// Blocks of the file, holes counted.
+    pub(crate) blocks: u32,
+    pub(crate) flags: u32,
+    pub(crate) generation: u32,
+    pub(crate) inline: bool,
+}
+
+/// A name that leads to a directory, in the order in which the first of several counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DirLink {
+    pub(crate) child: u32,
+    pub(crate) parent: u32,
+    pub(crate) logical: u32,
+    pub(crate) offset: u32,
+    pub(crate) block: u64,
+}
+
+/// What one thread finds.
+#[derive(Debug, Default)]
+pub(crate) struct Local {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) dirs: Vec<Dir>,
+    /// Clusters that were claimed a second time.
+    pub(crate) twice: Vec<(u64, u64)>,
+    /// Blocks of attributes: how many inodes use them, and one of those.
+    pub(crate) xattr_blocks: HashMap<u64, (u32, u32)>,
+    /// Inodes that hold values of attributes: how many attributes name them.
+    pub(crate) ea_inodes: HashMap<u32, u64>,
+    pub(crate) usage: Usage,
+    /// Free clusters and inodes.
+    pub(crate) free: (u64, u64),
+    /// Names that lead to directories.
+    pub(crate) links: Vec<DirLink>,
+    /// Where `..` leads from each directory; 0 where there is none.
+    pub(crate) dotdots: Vec<(u32, u32)>,
+    /// Directories and inodes in use, by group.
+    pub(crate) counts: HashMap<u32, (u32, u32)>,
+}
+
+/// What is used, for statistics.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Inodes in use.
+    pub inodes: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Directories.
+    pub dirs: u64,
+    /// Symbolic links.
+    pub links: u64,
+    /// Devices, fifos and sockets.
+    pub special: u64,
+    /// Files in more than one piece.
+    pub fragmented: u64,
+    /// Blocks in use.
+    pub blocks: u64,
+    /// Inodes with the DAX flag.
+    pub dax: u64,
+    /// A file is larger than 2 GiB.
+    pub large: u64,
+}
+
+impl Usage {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.inodes += other.inodes;
+        self.files += other.files;
+        self.dirs += other.dirs;
+        self.links += other.links;
+        self.special += other.special;
+        self.fragmented += other.fragmented;
+        self.dax += other.dax;
+        self.large += other.large;
+    }
+}
+
+impl Local {
+    pub(crate) fn find(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.findings.append(&mut other.findings);
+        self.dirs.append(&mut other.dirs);
+        self.twice.append(&mut other.twice);
+        self.links.append(&mut other.links);
+        self.dotdots.append(&mut other.dotdots);
+        for (block, (uses, ino)) in other.xattr_blocks {
+            let entry = self.xattr_blocks.entry(block).or_insert((0, ino));
+            *entry = (entry.0 + uses, entry.1.min(ino));
+        }
+        for (ino, uses) in other.ea_inodes {
+            *self.ea_inodes.entry(ino).or_default() += uses;
+        }
+        for (group, (dirs, inodes)) in other.counts {
+            let entry = self.counts.entry(group).or_default();
+            *entry = (entry.0 + dirs, entry.1 + inodes);
+        }
+        self.free = (self.free.0 + other.free.0, self.free.1 + other.free.1);
+        self.usage.add(other.usage);
+    }
+}
+
+impl Context<'_> {
+    /// Inodes from the start of a group's table on that are scanned.
+    pub(crate) fn scanned(&self, group: u32) -> u32 {
+        self.scanned.get(group as usize).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    /// Runs `work` for each of `items`, on all threads, and puts together what they found. The order of what is found depends on nothing
+    /// but the items.
+    pub(crate) fn parallel<T: Sync>(&self, items: &[T], work: impl Fn(&mut Local, &T) + Sync) -> Local {
+        let next = AtomicUsize::new(0);
+        let run = || {
+            let mut local = Local::default();
+            while let Some(item) = items.get(next.fetch_add(1, Relaxed)) {
+                if self.stopped() {
+                    break;
+                }
+                work(&mut local, item);
+            }
+            local
+        };
+        let others = self.threads.min(items.len()).saturating_sub(1);
+        let mut all = std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..others).map(|_| scope.spawn(run)).collect();
+            let mut all = run();
+            for handle in handles {
+                match handle.join() {
+                    Ok(local) => all.append(local),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            all
+        });
+        all.dirs.sort_by_key(|dir| dir.ino);
+        all.twice.sort_unstable();
+        all
+    }
+}

@@ -1,0 +1,238 @@
+//! Inodes of the file system's own: bad blocks, quota files, the resize inode, the journal, the orphan file.
+
+use daxkit_format::OnDisk;
+use daxkit_format::ext4::resize_inode::dind_index;
+
+use super::claims::{Claims, Mark};
+use super::inodes::Checked;
+use super::{Context, Local, indirect};
+use crate::code::Code;
+use crate::finding::{At, Finding};
+use crate::image::Image;
+use crate::repair::{Fix, Part};
+use crate::state::Kind;
+
+/// Bad blocks.
+const BAD: u32 = 1;
+/// Growing.
+pub(crate) const RESIZE: u32 = 7;
+/// The boot loader's.
+const BOOT_LOADER: u32 = 5;
+
+/// The word of `i_block` for double indirect blocks.
+const DIND: usize = 13;
+
+impl Image {
+    /// Whether a number of the superblock names this inode as one of the file system's own.
+    pub(crate) fn is_own_inode(&self, ino: u32) -> bool {
+        ino != 0
+            && ((self.has.journal && self.sb.s_journal_inum.get() == ino)
+                || (self.has.quota && self.quota_inodes().contains(&ino))
+                || (self.has.orphan_file && self.sb.s_orphan_file_inum.get() == ino))
+    }
+
+    /// The inodes of the quota files: users', groups', projects'; 0 where there is none.
+    pub(crate) fn quota_inodes(&self) -> [u32; 3] {
+        [self.sb.s_usr_quota_inum.get(), self.sb.s_grp_quota_inum.get(), self.sb.s_prj_quota_inum.get()]
+    }
+}
+
+impl Context<'_> {
+    /// Checks one of the inodes before the first of users, but the root. Returns bits to remember.
+    pub(crate) fn special_inode(&self, local: &mut Local, checked: &mut Checked<'_>) -> u8 {
+        let (ino, image) = (checked.ino, self.image);
+        let used = checked.disk.i_links_count.get() != 0 || checked.disk.i_mode.get() != 0;
+        let clear = |code: Code| Finding::new(code, At::Inode(ino, "")).fix(Fix::Clear(ino));
+        match ino {
+            BAD => self.bad_blocks(local, checked),
+            RESIZE if image.has.resize_inode => self.resize_inode(local, checked),
+            _ if image.is_own_inode(ino) => {
+                let quota = image.has.quota && image.quota_inodes().contains(&ino);
+                if checked.kind != Kind::File && quota {
+                    local.find(clear(Code::InodeNotClear));
+                } else if checked.kind == Kind::File {
+                    self.claim_content(local, checked);
+                }
+            }
+            BOOT_LOADER if checked.kind == Kind::File => self.claim_content(local, checked),
+            3 | 4 | RESIZE | 8 if used || checked.disk.i_block.iter().any(|b| *b != 0) => {
+                local.find(clear(Code::InodeNotClear));
+            }
+            _ if checked.disk.i_mode.get() != 0 => {
+                let fix = Fix::Inode(ino, |raw, _| crate::repair::edit_inode(raw, |i| i.i_mode = 0.into()), 0);
+                local.find(Finding::new(Code::InodeReservedMode, checked.at("i_mode")).stored(checked.disk.i_mode.get()).fix(fix));
+            }
+            _ => {}
+        }
+        0
+    }
+
+    /// Blocks of the list of bad blocks, as far as there is one.
+    pub(crate) fn bad_list(&self) -> Vec<u64> {
+        let Some(inode) = self.has_inode(BAD).filter(|inode| inode.i_block.iter().any(|b| *b != 0)) else { return Vec::new() };
+        let mut seen = BadList { cx: self, wrong: false, runs: Vec::new() };
+        let rules = indirect::Rules { image: self.image, meta: None, limit: u64::from(u32::MAX) };
+        indirect::walk(rules, &inode.i_block, &mut seen);
+        if seen.wrong { Vec::new() } else { seen.runs }
+    }
+
+    /// Parts of groups that lie on bad blocks.
+    pub(crate) fn bad_parts(&self, local: &mut Local) {
+        if self.bad.is_empty() {
+            return;
+        }
+        for (group, desc) in self.image.groups.iter().enumerate() {
+            let group = group as u32;
+            for (part, code, block, field) in [
+                (Part::BlockBitmap, Code::GroupBlockBitmap, desc.block_bitmap(), "bg_block_bitmap_lo"),
+                (Part::InodeBitmap, Code::GroupInodeBitmap, desc.inode_bitmap(), "bg_inode_bitmap_lo"),
+            ] {
+                if self.bad.contains(&block) {
+                    local.find(Finding::new(code, At::Group(group, field)).stored(block).fix(Fix::MovePart(group, part)));
+                }
+            }
+        }
+    }
+
+    /// Whether an inode lies in a bad block.
+    pub(crate) fn is_in_bad_block(&self, ino: u32) -> bool {
+        !self.bad.is_empty()
+            && self.image.inode_at(ino).is_some_and(|at| self.bad.contains(&(at / self.image.block_size() as u64)))
+    }
+
+    fn bad_blocks(&self, local: &mut Local, checked: &Checked<'_>) {
+        let disk = &checked.disk;
+        let odd = disk.i_mode.get() != 0
+            || disk.i_uid.get() != 0
+            || disk.i_links_count.get() != 0
+            || disk.i_flags.get() & 0x1008_0000 != 0
+            || disk.file_acl() != 0;
+        let clear = Finding::new(Code::BadBlocks, checked.at("")).fix(Fix::Clear(BAD));
+        if odd {
+            return local.find(clear);
+        }
+        let mut seen = BadList { cx: self, wrong: false, runs: Vec::new() };
+        indirect::walk(super::inode_blocks::map_rules(self.image, checked, Some(&self.meta)), &disk.i_block, &mut seen);
+        let BadList { wrong, runs, .. } = seen;
+        if wrong {
+            return local.find(clear);
+        }
+        let mut mark = Mark { cx: self, local, last: None };
+        for block in runs {
+            // What is bad under the file system's own parts is bad all the same, and no second claim.
+            if !self.meta.get(self.image.cluster(block)) {
+                mark.own(BAD, block, 1);
+            }
+        }
+    }
+
+    /// The resize inode lists, for each reserved descriptor block, its copies in the groups with backups.
+    fn resize_inode(&self, local: &mut Local, checked: &Checked<'_>) {
+        let image = self.image;
+        let dind = word(&checked.disk.i_block, DIND);
+        let others = (0..15).any(|index| index != DIND && word(&checked.disk.i_block, index) != 0);
+        let fits = checked.kind == Kind::File
+            && !others
+            && image.is_block(dind.into(), 1)
+            && checked.disk.i_links_count.get() > 0
+            && image.block(dind.into()).is_ok_and(|bytes| bytes == resize_block(image))
+            && (0..u32::from(image.geo.reserved_gdt_blocks)).all(|index| {
+                let block = first_reserved(image) + u64::from(index);
+                image.block(block).is_ok_and(|bytes| bytes == copies(image, index))
+            });
+        if !fits {
+            return local.find(Finding::new(Code::ResizeInode, checked.at("")).fix(Fix::ResizeInode));
+        }
+        let mut mark = Mark { cx: self, local, last: None };
+        mark.own(RESIZE, dind.into(), 1);
+        let blocks = 1 + u64::from(image.geo.reserved_gdt_blocks) * (1 + backups(image).count() as u64);
+        // Under bigalloc all of them lie in clusters that the file system has itself, but the one with the list.
+        let blocks = if image.has.bigalloc { u64::from(image.geo.cluster_ratio) } else { blocks };
+        let observed = blocks * u64::from(image.geo.block_size / 512);
+        let stored = checked.disk.blocks_stored();
+        if stored != observed {
+            local.find(
+                Finding::new(Code::InodeBlocks, checked.at("i_blocks_lo")).stored(stored).observed(observed).fix(Fix::ResizeInode),
+            );
+        }
+    }
+}
+
+struct BadList<'c> {
+    cx: &'c Context<'c>,
+    wrong: bool,
+    runs: Vec<u64>,
+}
+
+impl indirect::Seen for BadList<'_> {
+    fn node(&mut self, block: u64) {
+        self.wrong |= self.cx.meta.get(self.cx.image.cluster(block));
+        self.runs.push(block);
+    }
+
+    fn block(&mut self, _: u64, physical: u64) {
+        // A list that names its own blocks is none.
+        self.wrong |= self.runs.contains(&physical) && self.runs.len() < 4096;
+        self.runs.push(physical);
+    }
+
+    fn wrong(&mut self, _: Code, _: u64, _: u64) {
+        self.wrong = true;
+    }
+}
+
+fn word(block: &[u8], index: usize) -> u32 {
+    block.get(index * 4..index * 4 + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+/// The first block that is reserved for descriptors, of the primary ones.
+pub(crate) fn first_reserved(image: &Image) -> u64 {
+    image.geo.first_data_block
+        + u64::from(image.geo.block_size == 1024 && image.geo.first_data_block == 0)
+        + 1
+        + u64::from(image.geo.desc_blocks)
+}
+
+/// Groups with backups.
+pub(crate) fn backups(image: &Image) -> impl Iterator<Item = u32> + '_ {
+    (1..image.geo.groups_count).filter(|group| image.sb.group_has_super(*group))
+}
+
+/// What the double indirect block of the resize inode holds.
+pub(crate) fn resize_block(image: &Image) -> Vec<u8> {
+    let mut bytes = vec![0; image.block_size()];
+    for index in 0..u32::from(image.geo.reserved_gdt_blocks) {
+        let at = dind_index(image.geo.desc_blocks + index, image.geo.block_size) as usize * 4;
+        let block = (first_reserved(image) + u64::from(index)) as u32;
+        if let Some(place) = bytes.get_mut(at..at + 4) {
+            place.copy_from_slice(&block.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// What a reserved descriptor block holds: the blocks that are its copies.
+pub(crate) fn copies(image: &Image, index: u32) -> Vec<u8> {
+    let mut bytes = vec![0; image.block_size()];
+    for (slot, group) in backups(image).enumerate() {
+        let start = image.geo.first_data_block + u64::from(group) * u64::from(image.geo.blocks_per_group);
+        let block = (start + 1 + u64::from(image.geo.desc_blocks) + u64::from(index)) as u32;
+        if let Some(place) = bytes.get_mut(slot * 4..slot * 4 + 4) {
+            place.copy_from_slice(&block.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+impl Context<'_> {
+    /// Whether the journal's backup in the superblock is its map.
+    pub(crate) fn has_inode(&self, ino: u32) -> Option<daxkit_format::ext4::inode::Inode> {
+        daxkit_format::ext4::inode::Inode::from_disk(&self.image.raw_inode(ino)?)
+    }
+
+    /// The magic number that a block begins with.
+    pub(crate) fn magic(&self, block: u64) -> Option<u32> {
+        let bytes = self.image.block(block).ok()?;
+        daxkit_format::jbd2::JournalHeader::peek(&bytes).map(|header| header.h_magic.get())
+    }
+}

@@ -1,0 +1,198 @@
+//! What all names together say: every directory below the root, every inode with as many names as it counts.
+
+use std::collections::HashMap;
+
+use super::{Context, Dir, Local};
+use crate::code::Code;
+use crate::finding::{At, Finding};
+use crate::repair::{EntryFix, Fix, edit_inode};
+use crate::state::{Kind, bits};
+
+/// More links than this a directory does not count.
+const MAX_LINKS: u32 = 65_000;
+
+/// How a directory hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Unknown,
+    OnTheWay,
+    Below,
+    Apart,
+}
+
+impl Context<'_> {
+    /// Directories: their names, their parents, their way to the root.
+    pub(crate) fn tree(&self, dirs: &[Dir], found: &Local, local: &mut Local) {
+        let parents = self.parents(found, local);
+        for (dir, target) in &found.dotdots {
+            let parent = if *dir == 2 { Some(2) } else { parents.get(dir).copied() };
+            let Some(parent) = parent else { continue };
+            if *target != 0 && *target != parent {
+                local.find(
+                    Finding::new(Code::DirParent, At::Inode(*dir, ""))
+                        .stored(*target)
+                        .observed(parent)
+                        .fix(Fix::DotDot(*dir, parent)),
+                );
+            }
+        }
+        self.ways(dirs, &parents, local);
+    }
+
+    /// The first name of each directory; others are findings. Counts names.
+    fn parents(&self, found: &Local, local: &mut Local) -> HashMap<u32, u32> {
+        let mut parents = HashMap::with_capacity(found.links.len());
+        for link in &found.links {
+            if parents.contains_key(&link.child) {
+                let fix = Fix::Entry(link.parent, link.logical, link.block, link.offset, EntryFix::Remove);
+                local.find(
+                    Finding::new(Code::EntryDirLink, At::Entry(link.parent, link.logical, link.offset))
+                        .stored(link.child)
+                        .fix(fix),
+                );
+                continue;
+            }
+            parents.insert(link.child, link.parent);
+            self.inodes.name(link.child);
+            self.inodes.name(link.parent);
+        }
+        // `..` of the root leads to itself.
+        self.inodes.name(2);
+        parents
+    }
+
+    fn ways(&self, dirs: &[Dir], parents: &HashMap<u32, u32>, local: &mut Local) {
+        let mut ways: HashMap<u32, Way> = dirs.iter().map(|dir| (dir.ino, Way::Unknown)).collect();
+        ways.insert(2, Way::Below);
+        let mut path = Vec::new();
+        for dir in dirs {
+            path.clear();
+            let mut at = dir.ino;
+            let end = loop {
+                match ways.get(&at).copied() {
+                    Some(Way::Unknown) => {
+                        ways.insert(at, Way::OnTheWay);
+                        path.push(at);
+                        match parents.get(&at) {
+                            Some(parent) => at = *parent,
+                            None => {
+                                self.unconnected(local, Code::DirUnconnected, at);
+                                break Way::Apart;
+                            }
+                        }
+                    }
+                    Some(Way::OnTheWay) => {
+                        let from = path.iter().position(|ino| *ino == at).unwrap_or(0);
+                        let first = path.get(from..).and_then(|part| part.iter().min()).copied().unwrap_or(at);
+                        self.unconnected(local, Code::DirLoop, first);
+                        break Way::Apart;
+                    }
+                    Some(way) => break way,
+                    // The parent is no directory that can be read.
+                    None => break Way::Apart,
+                }
+            };
+            for ino in &path {
+                ways.insert(*ino, end);
+            }
+        }
+    }
+
+    fn unconnected(&self, local: &mut Local, code: Code, ino: u32) {
+        local.find(Finding::new(code, At::Inode(ino, "")).fix(Fix::Connect(ino)));
+    }
+
+    /// Inodes and their names.
+    pub(crate) fn links(&self, ea_inodes: &HashMap<u32, u64>) -> Local {
+        let groups: Vec<u32> = (0..self.inodes.groups()).collect();
+        let batches: Vec<&[u32]> = groups.chunks(64).collect();
+        self.parallel(&batches, |local, batch| {
+            for group in *batch {
+                for (ino, known, names) in self.inodes.of_group(*group) {
+                    let own = known.bits & bits::RESERVED != 0 || self.image.is_own_inode(ino);
+                    if known.kind == Kind::Free || known.bits & bits::DOOMED != 0 || own {
+                        continue;
+                    }
+                    let uses = ea_inodes.get(&ino).copied().unwrap_or(0);
+                    if known.bits & bits::EA_INODE != 0 && names == 0 && uses > 0 {
+                        self.value_inode(local, ino, uses, known.links);
+                    } else {
+                        self.link_count(local, ino, known.kind, known.bits, (known.links, names));
+                    }
+                }
+            }
+        })
+    }
+
+    /// An inode that holds the value of attributes.
+    fn value_inode(&self, local: &mut Local, ino: u32, uses: u64, links: u16) {
+        let Some(inode) = self.has_inode(ino) else { return };
+        let stored = u64::from(inode.i_ctime.get()) << 32 | u64::from(inode.l_i_version.get());
+        if stored != uses {
+            local.find(
+                Finding::new(Code::XattrEaRefcount, At::Inode(ino, "l_i_version")).stored(stored).observed(uses).fix(
+                    Fix::Inode(
+                        ino,
+                        |raw, n| {
+                            edit_inode(raw, |inode| {
+                                inode.i_ctime = ((n >> 32) as u32).into();
+                                inode.l_i_version = (n as u32).into();
+                            });
+                        },
+                        uses,
+                    ),
+                ),
+            );
+        }
+        if links != 1 {
+            self.wrong_links(local, ino, links, 1);
+        }
+    }
+
+    fn link_count(&self, local: &mut Local, ino: u32, kind: Kind, known: u8, (links, names): (u16, u32)) {
+        if kind == Kind::Dir {
+            // Its own `.` alone: it hangs nowhere, which has been said.
+            let subdirs_only = names <= 1 && ino != 2;
+            if subdirs_only {
+                return;
+            }
+            if names > MAX_LINKS {
+                if !self.image.has.dir_nlink {
+                    local.find(Finding::new(Code::SuperDirNlink, At::Inode(ino, "i_links_count")).fix(Fix::Super(
+                        |sb, _| sb.s_feature_ro_compat.set(sb.s_feature_ro_compat.get() | 0x20),
+                        0,
+                    )));
+                }
+                if links != 1 {
+                    self.wrong_links(local, ino, links, 1);
+                }
+                return;
+            }
+            if links == 1 && self.image.has.dir_nlink && names > 2 {
+                // Once it has overflowed it stays so until it is counted anew, which is no harm.
+                self.wrong_links(local, ino, links, names);
+                return;
+            }
+        } else if names == 0 {
+            let (code, fix) = match kind {
+                Kind::File if known & bits::EMPTY != 0 => (Code::InodeUnattachedEmpty, Fix::Clear(ino)),
+                _ => (Code::InodeUnattached, Fix::Connect(ino)),
+            };
+            return local.find(Finding::new(code, At::Inode(ino, "")).fix(fix));
+        }
+        if u32::from(links) != names {
+            self.wrong_links(local, ino, links, names);
+        }
+    }
+
+    fn wrong_links(&self, local: &mut Local, ino: u32, links: u16, names: u32) {
+        let count = names.min(u32::from(u16::MAX));
+        local.find(
+            Finding::new(Code::InodeLinks, At::Inode(ino, "i_links_count")).stored(links).observed(names).fix(Fix::Inode(
+                ino,
+                |raw, n| edit_inode(raw, |inode| inode.i_links_count = (n as u16).into()),
+                count.into(),
+            )),
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! How findings are mended.
+
+use daxkit_format::ext4::group_desc::GroupDesc;
+use daxkit_format::ext4::inode::Inode;
+use daxkit_format::ext4::super_block::SuperBlock;
+use zerocopy::IntoBytes;
+
+/// A part of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    BlockBitmap,
+    InodeBitmap,
+    InodeTable,
+}
+
+/// What is done to an entry of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryFix {
+    /// It goes.
+    Remove,
+    /// It says another type.
+    Type(u8),
+    /// It leads to another inode, of this type.
+    Target(u32, u8),
+    /// What no name holds becomes dots.
+    Dots,
+    /// What is not ASCII becomes dots.
+    Ascii,
+    /// It gets a name that nothing else has.
+    Rename,
+}
+
+/// How a finding is mended. Sorted by stages: those of a later one are looked at again when an earlier one was mended.
+#[derive(Debug, Clone)]
+pub(crate) enum Fix {
+    /// It was mended by opening the image.
+    Done,
+    /// A change of the superblock, which is sealed.
+    Super(fn(&mut SuperBlock, u64), u64),
+    /// A change of a descriptor, which is sealed.
+    Group(u32, fn(&mut GroupDesc, u64), u64),
+    /// A change of an inode's bytes, which are sealed.
+    Inode(u32, fn(&mut [u8], u64), u64),
+    /// Four bytes of an inode, which is sealed.
+    InodeWord(u32, usize, u32),
+    /// An inode is cleared.
+    Clear(u32),
+    /// What cannot stay goes out of a map.
+    PruneMap(u32),
+    /// A map is emptied.
+    EmptyMap(u32),
+    /// A file is copied to where it can be.
+    Rebuild(u32),
+    /// Inline data gets its attribute.
+    InlineAttribute(u32),
+    /// Four bytes of a block of attributes, which is sealed.
+    XattrWord(u64, usize, u32),
+    /// No inode has this block of attributes any more.
+    XattrBlockGone(u64),
+    /// The part of a group moves to where it can be.
+    MovePart(u32, Part),
+    /// A block of a directory is made whole: inode, block of the directory, block of the image.
+    DirBlock(u32, u32, u64),
+    /// Inline entries are made whole.
+    InlineDir(u32),
+    /// An entry: inode, block of the directory, block of the image (0 in the inode), byte.
+    Entry(u32, u32, u64, u32, EntryFix),
+    /// `..` leads to this directory.
+    DotDot(u32, u32),
+    /// A directory has no index any more.
+    DropIndex(u32),
+    /// A directory has no holes.
+    FillHoles(u32),
+    /// Blocks that others claim as well are copied; whether the first claim stays; which blocks.
+    Clone(u32, bool, Vec<(u64, u64)>),
+    /// There is a root.
+    Root,
+    /// An inode gets a name in lost+found.
+    Connect(u32),
+    BlockBitmap(u32),
+    InodeBitmap(u32),
+    /// Bytes of the image.
+    Bytes(u64, Vec<u8>),
+    Uuid,
+    Mmp,
+    ResizeInode,
+    /// The journal goes, and a new one is made.
+    NewJournal,
+    /// Orphans are dealt with as a mount would.
+    Orphans,
+    /// Nothing says that orphans wait.
+    NoOrphans,
+    NoOrphanFile,
+    NewOrphanFile,
+}
+
+/// Changes the fields of an inode's bytes.
+pub(crate) fn edit_inode(raw: &mut [u8], change: impl FnOnce(&mut Inode)) {
+    let Some(mut inode) = Inode::from_disk(raw) else { return };
+    change(&mut inode);
+    let len = raw.len().min(size_of::<Inode>());
+    // An inode of 128 bytes has the fields up to there.
+    if let (Some(to), Some(from)) = (raw.get_mut(..len), inode.as_bytes().get(..len)) {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Whether a finding is to be mended.
+pub type Decide<'d> = dyn FnMut(&crate::Finding) -> bool + 'd;
+
+/// What a repair came to.
+#[derive(Debug)]
+pub struct Repaired {}
+
+/// Repairs.
+pub fn repair() -> Repaired {
+    Repaired {}
+}
