@@ -19,6 +19,8 @@ pub struct Options {
     pub threads: usize,
     /// What time it is, in seconds since 1970.
     pub now: u64,
+    /// The UUID of a file system that has none.
+    pub uuid: [u8; 16],
     /// How to open.
     pub opening: Opening,
     /// Set by somebody who wants the check to end.
@@ -29,7 +31,7 @@ impl Options {
     /// On one thread, at this time.
     #[must_use]
     pub fn new(now: u64) -> Self {
-        Self { threads: 1, now, opening: Opening::default(), stop: Arc::default() }
+        Self { threads: 1, now, uuid: *b"daxkit-check-id.", opening: Opening::default(), stop: Arc::default() }
     }
 }
 

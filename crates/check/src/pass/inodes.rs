@@ -30,7 +30,7 @@ pub(crate) struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn new(ino: u32, raw: &'a [u8]) -> Option<Self> {
+    pub(crate) fn new(ino: u32, raw: &'a [u8]) -> Option<Self> {
         let disk = DiskInode::from_disk(raw)?;
         let kind = Kind::of(disk.i_mode.get());
         let low = u64::from(disk.i_size_lo.get());

@@ -1,4 +1,19 @@
-//! How findings are mended.
+//! How findings are mended: those of the lowest stage, then everything is looked at again, until nothing is left.
+//!
+//! The stages go as the structures build on each other: what the superblock and the descriptors say, inodes and their maps, blocks
+//! of directories, entries; then bitmaps and counts are made true, so that what needs new blocks or inodes can take them as any
+//! edit does: files that share blocks, holes, `lost+found`; then counts of links, quota, and a new journal last.
+
+mod blocks;
+mod dirs;
+mod driver;
+mod fixer;
+mod groups;
+mod inodes;
+mod journal;
+mod names;
+
+pub use driver::{Decide, Repaired, repair};
 
 use daxkit_format::ext4::group_desc::GroupDesc;
 use daxkit_format::ext4::inode::Inode;
@@ -105,14 +120,47 @@ pub(crate) fn edit_inode(raw: &mut [u8], change: impl FnOnce(&mut Inode)) {
     }
 }
 
-/// Whether a finding is to be mended.
-pub type Decide<'d> = dyn FnMut(&crate::Finding) -> bool + 'd;
 
-/// What a repair came to.
-#[derive(Debug)]
-pub struct Repaired {}
+/// What is mended together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Opening,
+    Super,
+    Inodes,
+    DirBlocks,
+    Entries,
+    Maps,
+    Root,
+    Blocks,
+    Names,
+    Links,
+    Last,
+}
 
-/// Repairs.
-pub fn repair() -> Repaired {
-    Repaired {}
+impl crate::Finding {
+    /// When it is mended; `None` when it cannot be.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        use crate::Code::{
+            GroupDirs, GroupFreeBlocks, GroupFreeInodes, InodeLinks, SuperFreeBlocks, SuperFreeInodes, XattrEaRefcount,
+        };
+        let fix = self.fix.as_ref()?;
+        match self.code {
+            GroupDirs | GroupFreeBlocks | GroupFreeInodes | SuperFreeBlocks | SuperFreeInodes => return Some(Stage::Maps),
+            InodeLinks | XattrEaRefcount => return Some(Stage::Links),
+            _ => {}
+        }
+        Some(match fix {
+            Fix::Done => Stage::Opening,
+            Fix::Super(..) | Fix::Group(..) | Fix::Bytes(..) | Fix::Uuid | Fix::Mmp | Fix::NoOrphans | Fix::NoOrphanFile
+            | Fix::NewOrphanFile | Fix::MovePart(..) | Fix::Orphans | Fix::NewJournal => Stage::Super,
+            Fix::Inode(..) | Fix::InodeWord(..) | Fix::Clear(_) | Fix::PruneMap(_) | Fix::EmptyMap(_)
+            | Fix::InlineAttribute(_) | Fix::XattrWord(..) | Fix::XattrBlockGone(_) | Fix::ResizeInode => Stage::Inodes,
+            Fix::DirBlock(..) | Fix::InlineDir(_) | Fix::DropIndex(_) => Stage::DirBlocks,
+            Fix::Entry(..) | Fix::DotDot(..) => Stage::Entries,
+            Fix::BlockBitmap(_) | Fix::InodeBitmap(_) => Stage::Maps,
+            Fix::Root => Stage::Root,
+            Fix::Clone(..) | Fix::Rebuild(_) | Fix::FillHoles(_) => Stage::Blocks,
+            Fix::Connect(_) => Stage::Names,
+        })
+    }
 }
