@@ -167,8 +167,13 @@ impl Block<'_, '_> {
         misplaced
     }
 
+    /// Whether no zero follows the name, as it does behind `.` and `..` in what every kernel wrote.
+    fn is_open_ended(&self, raw: &Raw<'_>) -> bool {
+        self.bytes.get(raw.offset + 8 + raw.name.len()).is_some_and(|b| *b != 0)
+    }
+
     fn dot(&mut self, raw: &Raw<'_>) {
-        if raw.name != b"." || raw.inode == 0 {
+        if raw.name != b"." || raw.inode == 0 || self.is_open_ended(raw) {
             let finding = self.whole(Code::DirDot).stored(Datum::Name(raw.name.to_vec()));
             self.local.find(finding);
         } else if raw.inode != self.dir.ino {
@@ -184,7 +189,7 @@ impl Block<'_, '_> {
     }
 
     fn dotdot(&mut self, raw: &Raw<'_>) {
-        if raw.name != b".." || raw.inode == 0 {
+        if raw.name != b".." || raw.inode == 0 || self.is_open_ended(raw) {
             let finding = self.whole(Code::DirDotDot).stored(Datum::Name(raw.name.to_vec()));
             self.local.find(finding);
             self.local.dotdots.push((self.dir.ino, 0));
@@ -248,6 +253,7 @@ impl Block<'_, '_> {
                 logical: self.logical,
                 offset: raw.offset as u32,
                 block: self.block,
+                is_lost_found: raw.name == b"lost+found",
             });
         } else {
             cx.inodes.name(ino);
@@ -255,6 +261,14 @@ impl Block<'_, '_> {
         if self.dir.has(InodeFlags::ENCRYPT)
             && known.bits & (bits::ENCRYPTED | bits::DOOMED) == 0
             && matches!(known.kind, Kind::File | Kind::Dir | Kind::Link)
+        {
+            let finding = self.entry(Code::EntryEncrypted, raw, remove);
+            self.local.find(finding);
+            return false;
+        }
+        if self.dir.has(InodeFlags::ENCRYPT)
+            && known.bits & bits::ENCRYPTED != 0
+            && !cx.has_policy_of(self.dir.ino, ino)
         {
             let finding = self.entry(Code::EntryEncrypted, raw, remove);
             self.local.find(finding);

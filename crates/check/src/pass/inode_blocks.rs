@@ -261,7 +261,7 @@ impl<'b, 'c> Blocks<'b, 'c> {
             self.count += 1;
         }
         if image.has.ea_inode {
-            self.count += self.cx.value_space(checked.raw, acl);
+            self.count += self.cx.value_space(ino, checked.raw, acl);
         }
         if checked.size == 0 && self.count == 0 {
             self.bits |= bits::EMPTY;

@@ -2,6 +2,7 @@
 
 use daxkit_format::ext4::inode::{self, Inode as DiskInode, mode};
 use daxkit_format::ext4::inode_flags::InodeFlags;
+use daxkit_format::ext4::{encryption, xattr};
 
 use super::claims::Claims;
 use super::groups::GroupScan;
@@ -12,6 +13,9 @@ use crate::code::Code;
 use crate::finding::{At, Finding};
 use crate::repair::{Fix, edit_inode};
 use crate::state::{Kind, Known, bits};
+
+/// Bytes at the end of an encryption context that are chosen by chance.
+const NONCE: usize = 16;
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
@@ -290,7 +294,7 @@ impl Context<'_> {
     }
 
     /// What flags, type and features say of each other; the first thing that does not go together.
-    fn inode_flags(&self, checked: &mut Checked<'_>) -> Option<Finding> {
+    pub(crate) fn inode_flags(&self, checked: &mut Checked<'_>) -> Option<Finding> {
         let (ino, has) = (checked.ino, &self.image.has);
         let at = At::Inode(ino, "i_flags");
         let inline = checked.flags.contains(InodeFlags::INLINE_DATA);
@@ -359,17 +363,36 @@ impl Context<'_> {
 
     /// Whether the encryption context is one; `None` when there is none.
     fn encryption_context(&self, checked: &Checked<'_>) -> Option<bool> {
-        use daxkit_format::ext4::{encryption, xattr};
+        self.context_of(checked).map(|value| encryption::is_context(&value))
+    }
+
+    /// The encryption context of an inode.
+    fn context_of(&self, checked: &Checked<'_>) -> Option<Vec<u8>> {
         let is = |e: &super::xattrs::Entry<'_>| e.index == xattr::INDEX_ENCRYPTION && e.name == encryption::XATTR_NAME;
-        let judge = |value: &[u8]| encryption::is_context(value);
         if let Some(area) = super::xattrs::Area::inode(checked.raw)
             && let Some(entry) = area.entries().iter().find(|e| is(e))
         {
-            return Some(judge(entry.value));
+            return Some(entry.value.to_vec());
         }
         let block = self.image.block(Some(checked.disk.file_acl()).filter(|b| self.image.is_block(*b, 1))?).ok()?;
         let entries = super::xattrs::Area::block(&block).entries();
-        entries.iter().find(|e| is(e)).map(|entry| judge(entry.value))
+        entries.iter().find(|e| is(e)).map(|entry| entry.value.to_vec())
+    }
+
+    /// Whether two encrypted inodes have one policy: all of their contexts but what each was given by chance.
+    pub(crate) fn has_policy_of(&self, dir: u32, ino: u32) -> bool {
+        let context = |ino: u32| {
+            let raw = self.image.raw_inode(ino)?;
+            self.context_of(&Checked::new(ino, &raw)?)
+        };
+        match (context(dir), context(ino)) {
+            (Some(a), Some(b)) => {
+                let policy = |c: &[u8]| c.get(..c.len().saturating_sub(NONCE)).map(<[u8]>::to_vec);
+                policy(&a) == policy(&b)
+            }
+            // Who has none has been noticed.
+            _ => true,
+        }
     }
 
     /// What the inode holds. Returns bits to remember.

@@ -66,6 +66,8 @@ pub(crate) struct DirLink {
     pub(crate) logical: u32,
     pub(crate) offset: u32,
     pub(crate) block: u64,
+    /// Its name is `lost+found`.
+    pub(crate) is_lost_found: bool,
 }
 
 /// What one thread finds.

@@ -1,6 +1,7 @@
 //! Inodes of the file system's own: bad blocks, quota files, the resize inode, the journal, the orphan file.
 
 use daxkit_format::OnDisk;
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::resize_inode::dind_index;
 
 use super::claims::{Claims, Mark};
@@ -18,6 +19,10 @@ const BAD: u32 = 1;
 pub(crate) const RESIZE: u32 = 7;
 /// The boot loader's.
 const BOOT_LOADER: u32 = 5;
+
+/// Flags that an inode without content cannot have as it likes.
+const ODD_FLAGS: InodeFlags =
+    InodeFlags::CASEFOLD.union(InodeFlags::INLINE_DATA).union(InodeFlags::EXTENTS).union(InodeFlags::ENCRYPT);
 
 /// The word of `i_block` for double indirect blocks.
 const DIND: usize = 13;
@@ -57,6 +62,11 @@ impl Context<'_> {
             BOOT_LOADER if checked.kind == Kind::File => self.claim_content(local, checked),
             3 | 4 | RESIZE | 8 if used || checked.disk.i_block.iter().any(|b| *b != 0) => {
                 local.find(clear(Code::InodeNotClear));
+            }
+            _ if checked.flags.intersects(ODD_FLAGS) => {
+                if let Some(finding) = self.inode_flags(checked) {
+                    local.find(finding);
+                }
             }
             _ if checked.disk.i_mode.get() != 0 => {
                 let fix = Fix::Inode(ino, |raw, _| crate::repair::edit_inode(raw, |i| i.i_mode = 0.into()), 0);

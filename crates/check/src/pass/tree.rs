@@ -37,6 +37,9 @@ impl Context<'_> {
             }
         }
         self.ways(dirs, &parents, local);
+        if !found.links.iter().any(|link| link.parent == 2 && link.is_lost_found) && self.inodes.get(2).kind == Kind::Dir {
+            local.find(Finding::new(Code::LostFound, At::Inode(2, "")).fix(Fix::LostFound));
+        }
     }
 
     /// The first name of each directory; others are findings. Counts names.
@@ -113,8 +116,8 @@ impl Context<'_> {
                     if known.kind == Kind::Free || known.bits & bits::DOOMED != 0 || own {
                         continue;
                     }
-                    let uses = ea_inodes.get(&ino).copied().unwrap_or(0);
-                    if known.bits & bits::EA_INODE != 0 && names == 0 && uses > 0 {
+                    let uses = ea_inodes.get(&ino).copied();
+                    if let Some(uses) = uses.filter(|_| known.bits & bits::EA_INODE != 0 && names == 0) {
                         self.value_inode(local, ino, uses, known.links);
                     } else {
                         self.link_count(local, ino, known.kind, known.bits, (known.links, names));
@@ -128,7 +131,7 @@ impl Context<'_> {
     fn value_inode(&self, local: &mut Local, ino: u32, uses: u64, links: u16) {
         let Some(inode) = self.has_inode(ino) else { return };
         let stored = u64::from(inode.i_ctime.get()) << 32 | u64::from(inode.l_i_version.get());
-        if stored != uses {
+        if stored != uses && uses > 0 {
             local.find(
                 Finding::new(Code::XattrEaRefcount, At::Inode(ino, "l_i_version")).stored(stored).observed(uses).fix(
                     Fix::Inode(

@@ -160,6 +160,15 @@ impl<'a> Area<'a> {
     }
 }
 
+/// How an inode holds a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// Several may use it; it counts them, and its space counts for each.
+    Counted,
+    /// It belongs to one.
+    Owned,
+}
+
 impl Context<'_> {
     /// The attributes in an inode.
     pub(crate) fn inode_xattrs(&self, local: &mut Local, ino: u32, raw: &[u8]) {
@@ -183,24 +192,54 @@ impl Context<'_> {
             if entry.value_inum == 0 {
                 continue;
             }
-            if self.holds_value(entry.value_inum, entry.value_size, ino) {
-                *local.ea_inodes.entry(entry.value_inum).or_default() += 1;
-            } else {
-                local.find(
-                    Finding::new(Code::XattrEaInode, At::Inode(ino, ""))
-                        .stored(entry.value_inum)
-                        .fix(cut(entry.offset)),
-                );
-                return;
+            match self.holder(&entry, ino, area) {
+                Some(Holder::Counted) => *local.ea_inodes.entry(entry.value_inum).or_default() += 1,
+                // Known, and not counted.
+                Some(Holder::Owned) => *local.ea_inodes.entry(entry.value_inum).or_default() += 0,
+                None => {
+                    local.find(
+                        Finding::new(Code::XattrEaInode, At::Inode(ino, ""))
+                            .stored(entry.value_inum)
+                            .fix(cut(entry.offset)),
+                    );
+                    return;
+                }
             }
         }
     }
 
+    /// How an inode holds the value of an entry; `None` when it does not.
+    fn holder(&self, entry: &Entry<'_>, owner: u32, area: Area<'_>) -> Option<Holder> {
+        let (ino, first) = (entry.value_inum, self.image.geo.first_ino);
+        if !self.image.has.ea_inode || ino == owner || ino < first || !self.inodes.exists(ino) {
+            return None;
+        }
+        let inode = self.image.raw_inode(ino).as_deref().and_then(DiskInode::from_disk)?;
+        let holds = inode.is_file()
+            && inode.i_links_count.get() > 0
+            && inode.flags().contains(InodeFlags::EA_INODE)
+            && inode.size() == u64::from(entry.value_size);
+        if !holds {
+            return None;
+        }
+        let stored = XattrEntry::peek(area.bytes.get(entry.offset..)?)?.e_hash.get();
+        let words = || std::iter::once(inode.i_atime.get());
+        if stored == entry_hash(entry.name, words()) || stored == entry_hash_signed(entry.name, words()) {
+            return Some(Holder::Counted);
+        }
+        // Lustre's: the inode names its owner.
+        let owned = self.has_inode(owner).is_some_and(|owner_inode| {
+            inode.i_mtime.get() == owner && inode.i_generation == owner_inode.i_generation
+        });
+        owned.then_some(Holder::Owned)
+    }
+
     /// Clusters of values in inodes of their own, which count for whoever has the attributes.
-    pub(crate) fn value_space(&self, raw: &[u8], acl: u64) -> u64 {
+    pub(crate) fn value_space(&self, ino: u32, raw: &[u8], acl: u64) -> u64 {
         let cluster = self.image.block_size() as u64 * u64::from(self.image.geo.cluster_ratio);
         let space = |area: Area<'_>| -> u64 {
-            let in_inodes = area.entries().into_iter().filter(|entry| entry.value_inum != 0);
+            let counted = |entry: &Entry<'_>| entry.value_inum != 0 && self.holder(entry, ino, area) == Some(Holder::Counted);
+            let in_inodes = area.entries().into_iter().filter(counted);
             in_inodes.map(|entry| u64::from(entry.value_size).div_ceil(cluster)).sum()
         };
         let block = Some(acl).filter(|b| self.image.is_block(*b, 1)).and_then(|b| self.image.block(b).ok());

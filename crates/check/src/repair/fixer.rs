@@ -92,6 +92,7 @@ impl<'f, 'i> Fixer<'f, 'i> {
             Fix::Rebuild(ino) => self.clone_blocks(*ino, false, &[(0, u64::MAX)]),
             Fix::Root => self.make_root(),
             Fix::Connect(ino) => self.connect(*ino),
+            Fix::LostFound => self.lost_found().map(|_| ()),
             Fix::BlockBitmap(group) => self.write_block_bitmap(*group),
             Fix::InodeBitmap(group) => self.write_inode_bitmap(*group),
             Fix::Uuid => {

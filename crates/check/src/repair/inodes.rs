@@ -1,13 +1,15 @@
 //! Inodes and what hangs on them: maps pruned, attributes taken away.
 
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::ext4::xattr::{self, INDEX_SYSTEM};
+use daxkit_format::OnDisk;
+use daxkit_format::ext4::xattr::{self, INDEX_SYSTEM, XattrEntry};
 
 use super::edit_inode;
 use super::fixer::{Done, Fixer};
 use crate::code::Code;
 use crate::pass::inode_blocks::{map_rules, tree_rules};
 use crate::pass::inodes::Checked;
+use crate::pass::xattrs::Area;
 use crate::pass::{extents, indirect};
 use crate::state::Kind;
 
@@ -62,29 +64,39 @@ impl Fixer<'_, '_> {
         })
     }
 
-    /// Gives inline data its attribute, empty; where there is no room for it the data cannot stay inline, and goes.
+    /// Gives inline data its attribute, empty; other attributes stay, as far as there is room.
     pub(crate) fn inline_attribute(&self, ino: u32) -> Done {
         let raw = self.raw_inode(ino)?;
-        let extra = usize::from(u16::from_le_bytes([
-            raw.get(0x80).copied().unwrap_or(0),
-            raw.get(0x81).copied().unwrap_or(0),
-        ]));
-        let start = 128 + extra;
-        let dir = self.disk_inode(ino)?.is_dir();
-        // `system.data` has a head of 16 bytes, its name, and four bytes of zero behind.
-        let need = 4 + xattr::entry_len(4) + 4;
-        let free = raw.get(start..).is_some_and(|area| area.len() >= need)
-            && crate::pass::xattrs::Area::inode(&raw).is_none_or(|area| area.entries().is_empty());
-        if !free || dir {
-            return self.change_inode(ino, |raw| raw.fill(0));
+        let extra = raw.get(0x80..0x82).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes);
+        let start = 128 + usize::from(extra);
+        if raw.len() < start + 4 + xattr::entry_len(4) + 4 {
+            return Err("there is no room for the attribute".to_owned());
+        }
+        let mut area = vec![0; raw.len() - start];
+        let mut packer = xattr::Packer::inode(&mut area);
+        if !packer.push(INDEX_SYSTEM, b"data", b"", 0, 0) {
+            return Err("there is no room for the attribute".to_owned());
+        }
+        if let Some(old) = Area::inode(&raw) {
+            for entry in old.entries() {
+                let head = old.bytes.get(entry.offset..).and_then(XattrEntry::peek);
+                let hash = head.map_or(0, |h| h.e_hash.get());
+                if entry.value_inum != 0 {
+                    packer.push_reference(entry.index, entry.name, entry.value_inum, entry.value_size, hash);
+                } else if entry.index != INDEX_SYSTEM || entry.name != b"data" {
+                    packer.push(entry.index, entry.name, entry.value, 0, hash);
+                }
+            }
         }
         self.change_inode(ino, |raw| {
-            if let Some(area) = raw.get_mut(start..) {
-                area.fill(0);
-                let mut packer = xattr::Packer::inode(area);
-                let _ = packer.push(INDEX_SYSTEM, b"data", b"", 0, 0);
+            if let Some(place) = raw.get_mut(start..) {
+                place.copy_from_slice(&area);
             }
-            edit_inode(raw, |inode| inode.set_size(inode.size().min(60)));
+            edit_inode(raw, |inode| {
+                // A directory's entries fill the room that it has.
+                let size = if inode.is_dir() { 60 } else { inode.size().min(60) };
+                inode.set_size(size);
+            });
         })
     }
 

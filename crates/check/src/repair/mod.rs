@@ -92,6 +92,8 @@ pub(crate) enum Fix {
     Root,
     /// An inode gets a name in lost+found.
     Connect(u32),
+    /// There is a lost+found.
+    LostFound,
     BlockBitmap(u32),
     InodeBitmap(u32),
     /// Bytes of the image.
@@ -113,8 +115,10 @@ pub(crate) enum Fix {
 pub(crate) fn edit_inode(raw: &mut [u8], change: impl FnOnce(&mut Inode)) {
     let Some(mut inode) = Inode::from_disk(raw) else { return };
     change(&mut inode);
-    let len = raw.len().min(size_of::<Inode>());
-    // An inode of 128 bytes has the fields up to there.
+    // Behind what i_extra_isize covers lie attributes, not fields.
+    let extra = usize::from(inode.i_extra_isize.get());
+    let known = if raw.len() > 128 { 128 + extra.max(4).min(size_of::<Inode>() - 128) } else { 128 };
+    let len = raw.len().min(known);
     if let (Some(to), Some(from)) = (raw.get_mut(..len), inode.as_bytes().get(..len)) {
         to.copy_from_slice(from);
     }
@@ -145,6 +149,9 @@ impl crate::Finding {
         };
         let fix = self.fix.as_ref()?;
         match self.code {
+            // Whether it has a name is known when all names have been mended.
+            crate::Code::InodeUnattachedEmpty => return Some(Stage::Names),
+            crate::Code::LostFound => return Some(Stage::Last),
             GroupDirs | GroupFreeBlocks | GroupFreeInodes | SuperFreeBlocks | SuperFreeInodes => return Some(Stage::Maps),
             InodeLinks | XattrEaRefcount => return Some(Stage::Links),
             _ => {}
@@ -160,7 +167,7 @@ impl crate::Finding {
             Fix::BlockBitmap(_) | Fix::InodeBitmap(_) => Stage::Maps,
             Fix::Root => Stage::Root,
             Fix::Clone(..) | Fix::Rebuild(_) | Fix::FillHoles(_) => Stage::Blocks,
-            Fix::Connect(_) => Stage::Names,
+            Fix::Connect(_) | Fix::LostFound => Stage::Names,
         })
     }
 }

@@ -66,7 +66,7 @@ impl Fixer<'_, '_> {
     }
 
     /// The directory lost+found, which is made when it is not there, or is not one that can be used.
-    fn lost_found(&self) -> Done<InodeNr> {
+    pub(crate) fn lost_found(&self) -> Done<InodeNr> {
         let root = InodeNr(ROOT.into());
         let found = self.edit(|editor| {
             let dir = editor.inode(root)?;
