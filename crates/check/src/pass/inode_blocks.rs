@@ -45,6 +45,9 @@ impl Collector<'_> {
                 self.wrong.push((Code::InodeCluster, logical, first));
             }
             let again = self.cluster == Some((logical / ratio, from));
+            if self.cluster.is_some_and(|(place, cluster)| place == logical / ratio && cluster != from) {
+                self.wrong.push((Code::InodeCluster, logical, first));
+            }
             self.count += to - from + u64::from(!again);
             self.cluster = Some(((logical + len - 1) / ratio, to));
         } else {
@@ -237,7 +240,15 @@ impl<'b, 'c> Blocks<'b, 'c> {
         let ino = checked.ino;
         let room = inline::capacity(checked.raw);
         let Some(room) = room else {
-            self.find(Finding::new(Code::InlineNoAttribute, checked.at("")).fix(Fix::InlineAttribute(ino)));
+            let tree = extents::header_is_valid(&checked.disk.i_block, None);
+            let fix = |raw: &mut [u8], _| {
+                edit_inode(raw, |inode| {
+                    let flags = inode.flags().difference(InodeFlags::INLINE_DATA) | InodeFlags::EXTENTS;
+                    inode.set_flags(flags);
+                });
+            };
+            let fix = if tree { Fix::Inode(ino, fix, 0) } else { Fix::InlineAttribute(ino) };
+            self.find(Finding::new(Code::InlineNoAttribute, checked.at("")).fix(fix));
             self.wrong = true;
             return;
         };
@@ -257,7 +268,8 @@ impl<'b, 'c> Blocks<'b, 'c> {
         let checked = self.checked;
         let (ino, image) = (checked.ino, self.cx.image);
         let acl = checked.disk.file_acl();
-        if acl != 0 && self.cx.xattr_block(self.local, ino, acl) {
+        let soft = checked.kind == Kind::Link && checked.flags.contains(InodeFlags::INLINE_DATA);
+        if acl != 0 && self.cx.xattr_block(self.local, ino, acl, soft) {
             self.count += 1;
         }
         if image.has.ea_inode {

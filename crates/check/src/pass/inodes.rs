@@ -166,7 +166,12 @@ impl Context<'_> {
         self.extra(local, checked);
         let mut known = Known { kind: checked.kind, links: checked.disk.i_links_count.get(), bits: 0 };
         let doomed = |code: Code, field: &'static str| Finding::new(code, At::Inode(ino, field)).fix(Fix::Clear(ino));
-        if checked.kind == Kind::Bad {
+        if checked.kind == Kind::Bad && self.is_really_dir(checked) {
+            let fix = |raw: &mut [u8], _| edit_inode(raw, |i| i.i_mode = (i.i_mode.get() & 0o7777 | mode::IFDIR).into());
+            local.find(Finding::new(Code::InodeReallyDir, checked.at("i_mode")).stored(checked.disk.i_mode.get()).fix(Fix::Inode(ino, fix, 0)));
+            known.kind = Kind::Dir;
+            known.bits |= bits::DOOMED;
+        } else if checked.kind == Kind::Bad {
             local.find(doomed(Code::InodeMode, "i_mode").stored(checked.disk.i_mode.get()));
             known.bits |= bits::DOOMED;
         }
@@ -223,6 +228,23 @@ impl Context<'_> {
         if !late && pairs.iter().any(|(low, extra, end)| has(*end) && low >> 31 == 1 && extra & 3 == 3) {
             local.find(Finding::new(Code::InodeTime, checked.at("")).fix(Fix::Inode(checked.ino, clear_epochs, 0)));
         }
+    }
+
+    /// Whether what an inode holds is a directory, whatever its mode says.
+    fn is_really_dir(&self, checked: &Checked<'_>) -> bool {
+        let block_size = self.image.geo.block_size;
+        if checked.flags.contains(InodeFlags::INLINE_DATA) {
+            let map = &checked.disk.i_block;
+            return super::entries::entry_at(map, 4, block_size)
+                .is_some_and(|entry| self.inodes.exists(entry.inode) && !entry.name.is_empty());
+        }
+        let inode = self.image.volume.decode_inode(daxkit_format::InodeNr(checked.ino.into()), checked.raw.to_vec());
+        let Ok(daxkit_volume::Segment::Mapped(run)) = self.image.volume.map_block(&inode, 0) else { return false };
+        let Ok(bytes) = self.image.block(run.physical.get()) else { return false };
+        let entry = |at| super::entries::entry_at(&bytes, at, block_size);
+        entry(0).is_some_and(|dot| {
+            dot.name == b"." && dot.inode == checked.ino && entry(dot.len).is_some_and(|dotdot| dotdot.name == b"..")
+        })
     }
 
     /// Fields that nothing uses any more, or that a feature would have to allow.
@@ -311,10 +333,12 @@ impl Context<'_> {
         let tree = super::extents::header_is_valid(&checked.disk.i_block, None);
         if inline && extents {
             let fits = inline::capacity(checked.raw).is_some_and(|room| checked.size <= room as u64);
+            let words = checked.disk.i_block.as_chunks::<4>().0.iter().map(|b| u64::from(u32::from_le_bytes(*b)));
+            let map = words.into_iter().all(|block| block == 0 || self.image.is_block(block, 1));
             let finding = match (fits, tree) {
                 (_, true) => without(Code::InlineAndExtents, InodeFlags::INLINE_DATA),
                 (true, false) => without(Code::InlineAndExtents, InodeFlags::EXTENTS),
-                (false, false) if checked.disk.i_block.iter().all(|b| *b == 0) => without(Code::InlineAndExtents, MAPPED),
+                (false, false) if map => without(Code::InlineAndExtents, MAPPED),
                 _ => Finding::new(Code::InlineAndExtents, at).fix(Fix::Clear(ino)),
             };
             checked.flags.remove(if tree { InodeFlags::INLINE_DATA } else { InodeFlags::EXTENTS });
@@ -363,7 +387,8 @@ impl Context<'_> {
 
     /// Whether the encryption context is one; `None` when there is none.
     fn encryption_context(&self, checked: &Checked<'_>) -> Option<bool> {
-        self.context_of(checked).map(|value| encryption::is_context(&value))
+        // A version that is not known is one to come.
+        self.context_of(checked).map(|value| encryption::is_context(&value) || value.first().is_some_and(|v| *v > 2))
     }
 
     /// The encryption context of an inode.

@@ -70,6 +70,16 @@ pub(crate) struct DirLink {
     pub(crate) is_lost_found: bool,
 }
 
+/// Inodes that use a block of attributes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Users {
+    pub(crate) uses: u32,
+    /// Those of them that need not be counted.
+    pub(crate) soft: u32,
+    /// One of them.
+    pub(crate) ino: u32,
+}
+
 /// What one thread finds.
 #[derive(Debug, Default)]
 pub(crate) struct Local {
@@ -77,8 +87,8 @@ pub(crate) struct Local {
     pub(crate) dirs: Vec<Dir>,
     /// Clusters that were claimed a second time.
     pub(crate) twice: Vec<(u64, u64)>,
-    /// Blocks of attributes: how many inodes use them, and one of those.
-    pub(crate) xattr_blocks: HashMap<u64, (u32, u32)>,
+    /// Blocks of attributes, and who uses them.
+    pub(crate) xattr_blocks: HashMap<u64, Users>,
     /// Inodes that hold values of attributes: how many attributes name them.
     pub(crate) ea_inodes: HashMap<u32, u64>,
     pub(crate) usage: Usage,
@@ -139,9 +149,9 @@ impl Local {
         self.twice.append(&mut other.twice);
         self.links.append(&mut other.links);
         self.dotdots.append(&mut other.dotdots);
-        for (block, (uses, ino)) in other.xattr_blocks {
-            let entry = self.xattr_blocks.entry(block).or_insert((0, ino));
-            *entry = (entry.0 + uses, entry.1.min(ino));
+        for (block, users) in other.xattr_blocks {
+            let all = self.xattr_blocks.entry(block).or_insert(Users { uses: 0, soft: 0, ino: users.ino });
+            *all = Users { uses: all.uses + users.uses, soft: all.soft + users.soft, ino: all.ino.min(users.ino) };
         }
         for (ino, uses) in other.ea_inodes {
             *self.ea_inodes.entry(ino).or_default() += uses;

@@ -259,7 +259,9 @@ impl Context<'_> {
     }
 
     /// The block of attributes of an inode. Returns whether there is one that counts.
-    pub(crate) fn xattr_block(&self, local: &mut Local, ino: u32, block: u64) -> bool {
+    ///
+    /// With `soft` it is an inline symbolic link's, which e2fsck does not count: either count will do.
+    pub(crate) fn xattr_block(&self, local: &mut Local, ino: u32, block: u64, soft: bool) -> bool {
         let image = self.image;
         let clear = |code: Code| {
             Finding::new(code, At::Inode(ino, "i_file_acl_lo")).stored(block).fix(Fix::Inode(ino, clear_file_acl, 0))
@@ -268,24 +270,27 @@ impl Context<'_> {
             local.find(clear(Code::InodeFileAcl));
             return false;
         }
-        local.xattr_blocks.entry(block).or_insert((0, ino)).0 += 1;
+        let users = local.xattr_blocks.entry(block).or_insert(super::Users { uses: 0, soft: 0, ino });
+        users.uses += 1;
+        users.soft += u32::from(soft);
         true
     }
 
     /// The blocks of attributes: each is claimed and checked once, whoever uses it.
     pub(crate) fn xattr_blocks(&self, local: &mut Local) {
-        let mut blocks: Vec<_> = local.xattr_blocks.iter().map(|(block, (uses, ino))| (*block, *uses, *ino)).collect();
-        blocks.sort_unstable();
-        for (block, uses, ino) in blocks {
+        let mut blocks: Vec<_> = local.xattr_blocks.iter().map(|(block, users)| (*block, *users)).collect();
+        blocks.sort_unstable_by_key(|(block, _)| *block);
+        for (block, users) in blocks {
             let (first, len) = self.image.clusters(block, 1);
             if self.blocks.mark(first, len) {
                 local.twice.push((first, len));
             }
-            self.shared_block(local, block, uses, ino);
+            self.shared_block(local, block, users);
         }
     }
 
-    fn shared_block(&self, local: &mut Local, block: u64, uses: u32, ino: u32) {
+    fn shared_block(&self, local: &mut Local, block: u64, users: super::Users) {
+        let (uses, ino) = (users.uses, users.ino);
         let gone = |code: Code| Finding::new(code, At::Block(block)).fix(Fix::XattrBlockGone(block));
         let Ok(bytes) = self.image.block(block) else { return local.find(gone(Code::XattrBlock)) };
         let Some(header) = XattrHeader::peek(&bytes).filter(|h| h.h_magic.get() == MAGIC && h.h_blocks.get() == 1) else {
@@ -307,7 +312,7 @@ impl Context<'_> {
             }
         }
         let stored = header.h_refcount.get();
-        if stored != uses {
+        if stored != uses && stored != uses - users.soft {
             local.find(
                 Finding::new(Code::XattrRefcount, At::Block(block))
                     .stored(stored)

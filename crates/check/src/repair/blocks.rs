@@ -1,6 +1,6 @@
 //! Files that share blocks, or lie where they cannot: copied. Holes of directories: filled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::{BlockNr, InodeNr};
@@ -88,25 +88,26 @@ impl Fixer<'_, '_> {
         }
         let ratio = u64::from(self.image.geo.cluster_ratio);
         let base = self.image.geo.first_data_block;
-        // Which cluster of the file got which new one; and which have been seen.
-        let mut copies: HashMap<(u64, u64), u64> = HashMap::new();
+        // Clusters of the file that have to go elsewhere, whole.
         let mut seen: HashMap<u64, u64> = HashMap::new();
-        let mut near = blocks.first().map_or(0, |b| b.1);
-        for (logical, physical, _) in &mut blocks {
-            if !shared(*physical) {
-                continue;
-            }
-            let cluster = (*physical - base) / ratio;
+        let mut leave: HashSet<u64> = HashSet::new();
+        for (logical, physical, _) in &blocks {
             let place = *logical / ratio;
-            if keeps && *seen.entry(cluster).or_insert(place) == place {
-                continue;
+            let stays = keeps && *seen.entry((*physical - base) / ratio).or_insert(place) == place;
+            if shared(*physical) && !stays {
+                leave.insert(place);
             }
-            let copy = match copies.get(&(place, cluster)) {
+        }
+        let mut copies: HashMap<u64, u64> = HashMap::new();
+        let mut near = blocks.first().map_or(0, |b| b.1);
+        for (logical, physical, _) in blocks.iter_mut().filter(|b| leave.contains(&(b.0 / ratio))) {
+            let place = *logical / ratio;
+            let copy = match copies.get(&place) {
                 Some(copy) => *copy,
                 None => {
                     let run = self.edit(|editor| editor.take_blocks(BlockNr(near), ratio))?;
                     self.state.cx.blocks.mark(self.image.cluster(run.first.get()), 1);
-                    copies.insert((place, cluster), run.first.get());
+                    copies.insert(place, run.first.get());
                     run.first.get()
                 }
             };

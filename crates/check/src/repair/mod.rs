@@ -117,7 +117,7 @@ pub(crate) fn edit_inode(raw: &mut [u8], change: impl FnOnce(&mut Inode)) {
     change(&mut inode);
     // Behind what i_extra_isize covers lie attributes, not fields.
     let extra = usize::from(inode.i_extra_isize.get());
-    let known = if raw.len() > 128 { 128 + extra.max(4).min(size_of::<Inode>() - 128) } else { 128 };
+    let known = if raw.len() > 128 { 128 + extra.min(size_of::<Inode>() - 128) } else { 128 };
     let len = raw.len().min(known);
     if let (Some(to), Some(from)) = (raw.get_mut(..len), inode.as_bytes().get(..len)) {
         to.copy_from_slice(from);
