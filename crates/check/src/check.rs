@@ -134,6 +134,7 @@ fn passes(cx: &Context<'_>, scans: &[crate::pass::groups::GroupScan], local: &mu
     cx.tree(&dirs, &found, &mut tree);
     local.findings.append(&mut tree.findings);
     local.findings.append(&mut cx.links(&scan.ea_inodes).findings);
+    cx.quota(&scan.charges, local);
     let mut maps = cx.bitmaps(&scan.counts);
     local.findings.append(&mut maps.findings);
     let mut usage = scan.usage;

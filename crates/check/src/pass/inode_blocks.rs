@@ -178,6 +178,8 @@ pub(crate) struct Blocks<'b, 'c> {
     local: &'b mut Local,
     checked: &'b Checked<'b>,
     count: u64,
+    /// Inodes that it is charged for.
+    inodes: u64,
     last: Option<u64>,
     last_written: Option<u64>,
     runs: Vec<(u32, u64, u32)>,
@@ -187,7 +189,7 @@ pub(crate) struct Blocks<'b, 'c> {
 
 impl<'b, 'c> Blocks<'b, 'c> {
     pub(crate) fn new(cx: &'b Context<'c>, local: &'b mut Local, checked: &'b Checked<'b>) -> Self {
-        Self { cx, local, checked, count: 0, last: None, last_written: None, runs: Vec::new(), wrong: false, bits: 0 }
+        Self { cx, local, checked, count: 0, inodes: 1, last: None, last_written: None, runs: Vec::new(), wrong: false, bits: 0 }
     }
 
     fn find(&mut self, finding: Finding) {
@@ -273,8 +275,12 @@ impl<'b, 'c> Blocks<'b, 'c> {
             self.count += 1;
         }
         if image.has.ea_inode {
-            self.count += self.cx.value_space(ino, checked.raw, acl);
+            let (clusters, inodes) = self.cx.value_space(ino, checked.raw, acl);
+            self.count += clusters;
+            self.inodes += inodes;
         }
+        let space = self.count * u64::from(image.geo.block_size) * u64::from(image.geo.cluster_ratio);
+        self.cx.charge(self.local, checked, space, self.inodes);
         if checked.size == 0 && self.count == 0 {
             self.bits |= bits::EMPTY;
         }

@@ -13,6 +13,7 @@ pub(crate) mod inline;
 pub(crate) mod inodes;
 pub(crate) mod inode_blocks;
 pub(crate) mod journal;
+pub(crate) mod quota;
 pub(crate) mod special;
 pub(crate) mod super_block;
 pub(crate) mod tree;
@@ -92,6 +93,7 @@ pub(crate) struct Local {
     /// Inodes that hold values of attributes: how many attributes name them.
     pub(crate) ea_inodes: HashMap<u32, u64>,
     pub(crate) usage: Usage,
+    pub(crate) charges: quota::Charges,
     /// Free clusters and inodes.
     pub(crate) free: (u64, u64),
     /// Names that lead to directories.
@@ -159,6 +161,10 @@ impl Local {
         for (group, (dirs, inodes)) in other.counts {
             let entry = self.counts.entry(group).or_default();
             *entry = (entry.0 + dirs, entry.1 + inodes);
+        }
+        for (id, (bytes, inodes)) in other.charges {
+            let used = self.charges.entry(id).or_default();
+            *used = (used.0 + bytes, used.1 + inodes);
         }
         self.free = (self.free.0 + other.free.0, self.free.1 + other.free.1);
         self.usage.add(other.usage);

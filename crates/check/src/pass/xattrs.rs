@@ -234,16 +234,18 @@ impl Context<'_> {
         owned.then_some(Holder::Owned)
     }
 
-    /// Clusters of values in inodes of their own, which count for whoever has the attributes.
-    pub(crate) fn value_space(&self, ino: u32, raw: &[u8], acl: u64) -> u64 {
+    /// Clusters of values in inodes of their own, and those inodes, which count for whoever has the attributes.
+    pub(crate) fn value_space(&self, ino: u32, raw: &[u8], acl: u64) -> (u64, u64) {
         let cluster = self.image.block_size() as u64 * u64::from(self.image.geo.cluster_ratio);
-        let space = |area: Area<'_>| -> u64 {
+        let space = |area: Area<'_>| -> (u64, u64) {
             let counted = |entry: &Entry<'_>| entry.value_inum != 0 && self.holder(entry, ino, area) == Some(Holder::Counted);
             let in_inodes = area.entries().into_iter().filter(counted);
-            in_inodes.map(|entry| u64::from(entry.value_size).div_ceil(cluster)).sum()
+            let one = |entry: Entry<'_>| u64::from(entry.value_size).div_ceil(cluster);
+            in_inodes.fold((0, 0), |(clusters, inodes), entry| (clusters + one(entry), inodes + 1))
         };
         let block = Some(acl).filter(|b| self.image.is_block(*b, 1)).and_then(|b| self.image.block(b).ok());
-        Area::inode(raw).map_or(0, space) + block.map_or(0, |bytes| space(Area::block(&bytes)))
+        let (a, b) = (Area::inode(raw).map_or((0, 0), space), block.map_or((0, 0), |bytes| space(Area::block(&bytes))));
+        (a.0 + b.0, a.1 + b.1)
     }
 
     /// Whether an inode holds a value of this size.

@@ -95,6 +95,7 @@ impl<'f, 'i> Fixer<'f, 'i> {
             Fix::LostFound => self.lost_found().map(|_| ()),
             Fix::BlockBitmap(group) => self.write_block_bitmap(*group),
             Fix::InodeBitmap(group) => self.write_inode_bitmap(*group),
+            Fix::Quota(kind, anew, usage) => self.set_quota(*kind, *anew, usage),
             Fix::Uuid => {
                 let uuid = self.options.uuid;
                 change_super(self.edits, |sb| sb.s_uuid = uuid)

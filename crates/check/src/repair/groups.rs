@@ -2,7 +2,9 @@
 
 use daxkit_format::ext4::group_desc::{GroupDesc, GroupFlags, bitmap_checksum};
 use daxkit_format::ext4::inode::mode;
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::mmp::MmpStruct;
+use daxkit_format::ext4::quota::QuotaKind;
 use daxkit_format::ext4::resize_inode;
 use daxkit_format::{GroupNr, OnDisk};
 use zerocopy::IntoBytes;
@@ -123,5 +125,43 @@ impl Fixer<'_, '_> {
         self.write_block(place, &bytes).map_err(words)?;
         debug_assert_eq!(mmp.as_bytes().len(), size_of::<MmpStruct>());
         Ok(())
+    }
+
+    /// Writes what owners use into their quota file.
+    pub(crate) fn set_quota(&self, kind: QuotaKind, anew: bool, usage: &[(u32, u64, u64)]) -> Done {
+        let inum = self.image.volume.quota_inode(kind).map(|nr| nr.get() as u32).ok_or("there is no quota file")?;
+        let inode = self.disk_inode(inum)?;
+        if !inode.is_file() || inode.i_links_count.get() == 0 {
+            self.new_quota_inode(inum)?;
+        }
+        self.edit(|editor| {
+            if anew {
+                editor.reset_quota_file(kind)?;
+            }
+            for (id, bytes, inodes) in usage {
+                editor.set_quota_usage(kind, *id, *bytes, *inodes)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn new_quota_inode(&self, inum: u32) -> Done {
+        let (extents, now) = (self.image.has.extents, self.options.now as u32);
+        let extra = self.image.sb.s_want_extra_isize.get().min(self.image.geo.inode_size.saturating_sub(128));
+        self.change_inode(inum, |raw| {
+            raw.fill(0);
+            if let Some(place) = raw.get_mut(0x80..0x82) {
+                place.copy_from_slice(&extra.to_le_bytes());
+            }
+            edit_inode(raw, |inode| {
+                inode.i_mode = (mode::IFREG | 0o600).into();
+                inode.i_links_count = 1.into();
+                (inode.i_atime, inode.i_mtime, inode.i_ctime) = (now.into(), now.into(), now.into());
+                if extents {
+                    inode.set_flags(InodeFlags::EXTENTS);
+                    crate::pass::extents::empty_root(&mut inode.i_block);
+                }
+            });
+        })
     }
 }

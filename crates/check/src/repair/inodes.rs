@@ -67,7 +67,9 @@ impl Fixer<'_, '_> {
     /// Gives inline data its attribute, empty; other attributes stay, as far as there is room.
     pub(crate) fn inline_attribute(&self, ino: u32) -> Done {
         let raw = self.raw_inode(ino)?;
-        let extra = raw.get(0x80..0x82).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes);
+        let stored = raw.get(0x80..0x82).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes);
+        // Behind fields that are not there nobody looks for attributes.
+        let extra = if stored == 0 { 32 } else { stored };
         let start = 128 + usize::from(extra);
         let mut area = vec![0; raw.len().saturating_sub(start)];
         let mut packer = xattr::Packer::inode(&mut area);
@@ -89,6 +91,14 @@ impl Fixer<'_, '_> {
         self.change_inode(ino, |raw| {
             if let Some(place) = raw.get_mut(start..) {
                 place.copy_from_slice(&area);
+            }
+            if stored == 0
+                && let Some(fields) = raw.get_mut(128..start)
+            {
+                fields.fill(0);
+                if let Some(place) = fields.get_mut(..2) {
+                    place.copy_from_slice(&extra.to_le_bytes());
+                }
             }
             edit_inode(raw, |inode| {
                 // A directory's entries fill the room that it has.

@@ -17,6 +17,7 @@ pub use driver::{Decide, Repaired, repair};
 
 use daxkit_format::ext4::group_desc::GroupDesc;
 use daxkit_format::ext4::inode::Inode;
+use daxkit_format::ext4::quota::QuotaKind;
 use daxkit_format::ext4::super_block::SuperBlock;
 use zerocopy::IntoBytes;
 
@@ -98,6 +99,8 @@ pub(crate) enum Fix {
     InodeBitmap(u32),
     /// Bytes of the image.
     Bytes(u64, Vec<u8>),
+    /// The quota of a kind: whether the file is made anew, and what ids use (bytes and inodes).
+    Quota(QuotaKind, bool, Vec<(u32, u64, u64)>),
     Uuid,
     Mmp,
     ResizeInode,
@@ -168,6 +171,7 @@ impl crate::Finding {
             Fix::Root => Stage::Root,
             Fix::Clone(..) | Fix::Rebuild(_) | Fix::FillHoles(_) => Stage::Blocks,
             Fix::Connect(_) | Fix::LostFound => Stage::Names,
+            Fix::Quota(..) => Stage::Last,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! attributes: those are charged to whoever names them. Symbolic links whose target is inline data do not count either, because
 //! e2fsck (1.47) passes over them; Linux does not make such links any more.
 
+mod set;
 mod tree;
 
 use std::collections::HashMap;
