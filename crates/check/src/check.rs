@@ -9,8 +9,15 @@ use crate::code::Severity;
 use crate::finding::Finding;
 use crate::image::Image;
 use crate::open::{Edits, Opened, Opening, open};
+use crate::pass::dax::DaxRules;
 use crate::pass::{Context, Local, Usage};
 use crate::state::{BlockMap, Inodes};
+
+/// Told how far a check has got: the pass (1 inodes, 2 directories, 3 connectivity, 4 links, 5 bitmaps), and how much of it is done.
+pub trait Progress: std::fmt::Debug + Send + Sync {
+    /// So much of a pass is done.
+    fn pass(&self, pass: u8, done: u64, all: u64);
+}
 
 /// How to check.
 #[derive(Debug, Clone)]
@@ -19,10 +26,14 @@ pub struct Options {
     pub threads: usize,
     /// What time it is, in seconds since 1970.
     pub now: u64,
+    /// How the rules of the DAX flag are applied.
+    pub dax: DaxRules,
     /// The UUID of a file system that has none.
     pub uuid: [u8; 16],
     /// How to open.
     pub opening: Opening,
+    /// Told how far it has got.
+    pub progress: Option<Arc<dyn Progress>>,
     /// Set by somebody who wants the check to end.
     pub stop: Arc<AtomicBool>,
 }
@@ -31,7 +42,15 @@ impl Options {
     /// On one thread, at this time.
     #[must_use]
     pub fn new(now: u64) -> Self {
-        Self { threads: 1, now, uuid: *b"daxkit-check-id.", opening: Opening::default(), stop: Arc::default() }
+        Self {
+            threads: 1,
+            now,
+            dax: DaxRules::default(),
+            uuid: *b"daxkit-check-id.",
+            opening: Opening::default(),
+            progress: None,
+            stop: Arc::default(),
+        }
     }
 }
 
@@ -63,12 +82,10 @@ pub fn check(device: Arc<dyn BlockDevice>, options: &Options) -> Report {
 }
 
 /// What a check leaves behind for whoever repairs.
-pub(crate) struct Checked<T> {
+pub(crate) struct Checked {
     pub(crate) findings: Vec<Finding>,
     pub(crate) usage: Usage,
     pub(crate) size: Option<(u64, u64)>,
-    /// What was made of the state; `None` when there is none.
-    pub(crate) kept: Option<T>,
 }
 
 /// A state after all passes, with the findings that came out of it.
@@ -79,9 +96,9 @@ pub(crate) struct State<'c, 'i> {
 }
 
 /// Checks the image below `edits`, and shows the state to `keep`.
-pub(crate) fn run<T>(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&State<'_, '_>) -> T) -> Checked<T> {
+pub(crate) fn run(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&State<'_, '_>)) -> Checked {
     let Opened { image, mut findings } = open(edits, &options.opening);
-    let Some(image) = image else { return Checked { findings, usage: Usage::default(), size: None, kept: None } };
+    let Some(image) = image else { return Checked { findings, usage: Usage::default(), size: None } };
     let image = if edits.is_unchanged() {
         // Nothing stands between the check and the image.
         Image::open(Arc::clone(edits.base())).unwrap_or(image)
@@ -97,6 +114,8 @@ pub(crate) fn run<T>(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&S
         bad: std::collections::HashSet::new(),
         now: options.now,
         threads: options.threads.max(1),
+        dax_rules: options.dax,
+        progress: options.progress.as_deref(),
         stop: &options.stop,
         image: &image,
     };
@@ -110,13 +129,16 @@ pub(crate) fn run<T>(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&S
     // What comes first is mended first; the order of a table is the order of a text.
     findings.sort_by_key(Finding::key);
     findings.dedup_by_key(|finding| finding.key());
-    let state = State { cx: &cx, findings: &findings, dirs: &dirs };
-    let kept = Some(keep(&state));
-    Checked { findings, usage, size, kept }
+    keep(&State { cx: &cx, findings: &findings, dirs: &dirs });
+    Checked { findings, usage, size }
 }
 
 /// All passes after that over the groups.
-fn passes(cx: &Context<'_>, scans: &[crate::pass::groups::GroupScan], local: &mut Local) -> (Usage, Vec<crate::pass::Dir>) {
+fn passes(
+    cx: &Context<'_>,
+    scans: &[crate::pass::groups::GroupScan],
+    local: &mut Local,
+) -> (Usage, Vec<crate::pass::Dir>) {
     cx.super_block(local);
     cx.journal(local);
     cx.orphans(local);
@@ -129,6 +151,9 @@ fn passes(cx: &Context<'_>, scans: &[crate::pass::groups::GroupScan], local: &mu
     }
     let dirs = std::mem::take(&mut scan.dirs);
     let mut found = cx.directories(&dirs);
+    found.dax = std::mem::take(&mut scan.dax);
+    found.usage = scan.usage;
+    cx.dax(&mut found);
     local.findings.append(&mut found.findings);
     let mut tree = Local::default();
     cx.tree(&dirs, &found, &mut tree);
@@ -139,6 +164,7 @@ fn passes(cx: &Context<'_>, scans: &[crate::pass::groups::GroupScan], local: &mu
     local.findings.append(&mut maps.findings);
     let mut usage = scan.usage;
     let free = maps.free.0 * u64::from(cx.image.geo.cluster_ratio);
+    usage.inodes = u64::from(cx.image.geo.inodes_count).saturating_sub(maps.free.1);
     usage.blocks = cx.image.geo.blocks_count.saturating_sub(free);
     (usage, dirs)
 }

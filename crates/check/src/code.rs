@@ -431,6 +431,29 @@ codes! {
     /// Quota files are named by their feature alone. Repair hides them.
     QuotaFeature = "QTA003", Error, true, [0x000041], "quota files are named without the feature quota";
 
+    // ---- DAX
+    /// Only regular files and directories can have the DAX flag. It breaks when flags are set by hand. Repair clears it when asked to.
+    DaxType = "DAX001", Advice, false, [], "the DAX flag is on a type that cannot hold it";
+    /// The DAX flag excludes journalled data, verity, encryption and inline data; one ioctl can set it together with journalled data. The file is not
+    /// accessed directly. Which of the flags goes is for the user to say.
+    DaxExcluded = "DAX002", Advice, false, [], "the DAX flag together with a flag that excludes it";
+    /// Files are accessed directly only where blocks have the size of a page. Another image has to be made.
+    DaxBlockSize = "DAX003", Advice, false, [], "the block size rules DAX out";
+    /// Journalled data rules DAX out. The default mount option can be changed.
+    DaxDataJournal = "DAX004", Advice, false, [], "the default mount option data=journal rules DAX out";
+    /// A mount with dax=always is refused where files may hold inline data.
+    DaxInlineFeature = "DAX005", Advice, false, [], "the feature inline_data rules dax=always out";
+    /// A child made in a directory with the flag has it. One that was moved there, or whose flag was cleared, has not.
+    DaxNotInherited = "DAX006", Advice, false, [], "the DAX flag of the directory is not on its child";
+    /// A child made in a directory without the flag has none. One that was moved there, or whose flag was set, has.
+    DaxNotFromDir = "DAX007", Advice, false, [], "the DAX flag is on a child of a directory without it";
+    /// Every whole window of 2 MiB of a file can be mapped by one fault. It cannot where blocks are apart, not aligned, not written or not there.
+    DaxNotMappable = "DAX008", Advice, false, [], "not every window of 2 MiB can be mapped by one fault";
+    /// The file system begins at a multiple of 2 MiB of the persistent memory. Elsewhere no window can be mapped.
+    DaxDataOffset = "DAX009", Advice, false, [], "the file system does not begin at a multiple of 2 MiB";
+    /// A persistent memory device is a multiple of 2 MiB long. virtio-pmem refuses an image that is not.
+    DaxImageLength = "DAX010", Advice, false, [], "the length of the image is not a multiple of 2 MiB";
+
     // ---- host
     /// Every block can be read. Nothing is written over what cannot.
     Unreadable = "IOE001", Error, false, [0x010028, 0x02001F, 0x010029], "a part of the image cannot be read";

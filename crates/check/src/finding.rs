@@ -36,7 +36,8 @@ pub enum At {
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dotted = |f: &mut fmt::Formatter<'_>, field: &str| if field.is_empty() { Ok(()) } else { write!(f, ".{field}") };
+        let dotted =
+            |f: &mut fmt::Formatter<'_>, field: &str| if field.is_empty() { Ok(()) } else { write!(f, ".{field}") };
         match self {
             Self::Image => f.write_str("image"),
             Self::Super(field) => f.write_str("super").and_then(|()| dotted(f, field)),

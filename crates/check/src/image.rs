@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use daxkit_device::{BlockDevice, DeviceError};
+use daxkit_format::GroupNr;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
-use daxkit_format::ext4::group_desc::{GroupDesc, GroupFlags};
+use daxkit_format::ext4::group_desc::GroupDesc;
 use daxkit_format::ext4::super_block::SuperBlock;
-use daxkit_format::{BlockNr, GroupNr};
 use daxkit_volume::{Geometry, OpenOptions, Volume, VolumeError};
 
 /// An image whose superblock can be used.
@@ -42,7 +42,6 @@ pub(crate) struct Has {
     pub(crate) meta_bg: bool,
     pub(crate) ea_inode: bool,
     pub(crate) casefold: bool,
-    pub(crate) encrypt: bool,
     pub(crate) imagic: bool,
     pub(crate) journal: bool,
     pub(crate) resize_inode: bool,
@@ -50,7 +49,6 @@ pub(crate) struct Has {
     pub(crate) gdt_csum: bool,
     pub(crate) metadata_csum: bool,
     pub(crate) quota: bool,
-    pub(crate) project: bool,
     pub(crate) orphan_file: bool,
     pub(crate) dir_nlink: bool,
     pub(crate) mmp: bool,
@@ -74,7 +72,6 @@ impl Has {
             meta_bg: i.contains(Incompat::META_BG),
             ea_inode: i.contains(Incompat::EA_INODE),
             casefold: i.contains(Incompat::CASEFOLD),
-            encrypt: i.contains(Incompat::ENCRYPT),
             imagic: c.contains(Compat::IMAGIC_INODES),
             journal: c.contains(Compat::HAS_JOURNAL),
             resize_inode: c.contains(Compat::RESIZE_INODE),
@@ -82,7 +79,6 @@ impl Has {
             gdt_csum: r.contains(RoCompat::GDT_CSUM),
             metadata_csum: r.contains(RoCompat::METADATA_CSUM),
             quota: r.contains(RoCompat::QUOTA),
-            project: r.contains(RoCompat::PROJECT),
             orphan_file: c.contains(Compat::ORPHAN_FILE),
             dir_nlink: r.contains(RoCompat::DIR_NLINK),
             mmp: i.contains(Incompat::MMP),
@@ -101,7 +97,8 @@ impl Image {
     /// # Errors
     /// The superblock cannot be used.
     pub(crate) fn open(device: Arc<dyn BlockDevice>) -> Result<Self, VolumeError> {
-        let options = OpenOptions { ignore_checksums: true, catastrophic: true, replay: false, ..OpenOptions::default() };
+        let options =
+            OpenOptions { ignore_checksums: true, catastrophic: true, replay: false, ..OpenOptions::default() };
         let volume = Volume::open(Arc::clone(&device), &options)?;
         let (sb, geo) = (*volume.super_block(), *volume.geometry());
         let has = Has::of(&sb);
@@ -170,10 +167,6 @@ impl Image {
         (self.geo.blocks_count - self.geo.first_data_block).div_ceil(self.geo.cluster_ratio.into())
     }
 
-    pub(crate) fn flags(&self, group: u32) -> GroupFlags {
-        self.groups.get(group as usize).map_or(GroupFlags::empty(), GroupDesc::flags)
-    }
-
     /// Where the bytes of a descriptor lie.
     pub(crate) fn desc_at(&self, group: u32) -> u64 {
         let index = group / self.geo.desc_per_block;
@@ -208,11 +201,6 @@ impl Image {
             len += 1;
         }
         (first, len.min(u64::from(self.geo.group_blocks(GroupNr(group)))))
-    }
-
-    /// The group that a block lies in.
-    pub(crate) fn group_of(&self, block: u64) -> Option<u32> {
-        self.geo.group_of_block(BlockNr(block)).map(GroupNr::get)
     }
 }
 

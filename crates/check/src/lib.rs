@@ -19,9 +19,10 @@ mod pass;
 mod repair;
 mod state;
 
-pub use check::{Options, Report, check};
+pub use check::{Options, Progress, Report, check};
 pub use code::{Code, Severity};
 pub use finding::{At, Datum, Finding};
 pub use open::Opening;
 pub use pass::Usage;
+pub use pass::dax::{DaxRules, mappable};
 pub use repair::{Decide, Repaired, repair};

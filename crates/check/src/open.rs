@@ -183,7 +183,9 @@ fn descriptors(edits: &Arc<Edits>, image: Image, findings: &mut Vec<Finding>) ->
             Ok(again) if written && again.groups_are_placed() => {
                 edits.release_savepoint();
                 findings.push(
-                    Finding::new(Code::GroupTable, At::Group(0, "")).observed(format!("those of group {group}")).fix(Fix::Done),
+                    Finding::new(Code::GroupTable, At::Group(0, ""))
+                        .observed(format!("those of group {group}"))
+                        .fix(Fix::Done),
                 );
                 return again;
             }

@@ -61,16 +61,6 @@ impl BlockMap {
         twice
     }
 
-    /// Clears bits.
-    pub(crate) fn clear(&self, first: u64, len: u64) {
-        let (first, len) = self.cut(first, len);
-        for (word, bits) in words(first, len) {
-            if let Some(word) = self.word(word) {
-                word.fetch_and(!bits, Relaxed);
-            }
-        }
-    }
-
     /// Whether a bit of a range is set.
     pub(crate) fn any(&self, first: u64, len: u64) -> bool {
         let (first, len) = self.cut(first, len);
@@ -234,24 +224,14 @@ impl Inodes {
         }
     }
 
-    /// Takes a name back.
-    pub(crate) fn unname(&self, ino: u32) {
-        if let Some(slot) = self.slot(ino) {
-            let _ = slot.names.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
-        }
-    }
-
-    pub(crate) fn names(&self, ino: u32) -> u32 {
-        self.slot(ino).map_or(0, |slot| slot.names.load(Relaxed))
-    }
-
     /// The inodes that are known, of a group: number, what is known, names.
     pub(crate) fn of_group(&self, group: u32) -> impl Iterator<Item = (u32, Known, u32)> + '_ {
         let first = group * self.per_group + 1;
         let slots = self.groups.get(group as usize).and_then(OnceLock::get).map_or(&[][..], |slots| slots);
         slots.iter().enumerate().map(move |(index, slot)| {
             let word = slot.known.load(Relaxed);
-            let known = Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 };
+            let known =
+                Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 };
             (first + index as u32, known, slot.names.load(Relaxed))
         })
     }
@@ -276,8 +256,6 @@ mod tests {
         assert!(map.is_untouched(170_000, 20_000) && !map.is_untouched(0, 200_000));
         assert_eq!(map.load(60) & 0xff, 0xff);
         assert_eq!(map.load(0) >> 60, 0xf);
-        map.clear(60, 64);
-        assert!(!map.any(0, 124) && map.get(124));
         assert!(!map.mark(199_999, 100));
     }
 
@@ -291,8 +269,7 @@ mod tests {
         assert_eq!(inodes.get(25).kind, Kind::Free);
         inodes.name(17);
         inodes.name(17);
-        inodes.unname(17);
-        assert_eq!(inodes.names(17), 1);
+        assert_eq!(inodes.of_group(1).next().map(|(ino, _, names)| (ino, names)), Some((17, 2)));
         assert!(inodes.exists(48) && !inodes.exists(49) && !inodes.exists(0));
         assert_eq!(inodes.of_group(1).count(), 8);
     }

@@ -25,7 +25,7 @@ impl Context<'_> {
     pub(crate) fn bitmaps(&self, counts: &std::collections::HashMap<u32, (u32, u32)>) -> Local {
         let groups: Vec<u32> = (0..self.image.geo.groups_count).collect();
         let batches: Vec<&[u32]> = groups.chunks(BATCH).collect();
-        let found = self.parallel(&batches, |local, batch| {
+        let found = self.parallel(5, &batches, |local, batch| {
             let mut sums = (0, 0);
             for group in *batch {
                 let (blocks, inodes) = self.group_bitmaps(local, *group, counts.get(group).map_or(0, |c| c.0));
@@ -65,10 +65,11 @@ impl Context<'_> {
         let mut count = |code: Code, field: &'static str, stored: u32, observed: u32, set: fn(&mut GroupDesc, u64)| {
             if stored != observed {
                 local.find(
-                    Finding::new(code, At::Group(group, field))
-                        .stored(stored)
-                        .observed(observed)
-                        .fix(Fix::Group(group, set, observed.into())),
+                    Finding::new(code, At::Group(group, field)).stored(stored).observed(observed).fix(Fix::Group(
+                        group,
+                        set,
+                        observed.into(),
+                    )),
                 );
             }
         };
@@ -181,7 +182,17 @@ impl Context<'_> {
         let codes = (Code::InodeBitmap, Code::InodePadding, Code::InodeBitmapChecksum);
         let base = u64::from(group) * u64::from(count) + 1;
         let sum = (desc.inode_bitmap_csum(), count);
-        self.compare(local, group, desc.inode_bitmap(), &expected, count, codes, (base, 1), sum, Fix::InodeBitmap(group));
+        self.compare(
+            local,
+            group,
+            desc.inode_bitmap(),
+            &expected,
+            count,
+            codes,
+            (base, 1),
+            sum,
+            Fix::InodeBitmap(group),
+        );
         count - expected.used
     }
 

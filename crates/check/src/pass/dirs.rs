@@ -37,7 +37,7 @@ impl Dir {
 impl Context<'_> {
     /// Checks all directories.
     pub(crate) fn directories(&self, dirs: &[Dir]) -> Local {
-        let mut found = self.parallel(dirs, |local, dir| self.directory(local, dir));
+        let mut found = self.parallel(2, dirs, |local, dir| self.directory(local, dir));
         found.links.sort_unstable();
         found.dotdots.sort_unstable();
         found
@@ -78,7 +78,8 @@ impl Context<'_> {
                     }
                     let role = index.as_ref().map(|i| i.roles.get(&at).copied().unwrap_or(Role::Index));
                     let hash = index.as_ref().map(|i| i.hash);
-                    let mut entries = Block { cx: self, dir, logical: at, block, bytes, role, hash, local: &mut *local };
+                    let mut entries =
+                        Block { cx: self, dir, logical: at, block, bytes, role, hash, local: &mut *local };
                     broken |= entries.check(&mut names);
                 }
                 logical += many;
@@ -114,7 +115,11 @@ impl Context<'_> {
         let parent = head.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
         local.dotdots.push((dir.ino, parent));
         if !self.inodes.exists(parent) {
-            local.find(Finding::new(Code::DirInline, At::Inode(dir.ino, "i_block")).stored(parent).fix(Fix::DotDot(dir.ino, 2)));
+            local.find(
+                Finding::new(Code::DirInline, At::Inode(dir.ino, "i_block"))
+                    .stored(parent)
+                    .fix(Fix::DotDot(dir.ino, 2)),
+            );
         }
         let mut names = Names::new(1, 1024);
         let tail = super::inline::tail(&raw).unwrap_or_default();

@@ -102,14 +102,21 @@ impl Block<'_, '_> {
             return Finding::new(Code::DirInline, At::Logical(self.dir.ino, self.logical.into()))
                 .fix(Fix::InlineDir(self.dir.ino));
         }
-        Finding::new(code, At::Logical(self.dir.ino, self.logical.into()))
-            .fix(Fix::DirBlock(self.dir.ino, self.logical, self.block))
+        Finding::new(code, At::Logical(self.dir.ino, self.logical.into())).fix(Fix::DirBlock(
+            self.dir.ino,
+            self.logical,
+            self.block,
+        ))
     }
 
     fn entry(&self, code: Code, raw: &Raw<'_>, fix: EntryFix) -> Finding {
-        Finding::new(code, self.at(raw.offset))
-            .stored(Datum::Name(raw.name.to_vec()))
-            .fix(Fix::Entry(self.dir.ino, self.logical, self.block, raw.offset as u32, fix))
+        Finding::new(code, self.at(raw.offset)).stored(Datum::Name(raw.name.to_vec())).fix(Fix::Entry(
+            self.dir.ino,
+            self.logical,
+            self.block,
+            raw.offset as u32,
+            fix,
+        ))
     }
 
     /// Checks the block. Returns whether a name lies where the index does not look for it.
@@ -274,6 +281,11 @@ impl Block<'_, '_> {
             self.local.find(finding);
             return false;
         }
+        let has = known.bits & bits::DAX != 0;
+        if has || self.dir.has(InodeFlags::DAX) {
+            let dir = (self.dir.ino, InodeFlags::from_bits_retain(self.dir.flags));
+            self.cx.dax_name(self.local, dir, (ino, known.kind, has), raw.name);
+        }
         names.add(raw.name);
         self.is_misplaced(raw)
     }
@@ -291,17 +303,19 @@ impl Block<'_, '_> {
         let group = (raw.inode - 1) / image.geo.inodes_per_group;
         let index = (raw.inode - 1) % image.geo.inodes_per_group;
         let scanned = self.cx.scanned(group);
-        if index >= scanned
-            && image.raw_inode(raw.inode).is_some_and(|bytes| bytes.get(0x1A..0x1C) != Some(&[0, 0]))
-        {
+        if index >= scanned && image.raw_inode(raw.inode).is_some_and(|bytes| bytes.get(0x1A..0x1C) != Some(&[0, 0])) {
             self.local.find(
                 Finding::new(Code::GroupUnusedInUse, At::Group(group, "bg_itable_unused"))
                     .stored(image.geo.inodes_per_group - scanned)
-                    .fix(Fix::Group(group, |desc, _| {
-                        use daxkit_format::ext4::group_desc::GroupFlags;
-                        super::groups::clear_flags(desc, GroupFlags::INODE_UNINIT);
-                        desc.set_itable_unused(0);
-                    }, 0)),
+                    .fix(Fix::Group(
+                        group,
+                        |desc, _| {
+                            use daxkit_format::ext4::group_desc::GroupFlags;
+                            super::groups::clear_flags(desc, GroupFlags::INODE_UNINIT);
+                            desc.set_itable_unused(0);
+                        },
+                        0,
+                    )),
             );
             return;
         }

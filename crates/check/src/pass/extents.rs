@@ -102,7 +102,8 @@ impl Walk<'_, '_> {
         for index in 0..count {
             let at = 12 + 12 * usize::from(index);
             let Some(entry) = node.get(at..at + 12).map(<[u8]>::to_vec) else { break };
-            let stays = if frame.depth == 0 { self.leaf(&entry, frame) } else { self.index(node, index, &entry, frame) };
+            let stays =
+                if frame.depth == 0 { self.leaf(&entry, frame) } else { self.index(node, index, &entry, frame) };
             if let Some(entry) = stays {
                 let to = 12 + 12 * usize::from(kept);
                 if let Some(place) = node.get_mut(to..to + 12) {

@@ -119,11 +119,11 @@ impl Context<'_> {
         let all = GroupScan { inodes: per_group, trusted: false };
         if !image.has.group_checksums() {
             if flags.intersects(never) {
-                local.find(
-                    Finding::new(Code::GroupUninit, at("bg_flags"))
-                        .stored(flags.bits())
-                        .fix(Fix::Group(group, |d, _| clear_flags(d, GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT), 0)),
-                );
+                local.find(Finding::new(Code::GroupUninit, at("bg_flags")).stored(flags.bits()).fix(Fix::Group(
+                    group,
+                    |d, _| clear_flags(d, GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT),
+                    0,
+                )));
             }
             if desc.itable_unused() != 0 {
                 local.find(
@@ -148,11 +148,11 @@ impl Context<'_> {
             return all;
         }
         if group == last && flags.contains(GroupFlags::BLOCK_UNINIT) {
-            local.find(
-                Finding::new(Code::GroupUninitLast, at("bg_flags"))
-                    .stored(flags.bits())
-                    .fix(Fix::Group(group, |d, _| clear_flags(d, GroupFlags::BLOCK_UNINIT), 0)),
-            );
+            local.find(Finding::new(Code::GroupUninitLast, at("bg_flags")).stored(flags.bits()).fix(Fix::Group(
+                group,
+                |d, _| clear_flags(d, GroupFlags::BLOCK_UNINIT),
+                0,
+            )));
         }
         if desc.itable_unused() > per_group {
             local.find(

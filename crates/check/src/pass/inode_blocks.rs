@@ -66,7 +66,9 @@ impl Collector<'_> {
         self.end = first + len;
         if let Some(runs) = &mut self.runs {
             match runs.last_mut() {
-                Some((l, p, n)) if u64::from(*l) + u64::from(*n) == logical && *p + u64::from(*n) == first => *n += len as u32,
+                Some((l, p, n)) if u64::from(*l) + u64::from(*n) == logical && *p + u64::from(*n) == first => {
+                    *n += len as u32
+                }
                 _ => runs.push((logical as u32, first, len as u32)),
             }
         }
@@ -127,7 +129,11 @@ pub(crate) fn inode_seed(image: &Image, ino: u32, generation: u32) -> Option<u32
 }
 
 /// The rules of an inode's extent tree.
-pub(crate) fn tree_rules<'i>(image: &'i Image, checked: &Checked<'_>, meta: Option<&'i BlockMap>) -> extents::Rules<'i> {
+pub(crate) fn tree_rules<'i>(
+    image: &'i Image,
+    checked: &Checked<'_>,
+    meta: Option<&'i BlockMap>,
+) -> extents::Rules<'i> {
     extents::Rules {
         image,
         meta,
@@ -189,7 +195,18 @@ pub(crate) struct Blocks<'b, 'c> {
 
 impl<'b, 'c> Blocks<'b, 'c> {
     pub(crate) fn new(cx: &'b Context<'c>, local: &'b mut Local, checked: &'b Checked<'b>) -> Self {
-        Self { cx, local, checked, count: 0, inodes: 1, last: None, last_written: None, runs: Vec::new(), wrong: false, bits: 0 }
+        Self {
+            cx,
+            local,
+            checked,
+            count: 0,
+            inodes: 1,
+            last: None,
+            last_written: None,
+            runs: Vec::new(),
+            wrong: false,
+            bits: 0,
+        }
     }
 
     fn find(&mut self, finding: Finding) {
@@ -224,7 +241,11 @@ impl<'b, 'c> Blocks<'b, 'c> {
         self.wrong |= !wrong.is_empty();
         let illegal = wrong.iter().filter(|(code, ..)| *code == Code::InodeIllegalBlock).count();
         if illegal > FEW && illegal as u64 > good && ino >= self.cx.image.geo.first_ino {
-            self.find(Finding::new(Code::InodeTooManyBad, At::Inode(ino, "i_block")).stored(illegal as u64).fix(Fix::Clear(ino)));
+            self.find(
+                Finding::new(Code::InodeTooManyBad, At::Inode(ino, "i_block"))
+                    .stored(illegal as u64)
+                    .fix(Fix::Clear(ino)),
+            );
             self.bits |= bits::DOOMED;
             return;
         }
@@ -357,10 +378,11 @@ impl<'b, 'c> Blocks<'b, 'c> {
         };
         if let Some(observed) = observed {
             self.find(
-                Finding::new(Code::InodeSize, checked.at("i_size_lo"))
-                    .stored(size)
-                    .observed(observed)
-                    .fix(Fix::Inode(checked.ino, set_size, observed)),
+                Finding::new(Code::InodeSize, checked.at("i_size_lo")).stored(size).observed(observed).fix(Fix::Inode(
+                    checked.ino,
+                    set_size,
+                    observed,
+                )),
             );
         }
     }
@@ -377,11 +399,9 @@ impl<'b, 'c> Blocks<'b, 'c> {
         let observed = self.count * unit;
         if stored != observed {
             self.find(
-                Finding::new(Code::InodeBlocks, checked.at("i_blocks_lo")).stored(stored).observed(observed).fix(Fix::Inode(
-                    checked.ino,
-                    |raw, n| edit_inode(raw, |inode| inode.set_blocks_stored(n)),
-                    observed,
-                )),
+                Finding::new(Code::InodeBlocks, checked.at("i_blocks_lo")).stored(stored).observed(observed).fix(
+                    Fix::Inode(checked.ino, |raw, n| edit_inode(raw, |inode| inode.set_blocks_stored(n)), observed),
+                ),
             );
         }
     }

@@ -72,9 +72,13 @@ impl Context<'_> {
                 self.inodes.open(group as u32, scan.inodes);
             }
         }
-        let work: Vec<(u32, u32)> =
-            scans.iter().enumerate().filter(|(_, scan)| scan.inodes > 0).map(|(g, scan)| (g as u32, scan.inodes)).collect();
-        self.parallel(&work, |local, (group, count)| self.scan_group(local, *group, *count))
+        let work: Vec<(u32, u32)> = scans
+            .iter()
+            .enumerate()
+            .filter(|(_, scan)| scan.inodes > 0)
+            .map(|(g, scan)| (g as u32, scan.inodes))
+            .collect();
+        self.parallel(1, &work, |local, (group, count)| self.scan_group(local, *group, *count))
     }
 
     fn scan_group(&self, local: &mut Local, group: u32, count: u32) {
@@ -138,24 +142,22 @@ impl Context<'_> {
         if reserved {
             self.reserved_inode(local, &mut checked);
         } else if links == 0 {
-            if mode != 0 && checked.disk.i_dtime.get() == 0 && !self.is_orphan(ino) {
+            if mode != 0 && checked.disk.i_dtime.get() == 0 {
                 let now = self.now;
-                local.find(Finding::new(Code::InodeZeroDtime, checked.at("i_dtime")).fix(Fix::Inode(ino, set_dtime, now)));
+                local.find(
+                    Finding::new(Code::InodeZeroDtime, checked.at("i_dtime")).fix(Fix::Inode(ino, set_dtime, now)),
+                );
             }
         } else {
             self.used_inode(local, &mut checked);
         }
         if !fits && local.findings.len() == before {
-            local.find(
-                Finding::new(Code::InodeChecksum, checked.at("i_checksum_lo")).fix(Fix::Inode(ino, |_, _| {}, 0)),
-            );
+            local.find(Finding::new(Code::InodeChecksum, checked.at("i_checksum_lo")).fix(Fix::Inode(
+                ino,
+                |_, _| {},
+                0,
+            )));
         }
-    }
-
-    /// Whether an inode without links is one that a mount would have deleted later.
-    fn is_orphan(&self, ino: u32) -> bool {
-        let _ = ino;
-        false
     }
 
     /// An inode in use.
@@ -167,8 +169,13 @@ impl Context<'_> {
         let mut known = Known { kind: checked.kind, links: checked.disk.i_links_count.get(), bits: 0 };
         let doomed = |code: Code, field: &'static str| Finding::new(code, At::Inode(ino, field)).fix(Fix::Clear(ino));
         if checked.kind == Kind::Bad && self.is_really_dir(checked) {
-            let fix = |raw: &mut [u8], _| edit_inode(raw, |i| i.i_mode = (i.i_mode.get() & 0o7777 | mode::IFDIR).into());
-            local.find(Finding::new(Code::InodeReallyDir, checked.at("i_mode")).stored(checked.disk.i_mode.get()).fix(Fix::Inode(ino, fix, 0)));
+            let fix =
+                |raw: &mut [u8], _| edit_inode(raw, |i| i.i_mode = (i.i_mode.get() & 0o7777 | mode::IFDIR).into());
+            local.find(
+                Finding::new(Code::InodeReallyDir, checked.at("i_mode"))
+                    .stored(checked.disk.i_mode.get())
+                    .fix(Fix::Inode(ino, fix, 0)),
+            );
             known.kind = Kind::Dir;
             known.bits |= bits::DOOMED;
         } else if checked.kind == Kind::Bad {
@@ -188,6 +195,7 @@ impl Context<'_> {
         if checked.flags.contains(InodeFlags::DAX) {
             known.bits |= bits::DAX;
             local.usage.dax += 1;
+            self.dax_inode(local, checked);
         }
         if known.bits & bits::DOOMED == 0 {
             known.bits |= self.content(local, checked);
@@ -252,13 +260,16 @@ impl Context<'_> {
         let (ino, disk, has) = (checked.ino, &checked.disk, &self.image.has);
         let mut wrong = |field: &'static str, stored: u64, fix: fn(&mut [u8], u64)| {
             local.find(
-                Finding::new(Code::InodeObsolete, At::Inode(ino, field)).stored(stored).observed(0u32).fix(Fix::Inode(
-                    ino, fix, 0,
-                )),
+                Finding::new(Code::InodeObsolete, At::Inode(ino, field))
+                    .stored(stored)
+                    .observed(0u32)
+                    .fix(Fix::Inode(ino, fix, 0)),
             );
         };
         if disk.i_obso_faddr.get() != 0 {
-            wrong("i_obso_faddr", disk.i_obso_faddr.get().into(), |raw, _| edit_inode(raw, |i| i.i_obso_faddr = 0.into()));
+            wrong("i_obso_faddr", disk.i_obso_faddr.get().into(), |raw, _| {
+                edit_inode(raw, |i| i.i_obso_faddr = 0.into())
+            });
         }
         if checked.kind == Kind::Dir && disk.i_size_high.get() != 0 && !has.large_dir {
             wrong("i_size_high", disk.i_size_high.get().into(), |raw, _| edit_inode(raw, |i| i.i_size_high = 0.into()));
@@ -276,10 +287,11 @@ impl Context<'_> {
             checked.disk.l_i_file_acl_high = 0.into();
         }
         if checked.flags.contains(InodeFlags::IMAGIC) && !has.imagic {
-            local.find(
-                Finding::new(Code::InodeImagic, At::Inode(ino, "i_flags"))
-                    .fix(Fix::Inode(ino, clear_flags, InodeFlags::IMAGIC.bits().into())),
-            );
+            local.find(Finding::new(Code::InodeImagic, At::Inode(ino, "i_flags")).fix(Fix::Inode(
+                ino,
+                clear_flags,
+                InodeFlags::IMAGIC.bits().into(),
+            )));
         }
     }
 
@@ -322,7 +334,11 @@ impl Context<'_> {
         let inline = checked.flags.contains(InodeFlags::INLINE_DATA);
         let extents = checked.flags.contains(InodeFlags::EXTENTS);
         let without = |code: Code, flags: InodeFlags| {
-            Finding::new(code, at).stored(format!("{:#x}", checked.flags.bits())).fix(Fix::Inode(ino, clear_flags, flags.bits().into()))
+            Finding::new(code, at).stored(format!("{:#x}", checked.flags.bits())).fix(Fix::Inode(
+                ino,
+                clear_flags,
+                flags.bits().into(),
+            ))
         };
         let special = matches!(checked.kind, Kind::Chr | Kind::Blk | Kind::Fifo | Kind::Sock);
         if special && checked.flags.intersects(MAPPED) {
@@ -371,7 +387,9 @@ impl Context<'_> {
         if checked.flags.contains(InodeFlags::ENCRYPT) && !self.is_special_ino(ino) {
             match self.encryption_context(checked) {
                 None => return Some(without(Code::InodeEncryption, InodeFlags::ENCRYPT)),
-                Some(false) => return Some(Finding::new(Code::InodeEncryption, At::Inode(ino, "")).fix(Fix::Clear(ino))),
+                Some(false) => {
+                    return Some(Finding::new(Code::InodeEncryption, At::Inode(ino, "")).fix(Fix::Clear(ino)));
+                }
                 Some(true) => {}
             }
         }
@@ -432,10 +450,11 @@ impl Context<'_> {
                 return bits::DOOMED;
             }
             if checked.flags.intersects(immutable) {
-                local.find(
-                    Finding::new(Code::InodeSpecialImmutable, checked.at("i_flags"))
-                        .fix(Fix::Inode(ino, clear_flags, immutable.bits().into())),
-                );
+                local.find(Finding::new(Code::InodeSpecialImmutable, checked.at("i_flags")).fix(Fix::Inode(
+                    ino,
+                    clear_flags,
+                    immutable.bits().into(),
+                )));
             }
             if checked.size != 0 {
                 local.find(
@@ -502,7 +521,11 @@ impl Context<'_> {
         let free = checked.disk.i_links_count.get() == 0;
         if checked.ino == 2 {
             if free || checked.kind != Kind::Dir {
-                local.find(Finding::new(Code::RootNotDir, checked.at("i_mode")).stored(checked.disk.i_mode.get()).fix(Fix::Root));
+                local.find(
+                    Finding::new(Code::RootNotDir, checked.at("i_mode"))
+                        .stored(checked.disk.i_mode.get())
+                        .fix(Fix::Root),
+                );
                 local.counts.entry(group).or_default().1 += 1;
                 let bits = bits::RESERVED | bits::DOOMED;
                 return self.inodes.set(2, Known { kind: Kind::Bad, links: 0, bits });
@@ -530,7 +553,11 @@ impl Context<'_> {
         if checked.disk.file_acl() != 0 && self.image.is_block(checked.disk.file_acl(), 1) && !matches!(ino, 1 | 7) {
             claims.own(ino, checked.disk.file_acl(), 1);
         }
-        if (!special || ino == 1) && !checked.is_fast_link() && !checked.flags.contains(InodeFlags::INLINE_DATA) && ino != 7 {
+        if (!special || ino == 1)
+            && !checked.is_fast_link()
+            && !checked.flags.contains(InodeFlags::INLINE_DATA)
+            && ino != 7
+        {
             super::inode_blocks::claim(self.image, &checked, Some(&self.meta), claims);
         }
     }
@@ -558,11 +585,6 @@ fn clear_epochs(raw: &mut [u8], _: u64) {
             }
         }
     });
-}
-
-/// The type of a mode.
-pub(crate) fn type_of(mode: u16) -> u16 {
-    mode & mode::IFMT
 }
 
 /// A directory as the scan saw it.

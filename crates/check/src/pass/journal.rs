@@ -62,7 +62,9 @@ impl Context<'_> {
             if inum != 0 {
                 let fix = |sb: &mut SuperBlock, _| sb.s_journal_inum = 0.into();
                 local.find(
-                    Finding::new(Code::JournalNoFeature, At::Super("s_journal_inum")).stored(inum).fix(Fix::Super(fix, 0)),
+                    Finding::new(Code::JournalNoFeature, At::Super("s_journal_inum"))
+                        .stored(inum)
+                        .fix(Fix::Super(fix, 0)),
                 );
             }
             return;
@@ -105,7 +107,9 @@ impl Context<'_> {
             return Ok(Some(Fix::Bytes(at, vec![0; 1024 - V1_LEN])));
         }
         jsb.check(image.geo.block_size, count).map(|_| None).map_err(|error| match error {
-            jbd2::JournalError::UnknownIncompat(_) | jbd2::JournalError::UnknownRoCompat(_) => (Code::JournalUnsupported, error.to_string()),
+            jbd2::JournalError::UnknownIncompat(_) | jbd2::JournalError::UnknownRoCompat(_) => {
+                (Code::JournalUnsupported, error.to_string())
+            }
             _ => super_bad(error.to_string()),
         })
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bitmaps;
 pub(crate) mod claims;
+pub(crate) mod dax;
 pub(crate) mod dirs;
 pub(crate) mod duplicates;
 pub(crate) mod entries;
@@ -10,8 +11,8 @@ pub(crate) mod groups;
 pub(crate) mod htree;
 pub(crate) mod indirect;
 pub(crate) mod inline;
-pub(crate) mod inodes;
 pub(crate) mod inode_blocks;
+pub(crate) mod inodes;
 pub(crate) mod journal;
 pub(crate) mod quota;
 pub(crate) mod special;
@@ -42,6 +43,8 @@ pub(crate) struct Context<'i> {
     /// What time it is, in seconds since 1970.
     pub(crate) now: u64,
     pub(crate) threads: usize,
+    pub(crate) dax_rules: dax::DaxRules,
+    pub(crate) progress: Option<&'i dyn crate::check::Progress>,
     /// Somebody wants to stop.
     pub(crate) stop: &'i AtomicBool,
 }
@@ -94,6 +97,9 @@ pub(crate) struct Local {
     pub(crate) ea_inodes: HashMap<u32, u64>,
     pub(crate) usage: Usage,
     pub(crate) charges: quota::Charges,
+    /// Regular files with the DAX flag.
+    pub(crate) dax: Vec<u32>,
+    pub(crate) diverging: Vec<dax::Diverging>,
     /// Free clusters and inodes.
     pub(crate) free: (u64, u64),
     /// Names that lead to directories.
@@ -149,6 +155,8 @@ impl Local {
         self.findings.append(&mut other.findings);
         self.dirs.append(&mut other.dirs);
         self.twice.append(&mut other.twice);
+        self.dax.append(&mut other.dax);
+        self.diverging.append(&mut other.diverging);
         self.links.append(&mut other.links);
         self.dotdots.append(&mut other.dotdots);
         for (block, users) in other.xattr_blocks {
@@ -183,15 +191,21 @@ impl Context<'_> {
 
     /// Runs `work` for each of `items`, on all threads, and puts together what they found. The order of what is found depends on nothing
     /// but the items.
-    pub(crate) fn parallel<T: Sync>(&self, items: &[T], work: impl Fn(&mut Local, &T) + Sync) -> Local {
+    pub(crate) fn parallel<T: Sync>(&self, pass: u8, items: &[T], work: impl Fn(&mut Local, &T) + Sync) -> Local {
         let next = AtomicUsize::new(0);
+        let all = items.len() as u64;
+        let step = (items.len() / 100).max(1);
         let run = || {
             let mut local = Local::default();
-            while let Some(item) = items.get(next.fetch_add(1, Relaxed)) {
-                if self.stopped() {
-                    break;
-                }
+            loop {
+                let index = next.fetch_add(1, Relaxed);
+                let Some(item) = items.get(index).filter(|_| !self.stopped()) else { break };
                 work(&mut local, item);
+                if let Some(progress) = self.progress
+                    && (index + 1).is_multiple_of(step)
+                {
+                    progress.pass(pass, index as u64 + 1, all);
+                }
             }
             local
         };

@@ -1,6 +1,5 @@
 //! Inodes of the file system's own: bad blocks, quota files, the resize inode, the journal, the orphan file.
 
-use daxkit_format::OnDisk;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::resize_inode::dind_index;
 
@@ -70,7 +69,11 @@ impl Context<'_> {
             }
             _ if checked.disk.i_mode.get() != 0 => {
                 let fix = Fix::Inode(ino, |raw, _| crate::repair::edit_inode(raw, |i| i.i_mode = 0.into()), 0);
-                local.find(Finding::new(Code::InodeReservedMode, checked.at("i_mode")).stored(checked.disk.i_mode.get()).fix(fix));
+                local.find(
+                    Finding::new(Code::InodeReservedMode, checked.at("i_mode"))
+                        .stored(checked.disk.i_mode.get())
+                        .fix(fix),
+                );
             }
             _ => {}
         }
@@ -79,7 +82,9 @@ impl Context<'_> {
 
     /// Blocks of the list of bad blocks, as far as there is one.
     pub(crate) fn bad_list(&self) -> Vec<u64> {
-        let Some(inode) = self.has_inode(BAD).filter(|inode| inode.i_block.iter().any(|b| *b != 0)) else { return Vec::new() };
+        let Some(inode) = self.has_inode(BAD).filter(|inode| inode.i_block.iter().any(|b| *b != 0)) else {
+            return Vec::new();
+        };
         let mut seen = BadList { cx: self, wrong: false, runs: Vec::new() };
         let rules = indirect::Rules { image: self.image, meta: None, limit: u64::from(u32::MAX) };
         indirect::walk(rules, &inode.i_block, &mut seen);
@@ -98,7 +103,9 @@ impl Context<'_> {
                 (Part::InodeBitmap, Code::GroupInodeBitmap, desc.inode_bitmap(), "bg_inode_bitmap_lo"),
             ] {
                 if self.bad.contains(&block) {
-                    local.find(Finding::new(code, At::Group(group, field)).stored(block).fix(Fix::MovePart(group, part)));
+                    local.find(
+                        Finding::new(code, At::Group(group, field)).stored(block).fix(Fix::MovePart(group, part)),
+                    );
                 }
             }
         }
@@ -162,7 +169,10 @@ impl Context<'_> {
         let stored = checked.disk.blocks_stored();
         if stored != observed {
             local.find(
-                Finding::new(Code::InodeBlocks, checked.at("i_blocks_lo")).stored(stored).observed(observed).fix(Fix::ResizeInode),
+                Finding::new(Code::InodeBlocks, checked.at("i_blocks_lo"))
+                    .stored(stored)
+                    .observed(observed)
+                    .fix(Fix::ResizeInode),
             );
         }
     }
@@ -235,14 +245,8 @@ pub(crate) fn copies(image: &Image, index: u32) -> Vec<u8> {
 }
 
 impl Context<'_> {
-    /// Whether the journal's backup in the superblock is its map.
+    /// An inode's fields, if there is such an inode.
     pub(crate) fn has_inode(&self, ino: u32) -> Option<daxkit_format::ext4::inode::Inode> {
         daxkit_format::ext4::inode::Inode::from_disk(&self.image.raw_inode(ino)?)
-    }
-
-    /// The magic number that a block begins with.
-    pub(crate) fn magic(&self, block: u64) -> Option<u32> {
-        let bytes = self.image.block(block).ok()?;
-        daxkit_format::jbd2::JournalHeader::peek(&bytes).map(|header| header.h_magic.get())
     }
 }

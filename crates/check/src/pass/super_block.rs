@@ -39,10 +39,15 @@ impl Context<'_> {
     /// Checks the superblock.
     pub(crate) fn super_block(&self, local: &mut Local) {
         let sb = &self.image.sb;
-        let mut find = |code: Code, field: &'static str, fix: Fix| local.find(Finding::new(code, At::Super(field)).fix(fix));
+        let mut find =
+            |code: Code, field: &'static str, fix: Fix| local.find(Finding::new(code, At::Super(field)).fix(fix));
         let has = &self.image.has;
         if has.metadata_csum && sb.s_checksum_type != CHECKSUM_CRC32C {
-            find(Code::SuperChecksumType, "s_checksum_type", Fix::Super(|sb, _| sb.s_checksum_type = CHECKSUM_CRC32C, 0));
+            find(
+                Code::SuperChecksumType,
+                "s_checksum_type",
+                Fix::Super(|sb, _| sb.s_checksum_type = CHECKSUM_CRC32C, 0),
+            );
         } else if has.metadata_csum && !sb.verify() {
             find(Code::SuperChecksum, "s_checksum", Fix::Super(|_, _| {}, 0));
         }
@@ -59,10 +64,18 @@ impl Context<'_> {
             find(Code::SuperRevision, "s_rev_level", Fix::Super(fix, 0));
         }
         if sb.s_creator_os.get() == HURD && has.filetype {
-            find(Code::SuperHurdFiletype, "s_feature_incompat", Fix::Super(clear_incompat, Incompat::FILETYPE.bits().into()));
+            find(
+                Code::SuperHurdFiletype,
+                "s_feature_incompat",
+                Fix::Super(clear_incompat, Incompat::FILETYPE.bits().into()),
+            );
         }
         if !has.resize_inode && sb.s_reserved_gdt_blocks.get() != 0 {
-            find(Code::SuperReservedGdt, "s_reserved_gdt_blocks", Fix::Super(|sb, _| sb.s_reserved_gdt_blocks = 0.into(), 0));
+            find(
+                Code::SuperReservedGdt,
+                "s_reserved_gdt_blocks",
+                Fix::Super(|sb, _| sb.s_reserved_gdt_blocks = 0.into(), 0),
+            );
         }
         if has.resize_inode && has.meta_bg {
             let fix = |sb: &mut SuperBlock, bits: u64| {
@@ -72,13 +85,25 @@ impl Context<'_> {
             find(Code::SuperResizeMetaBg, "s_feature_compat", Fix::Super(fix, Compat::RESIZE_INODE.bits().into()));
         }
         if has.gdt_csum && has.metadata_csum {
-            find(Code::SuperTwoChecksums, "s_feature_ro_compat", Fix::Super(clear_ro, RoCompat::GDT_CSUM.bits().into()));
+            find(
+                Code::SuperTwoChecksums,
+                "s_feature_ro_compat",
+                Fix::Super(clear_ro, RoCompat::GDT_CSUM.bits().into()),
+            );
         }
         if sb.incompat().contains(Incompat::CSUM_SEED) && !has.metadata_csum {
-            find(Code::SuperSeedAlone, "s_feature_incompat", Fix::Super(clear_incompat, Incompat::CSUM_SEED.bits().into()));
+            find(
+                Code::SuperSeedAlone,
+                "s_feature_incompat",
+                Fix::Super(clear_incompat, Incompat::CSUM_SEED.bits().into()),
+            );
         }
         if has.bit64 && !has.extents {
-            find(Code::Super64BitAlone, "s_feature_incompat", Fix::Super(set_incompat, Incompat::EXTENTS.bits().into()));
+            find(
+                Code::Super64BitAlone,
+                "s_feature_incompat",
+                Fix::Super(set_incompat, Incompat::EXTENTS.bits().into()),
+            );
         }
         self.extra_sizes(local);
         self.times_of_super(local);
@@ -117,13 +142,19 @@ impl Context<'_> {
         if mounted > self.now + FUDGE {
             let fix = |sb: &mut SuperBlock, n: u64| (sb.s_mtime, sb.s_mtime_hi) = ((n as u32).into(), (n >> 32) as u8);
             local.find(
-                Finding::new(Code::SuperFuture, At::Super("s_mtime")).stored(mounted).observed(self.now).fix(Fix::Super(fix, self.now)),
+                Finding::new(Code::SuperFuture, At::Super("s_mtime"))
+                    .stored(mounted)
+                    .observed(self.now)
+                    .fix(Fix::Super(fix, self.now)),
             );
         }
         if written > self.now + FUDGE {
             let fix = |sb: &mut SuperBlock, n: u64| (sb.s_wtime, sb.s_wtime_hi) = ((n as u32).into(), (n >> 32) as u8);
             local.find(
-                Finding::new(Code::SuperFuture, At::Super("s_wtime")).stored(written).observed(self.now).fix(Fix::Super(fix, self.now)),
+                Finding::new(Code::SuperFuture, At::Super("s_wtime"))
+                    .stored(written)
+                    .observed(self.now)
+                    .fix(Fix::Super(fix, self.now)),
             );
         }
     }
@@ -132,11 +163,19 @@ impl Context<'_> {
         let sb = &self.image.sb;
         if sb.s_state.get() & STATE_ERROR != 0 {
             let fix = |sb: &mut SuperBlock, _| sb.s_state = ((sb.s_state.get() & !STATE_ERROR) | 1).into();
-            local.find(Finding::new(Code::SuperErrorState, At::Super("s_state")).stored(sb.s_state.get()).fix(Fix::Super(fix, 0)));
+            local.find(
+                Finding::new(Code::SuperErrorState, At::Super("s_state"))
+                    .stored(sb.s_state.get())
+                    .fix(Fix::Super(fix, 0)),
+            );
         }
         let needed = self.image.geo.bytes();
         if needed > self.image.device.len() {
-            local.find(Finding::new(Code::SuperSize, At::Super("s_blocks_count_lo")).stored(needed).observed(self.image.device.len()));
+            local.find(
+                Finding::new(Code::SuperSize, At::Super("s_blocks_count_lo"))
+                    .stored(needed)
+                    .observed(self.image.device.len()),
+            );
         }
     }
 

@@ -37,7 +37,9 @@ impl Context<'_> {
             }
         }
         self.ways(dirs, &parents, local);
-        if !found.links.iter().any(|link| link.parent == 2 && link.is_lost_found) && self.inodes.get(2).kind == Kind::Dir {
+        if !found.links.iter().any(|link| link.parent == 2 && link.is_lost_found)
+            && self.inodes.get(2).kind == Kind::Dir
+        {
             local.find(Finding::new(Code::LostFound, At::Inode(2, "")).fix(Fix::LostFound));
         }
     }
@@ -109,7 +111,7 @@ impl Context<'_> {
     pub(crate) fn links(&self, ea_inodes: &HashMap<u32, u64>) -> Local {
         let groups: Vec<u32> = (0..self.inodes.groups()).collect();
         let batches: Vec<&[u32]> = groups.chunks(64).collect();
-        self.parallel(&batches, |local, batch| {
+        self.parallel(4, &batches, |local, batch| {
             for group in *batch {
                 for (ino, known, names) in self.inodes.of_group(*group) {
                     let own = known.bits & bits::RESERVED != 0 || self.image.is_own_inode(ino);
@@ -161,10 +163,12 @@ impl Context<'_> {
             }
             if names > MAX_LINKS {
                 if !self.image.has.dir_nlink {
-                    local.find(Finding::new(Code::SuperDirNlink, At::Inode(ino, "i_links_count")).fix(Fix::Super(
-                        |sb, _| sb.s_feature_ro_compat.set(sb.s_feature_ro_compat.get() | 0x20),
-                        0,
-                    )));
+                    local.find(
+                        Finding::new(Code::SuperDirNlink, At::Inode(ino, "i_links_count")).fix(Fix::Super(
+                            |sb, _| sb.s_feature_ro_compat.set(sb.s_feature_ro_compat.get() | 0x20),
+                            0,
+                        )),
+                    );
                 }
                 if links != 1 {
                     self.wrong_links(local, ino, links, 1);
@@ -190,12 +194,8 @@ impl Context<'_> {
 
     fn wrong_links(&self, local: &mut Local, ino: u32, links: u16, names: u32) {
         let count = names.min(u32::from(u16::MAX));
-        local.find(
-            Finding::new(Code::InodeLinks, At::Inode(ino, "i_links_count")).stored(links).observed(names).fix(Fix::Inode(
-                ino,
-                |raw, n| edit_inode(raw, |inode| inode.i_links_count = (n as u16).into()),
-                count.into(),
-            )),
-        );
+        local.find(Finding::new(Code::InodeLinks, At::Inode(ino, "i_links_count")).stored(links).observed(names).fix(
+            Fix::Inode(ino, |raw, n| edit_inode(raw, |inode| inode.i_links_count = (n as u16).into()), count.into()),
+        ));
     }
 }

@@ -228,9 +228,9 @@ impl Context<'_> {
             return Some(Holder::Counted);
         }
         // Lustre's: the inode names its owner.
-        let owned = self.has_inode(owner).is_some_and(|owner_inode| {
-            inode.i_mtime.get() == owner && inode.i_generation == owner_inode.i_generation
-        });
+        let owned = self
+            .has_inode(owner)
+            .is_some_and(|owner_inode| inode.i_mtime.get() == owner && inode.i_generation == owner_inode.i_generation);
         owned.then_some(Holder::Owned)
     }
 
@@ -238,7 +238,8 @@ impl Context<'_> {
     pub(crate) fn value_space(&self, ino: u32, raw: &[u8], acl: u64) -> (u64, u64) {
         let cluster = self.image.block_size() as u64 * u64::from(self.image.geo.cluster_ratio);
         let space = |area: Area<'_>| -> (u64, u64) {
-            let counted = |entry: &Entry<'_>| entry.value_inum != 0 && self.holder(entry, ino, area) == Some(Holder::Counted);
+            let counted =
+                |entry: &Entry<'_>| entry.value_inum != 0 && self.holder(entry, ino, area) == Some(Holder::Counted);
             let in_inodes = area.entries().into_iter().filter(counted);
             let one = |entry: Entry<'_>| u64::from(entry.value_size).div_ceil(cluster);
             in_inodes.fold((0, 0), |(clusters, inodes), entry| (clusters + one(entry), inodes + 1))
@@ -246,18 +247,6 @@ impl Context<'_> {
         let block = Some(acl).filter(|b| self.image.is_block(*b, 1)).and_then(|b| self.image.block(b).ok());
         let (a, b) = (Area::inode(raw).map_or((0, 0), space), block.map_or((0, 0), |bytes| space(Area::block(&bytes))));
         (a.0 + b.0, a.1 + b.1)
-    }
-
-    /// Whether an inode holds a value of this size.
-    fn holds_value(&self, ino: u32, size: u32, owner: u32) -> bool {
-        if !self.image.has.ea_inode || ino == owner || ino < self.image.geo.first_ino || !self.inodes.exists(ino) {
-            return false;
-        }
-        let Some(inode) = self.image.raw_inode(ino).as_deref().and_then(DiskInode::from_disk) else { return false };
-        inode.is_file()
-            && inode.i_links_count.get() > 0
-            && inode.flags().contains(InodeFlags::EA_INODE)
-            && inode.size() == u64::from(size)
     }
 
     /// The block of attributes of an inode. Returns whether there is one that counts.
@@ -295,7 +284,8 @@ impl Context<'_> {
         let (uses, ino) = (users.uses, users.ino);
         let gone = |code: Code| Finding::new(code, At::Block(block)).fix(Fix::XattrBlockGone(block));
         let Ok(bytes) = self.image.block(block) else { return local.find(gone(Code::XattrBlock)) };
-        let Some(header) = XattrHeader::peek(&bytes).filter(|h| h.h_magic.get() == MAGIC && h.h_blocks.get() == 1) else {
+        let Some(header) = XattrHeader::peek(&bytes).filter(|h| h.h_magic.get() == MAGIC && h.h_blocks.get() == 1)
+        else {
             return local.find(gone(Code::XattrBlock));
         };
         let area = Area::block(&bytes);

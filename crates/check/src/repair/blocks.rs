@@ -141,7 +141,8 @@ impl Fixer<'_, '_> {
         let mut blocks = self.blocks_of(ino)?;
         blocks.sort_unstable();
         let dirs = self.state.dirs;
-        let count = dirs.binary_search_by_key(&ino, |dir| dir.ino).ok().and_then(|i| dirs.get(i)).map_or(1, |d| d.blocks);
+        let count =
+            dirs.binary_search_by_key(&ino, |dir| dir.ino).ok().and_then(|i| dirs.get(i)).map_or(1, |d| d.blocks);
         let count = u64::from(count.max(1));
         let mapped = blocks.iter().filter(|(logical, ..)| *logical < count).count() as u64;
         if count - mapped.min(count) > MOST_HOLES {

@@ -158,13 +158,7 @@ impl Fixer<'_, '_> {
     }
 
     /// Changes a part of a directory that holds entries: a block, or a part of the inode.
-    fn change_part(
-        &self,
-        ino: u32,
-        logical: u32,
-        block: u64,
-        change: impl FnOnce(&mut [u8]) -> Done,
-    ) -> Done {
+    fn change_part(&self, ino: u32, logical: u32, block: u64, change: impl FnOnce(&mut [u8]) -> Done) -> Done {
         if block != 0 {
             let mut bytes = self.block(block)?;
             let end = if dir_entry::tail(&bytes).is_some() && self.image.seed.is_some() {
@@ -269,7 +263,11 @@ impl Fixer<'_, '_> {
         let end = if seed.is_some() { bytes.len() - TAIL } else { bytes.len() };
         let area = bytes.get_mut(..end).unwrap_or_default();
         let style = self.image.entry_style();
-        if logical == 0 { style.dots(area, ino, parent) } else { style.clear(area) }
+        if logical == 0 {
+            style.dots(area, ino, parent)
+        } else {
+            style.clear(area)
+        }
         if let Some(seed) = seed {
             dir_entry::seal_block(seed, &mut bytes);
         }

@@ -52,7 +52,8 @@ impl Repaired {
 #[must_use]
 pub fn repair(device: Arc<dyn BlockDevice>, options: &Options, decide: &mut Decide<'_>) -> Repaired {
     let edits: Arc<Edits> = Arc::new(Overlay::new(device));
-    let mut rounds = Rounds { options, decide, declined: HashSet::new(), fixed: Vec::new(), journal: None, refused: false };
+    let mut rounds =
+        Rounds { options, decide, declined: HashSet::new(), fixed: Vec::new(), journal: None, refused: false };
     for round in 1..=MOST_ROUNDS {
         let mut done = 0;
         let checked = run(&edits, options, |state| {

@@ -45,9 +45,12 @@ pub(crate) fn change_super(edits: &Edits, change: impl FnOnce(&mut SuperBlock)) 
 }
 
 /// Edits the volume below `edits` as any tool would.
-pub(crate) fn edit<T>(edits: &Arc<Edits>, now: u64, work: impl FnOnce(&mut Editor<'_>) -> Result<T, EditError>) -> Done<T> {
-    let options =
-        OpenOptions { ignore_checksums: true, replay: false, writable: true, ..OpenOptions::default() };
+pub(crate) fn edit<T>(
+    edits: &Arc<Edits>,
+    now: u64,
+    work: impl FnOnce(&mut Editor<'_>) -> Result<T, EditError>,
+) -> Done<T> {
+    let options = OpenOptions { ignore_checksums: true, replay: false, writable: true, ..OpenOptions::default() };
     let mut volume = Volume::open(Arc::clone(edits) as Arc<dyn BlockDevice>, &options).map_err(words)?;
     let now = Timestamp { seconds: i64::try_from(now).unwrap_or(i64::MAX), nanos: 0 };
     let done = volume.change_raw(now, work).map_err(words)?;

@@ -66,9 +66,9 @@ impl Fixer<'_, '_> {
         let per_group = self.image.geo.inodes_per_group;
         let sum = self.sum(&expected.bytes, per_group);
         let size = self.image.geo.desc_size;
-        let last = (0..per_group).rev().find(|i| {
-            expected.bytes.get(*i as usize / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1)
-        });
+        let last = (0..per_group)
+            .rev()
+            .find(|i| expected.bytes.get(*i as usize / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1));
         let unused = per_group - last.map_or(0, |last| last + 1);
         self.change_group(group, |desc: &mut GroupDesc| {
             if desc.flags().contains(GroupFlags::INODE_UNINIT) {

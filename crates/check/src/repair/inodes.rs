@@ -1,7 +1,7 @@
 //! Inodes and what hangs on them: maps pruned, attributes taken away.
 
-use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::OnDisk;
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr::{self, INDEX_SYSTEM, XattrEntry};
 
 use super::edit_inode;

@@ -92,10 +92,9 @@ pub(crate) fn make(edits: &Arc<Edits>, blocks: u64, options: &Options) -> Done {
         for (word, bytes) in sb.s_jnl_blocks.iter_mut().zip(map.as_chunks::<4>().0) {
             word.set(u32::from_le_bytes(*bytes));
         }
-        if let [.., high, low] = &mut sb.s_jnl_blocks {
-            high.set((size >> 32) as u32);
-            low.set(size as u32);
-        }
+        let [.., high, low] = &mut sb.s_jnl_blocks;
+        high.set((size >> 32) as u32);
+        low.set(size as u32);
     })
 }
 

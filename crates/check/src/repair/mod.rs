@@ -127,7 +127,6 @@ pub(crate) fn edit_inode(raw: &mut [u8], change: impl FnOnce(&mut Inode)) {
     }
 }
 
-
 /// What is mended together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -155,16 +154,34 @@ impl crate::Finding {
             // Whether it has a name is known when all names have been mended.
             crate::Code::InodeUnattachedEmpty => return Some(Stage::Names),
             crate::Code::LostFound => return Some(Stage::Last),
-            GroupDirs | GroupFreeBlocks | GroupFreeInodes | SuperFreeBlocks | SuperFreeInodes => return Some(Stage::Maps),
+            GroupDirs | GroupFreeBlocks | GroupFreeInodes | SuperFreeBlocks | SuperFreeInodes => {
+                return Some(Stage::Maps);
+            }
             InodeLinks | XattrEaRefcount => return Some(Stage::Links),
             _ => {}
         }
         Some(match fix {
             Fix::Done => Stage::Opening,
-            Fix::Super(..) | Fix::Group(..) | Fix::Bytes(..) | Fix::Uuid | Fix::Mmp | Fix::NoOrphans | Fix::NoOrphanFile
-            | Fix::NewOrphanFile | Fix::MovePart(..) | Fix::Orphans | Fix::NewJournal => Stage::Super,
-            Fix::Inode(..) | Fix::InodeWord(..) | Fix::Clear(_) | Fix::PruneMap(_) | Fix::EmptyMap(_)
-            | Fix::InlineAttribute(_) | Fix::XattrWord(..) | Fix::XattrBlockGone(_) | Fix::ResizeInode => Stage::Inodes,
+            Fix::Super(..)
+            | Fix::Group(..)
+            | Fix::Bytes(..)
+            | Fix::Uuid
+            | Fix::Mmp
+            | Fix::NoOrphans
+            | Fix::NoOrphanFile
+            | Fix::NewOrphanFile
+            | Fix::MovePart(..)
+            | Fix::Orphans
+            | Fix::NewJournal => Stage::Super,
+            Fix::Inode(..)
+            | Fix::InodeWord(..)
+            | Fix::Clear(_)
+            | Fix::PruneMap(_)
+            | Fix::EmptyMap(_)
+            | Fix::InlineAttribute(_)
+            | Fix::XattrWord(..)
+            | Fix::XattrBlockGone(_)
+            | Fix::ResizeInode => Stage::Inodes,
             Fix::DirBlock(..) | Fix::InlineDir(_) | Fix::DropIndex(_) => Stage::DirBlocks,
             Fix::Entry(..) | Fix::DotDot(..) => Stage::Entries,
             Fix::BlockBitmap(_) | Fix::InodeBitmap(_) => Stage::Maps,

@@ -3,7 +3,9 @@
 
 use super::fileattr::{FileAttr, XFlags, to_xflags};
 use super::{DaxDecision, DaxMode, DaxReason, Errno, FileKind};
+use crate::ext4::features::Compat;
 use crate::ext4::inode_flags::InodeFlags;
+use crate::ext4::super_block::{DefaultMountOpts, SuperBlock};
 use core::fmt;
 
 /// What a child may inherit (`EXT4_FL_INHERITED`).
@@ -302,6 +304,21 @@ pub struct JournalInputs {
 impl JournalInputs {
     /// A journal and no mount options.
     pub const DEFAULT: Self = Self { has_journal: true, data: DataMode::Ordered, delalloc: true };
+
+    /// A mount without options: the defaults that the superblock keeps.
+    #[must_use]
+    pub fn of_defaults(sb: &SuperBlock) -> Self {
+        let options = DefaultMountOpts::from_bits_retain(sb.s_default_mount_opts.get());
+        let journal = options.contains(DefaultMountOpts::JOURNAL_DATA);
+        let ordered = options.contains(DefaultMountOpts::JOURNAL_DATA_ORDERED);
+        let data = match (journal, ordered) {
+            (true, true) => DataMode::Writeback,
+            (true, false) => DataMode::Journal,
+            _ => DataMode::Ordered,
+        };
+        let delalloc = !options.contains(DefaultMountOpts::NODELALLOC) && data != DataMode::Journal;
+        Self { has_journal: sb.compat().contains(Compat::HAS_JOURNAL), data, delalloc }
+    }
 }
 
 /// How an inode's data is written (`ext4_inode_journal_mode`). The bit `JOURNAL_DATA` counts only without delayed

@@ -5,11 +5,10 @@ use super::dax::{fault, kind};
 use crate::output::{self, shown, text};
 use crate::session::Session;
 use anyhow::{Context, Result};
-use daxkit_format::dax::ext4::{DataMode, DaxInputs, JournalInputs, MountInputs, mount, should_enable_dax};
+use daxkit_format::dax::ext4::{DaxInputs, JournalInputs, MountInputs, mount, should_enable_dax};
 use daxkit_format::dax::{DaxMode, FileKind};
-use daxkit_format::ext4::features::{Compat, Incompat};
+use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::ext4::super_block::DefaultMountOpts;
 use daxkit_format::pmd::{FileExtent, PMD_SIZE, PmdGeometry, WindowRun, windows};
 use daxkit_volume::Inode;
 use serde_json::{Value, json};
@@ -26,20 +25,6 @@ fn size(options: &super::Options<'_>, name: &str, default: u64) -> Result<u64> {
     let Some(word) = options.value(name) else { return Ok(default) };
     let word = shown(word);
     daxkit_cli::size::parse(&word, 1).with_context(|| format!("--{name}: {word:?} is not a size"))
-}
-
-/// What a mount without options does with data: the defaults that the superblock keeps.
-pub(super) fn journal(session: &Session<'_>) -> JournalInputs {
-    let options = DefaultMountOpts::from_bits_retain(session.volume.super_block().s_default_mount_opts.get());
-    let journal = options.contains(DefaultMountOpts::JOURNAL_DATA);
-    let ordered = options.contains(DefaultMountOpts::JOURNAL_DATA_ORDERED);
-    let data = match (journal, ordered) {
-        (true, true) => DataMode::Writeback,
-        (true, false) => DataMode::Journal,
-        _ => DataMode::Ordered,
-    };
-    let delalloc = !options.contains(DefaultMountOpts::NODELALLOC) && data != DataMode::Journal;
-    JournalInputs { has_journal: session.volume.has_compat(Compat::HAS_JOURNAL), data, delalloc }
 }
 
 /// The directory in which the name of a file stands, as far as the word tells.
@@ -71,7 +56,7 @@ fn dax(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) 
         FileKind::from_mode(inode.i_mode.get()).with_context(|| format!("{}: of no known type", shown(spec)))?;
     let flag = inode.flags().contains(InodeFlags::DAX);
     let above = parent(session, spec, &inode);
-    let journal = journal(session);
+    let journal = JournalInputs::of_defaults(session.volume.super_block());
     let block_size = session.volume.block_size();
 
     let mut modes = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 use daxkit_format::InodeNr;
-use daxkit_format::dax::ext4::{DaxInputs, SetTarget, fileattr_get, fileattr_set, should_enable_dax};
+use daxkit_format::dax::ext4::{DaxInputs, JournalInputs, SetTarget, fileattr_get, fileattr_set, should_enable_dax};
 use daxkit_format::dax::fileattr::{Caller, SetCall, XFlags, set};
 use daxkit_format::dax::{DaxMode, Errno, FileKind};
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
@@ -28,7 +28,7 @@ impl Mount {
         });
         Self {
             mode,
-            journal: super::super::decide::journal(session),
+            journal: JournalInputs::of_defaults(session.volume.super_block()),
             quota_files: quota.into_iter().filter(|nr| *nr != 0).collect(),
         }
     }

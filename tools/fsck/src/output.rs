@@ -1,0 +1,46 @@
+//! Text for people.
+
+use daxkit_check::{Finding, Severity, Usage};
+use std::fmt::Write as _;
+
+/// A finding as a line, coloured by its weight.
+pub(crate) fn line(finding: &Finding, severity: Severity, fixed: bool) {
+    let (begin, end) = match severity {
+        Severity::Advice => ("\x1b[36m", "\x1b[0m"),
+        Severity::Error => ("\x1b[1;31m", "\x1b[0m"),
+        Severity::Fatal => ("\x1b[1;35m", "\x1b[0m"),
+    };
+    let text = daxkit_cli::message::one_line(&finding);
+    let (code, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    let mended = if fixed { " - mended" } else { "" };
+    let weight = if severity == Severity::Advice { " [advice]" } else { "" };
+    anstream::println!("{begin}{code}{end} {rest}{mended}{weight}");
+}
+
+/// The last line: the verdict, and what is used.
+pub(crate) fn summary(image: &str, verdict: &str, usage: &Usage, size: Option<(u64, u64)>) {
+    let Some((inodes, blocks)) = size else {
+        return anstream::println!("{image}: {verdict}");
+    };
+    let pieces = if usage.files == 0 { 0.0 } else { usage.fragmented as f64 * 100.0 / usage.files as f64 };
+    anstream::println!(
+        "{image}: {verdict}, {}/{inodes} inodes ({pieces:.1}% of files in pieces), {}/{blocks} blocks",
+        usage.inodes,
+        usage.blocks
+    );
+}
+
+/// What `-v` says more.
+pub(crate) fn verbose(usage: &Usage) {
+    let mut text = String::new();
+    for (count, what) in [
+        (usage.files, "regular files"),
+        (usage.dirs, "directories"),
+        (usage.links, "symbolic links"),
+        (usage.special, "devices, fifos and sockets"),
+        (usage.dax, "inodes with the DAX flag"),
+    ] {
+        let _ = writeln!(text, "{count:>12} {what}");
+    }
+    anstream::print!("{text}");
+}
