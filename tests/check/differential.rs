@@ -10,6 +10,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Findings that a failure shows.
+const MOST_LINES: usize = 16;
+
 /// Mutated images when nothing else is said.
 const ROUNDS: u64 = 400;
 
@@ -45,8 +48,8 @@ fn compare(bytes: &[u8], file: &Path) -> Result<Option<&'static str>, String> {
         write(file, bytes);
         theirs(file, "-fy");
         if theirs(file, "-fn").0 == 0 {
-            let fixed: Vec<String> = fixed.iter().map(ToString::to_string).collect();
-            let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+            let fixed: Vec<String> = fixed.iter().take(MOST_LINES).map(ToString::to_string).collect();
+            let left: Vec<String> = left.iter().take(MOST_LINES).map(ToString::to_string).collect();
             return Err(format!(
                 "after the repair e2fsck says {status}:\n{told}\nmended:\n{}\nleft:\n{}",
                 fixed.join("\n"),

@@ -125,14 +125,6 @@ impl Context<'_> {
                     0,
                 )));
             }
-            if desc.itable_unused() != 0 {
-                local.find(
-                    Finding::new(Code::GroupItableUnused, at("bg_itable_unused"))
-                        .stored(desc.itable_unused())
-                        .observed(0u32)
-                        .fix(Fix::Group(group, |d, _| d.set_itable_unused(0), 0)),
-                );
-            }
             return all;
         }
         if !image.checksum_fits(group, desc) {

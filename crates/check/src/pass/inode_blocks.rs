@@ -355,7 +355,9 @@ impl<'b, 'c> Blocks<'b, 'c> {
     fn size(&mut self) {
         let (checked, image) = (self.checked, self.cx.image);
         let (size, block) = (checked.size, image.block_size() as u64);
-        if checked.flags.contains(InodeFlags::INLINE_DATA) || !matches!(checked.kind, Kind::Dir | Kind::File) {
+        if checked.flags.contains(InodeFlags::INLINE_DATA)
+            || !matches!(checked.kind, Kind::Dir | Kind::File | Kind::Bad)
+        {
             return;
         }
         let mapped = self.last.map_or(0, |last| last + 1);

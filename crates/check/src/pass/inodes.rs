@@ -142,7 +142,8 @@ impl Context<'_> {
         if reserved {
             self.reserved_inode(local, &mut checked);
         } else if links == 0 {
-            if mode != 0 && checked.disk.i_dtime.get() == 0 {
+            let dtime = checked.disk.i_dtime.get();
+            if (mode != 0 && dtime == 0) || self.is_low_dtime(dtime) {
                 let now = self.now;
                 local.find(
                     Finding::new(Code::InodeZeroDtime, checked.at("i_dtime")).fix(Fix::Inode(ino, set_dtime, now)),
@@ -212,6 +213,17 @@ impl Context<'_> {
         counts.1 += 1;
         counts.0 += u32::from(checked.kind == Kind::Dir);
         self.inodes.set(ino, known);
+    }
+
+    /// Whether a time of deletion is the number of an inode: a list of orphans that was cut off.
+    fn is_low_dtime(&self, dtime: u32) -> bool {
+        let sb = &self.image.sb;
+        let count = sb.s_inodes_count.get();
+        // A clock that begins at 1970 cannot be told from it.
+        let young = |time: u32| time != 0 && time < count;
+        dtime != 0
+            && dtime < count
+            && ![sb.s_wtime.get(), sb.s_mtime.get(), sb.s_mkfs_time.get()].into_iter().any(young)
     }
 
     fn times(&self, local: &mut Local, checked: &Checked<'_>) {
@@ -531,6 +543,15 @@ impl Context<'_> {
                 return self.inodes.set(2, Known { kind: Kind::Bad, links: 0, bits });
             }
             return self.used_inode(local, checked);
+        }
+        let dtime = checked.disk.i_dtime.get();
+        if dtime != 0 && checked.ino != 1 && (!free || self.is_low_dtime(dtime)) {
+            let to = if free { self.now } else { 0 };
+            local.find(Finding::new(Code::InodeDtime, checked.at("i_dtime")).stored(dtime).fix(Fix::Inode(
+                checked.ino,
+                set_dtime,
+                to,
+            )));
         }
         let bits = self.special_inode(local, checked);
         local.counts.entry(group).or_default().1 += 1;

@@ -69,6 +69,10 @@ impl Context<'_> {
             }
             return;
         }
+        if inum == 0 && sb.s_journal_uuid == [0; 16] {
+            let finding = Finding::new(Code::JournalInode, At::Super("s_journal_inum")).stored(inum);
+            return local.find(finding.fix(Fix::NewJournal));
+        }
         if inum == 0 {
             if sb.incompat().contains(Incompat::RECOVER) {
                 local.find(Finding::new(Code::JournalExternal, At::Journal));
@@ -134,12 +138,15 @@ impl Context<'_> {
             return;
         }
         match self.orphan_file(inum) {
-            Some(entries) if entries.is_empty() => {
+            Some((entries, false)) if entries.is_empty() => {
+                local.find(Finding::new(Code::OrphanFile, At::Inode(inum, "")).fix(Fix::NewOrphanFile));
+            }
+            Some((entries, true)) if entries.is_empty() => {
                 if present {
                     local.find(Finding::new(Code::OrphanDirty, At::Super("s_feature_ro_compat")).fix(Fix::NoOrphans));
                 }
             }
-            Some(entries) => {
+            Some((entries, _)) => {
                 local.find(
                     Finding::new(Code::OrphanDirty, At::Inode(inum, "")).stored(entries.len() as u64).fix(Fix::Orphans),
                 );
@@ -150,9 +157,17 @@ impl Context<'_> {
         }
     }
 
-    /// The orphans in the file; `None` when it cannot be used.
-    pub(crate) fn orphan_file(&self, inum: u32) -> Option<Vec<u32>> {
-        orphan_file(self.image, inum).map(|(entries, _)| entries)
+    /// The orphans in the file, and whether nothing but them is in it; `None` when it cannot be used.
+    fn orphan_file(&self, inum: u32) -> Option<(Vec<u32>, bool)> {
+        let (entries, blocks) = orphan_file(self.image, inum)?;
+        let seed = self.has_inode(inum).and_then(|i| inode_seed(self.image, inum, i.i_generation.get()));
+        let clean = |block: u64| {
+            let mut empty = vec![0; self.image.block_size()];
+            orphan::seal_block(seed, block, &mut empty);
+            self.image.block(block).is_ok_and(|bytes| bytes == empty)
+        };
+        let clean = !entries.is_empty() || blocks.into_iter().all(clean);
+        Some((entries, clean))
     }
 }
 

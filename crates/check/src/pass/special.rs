@@ -4,6 +4,7 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::resize_inode::dind_index;
 
 use super::claims::{Claims, Mark};
+use super::inode_blocks::Blocks;
 use super::inodes::Checked;
 use super::{Context, Local, indirect};
 use crate::code::Code;
@@ -45,7 +46,8 @@ impl Context<'_> {
     /// Checks one of the inodes before the first of users, but the root. Returns bits to remember.
     pub(crate) fn special_inode(&self, local: &mut Local, checked: &mut Checked<'_>) -> u8 {
         let (ino, image) = (checked.ino, self.image);
-        let used = checked.disk.i_links_count.get() != 0 || checked.disk.i_mode.get() != 0;
+        let disk = &checked.disk;
+        let used = disk.i_links_count.get() != 0 || disk.i_blocks_lo.get() != 0 || word(&disk.i_block, 0) != 0;
         let clear = |code: Code| Finding::new(code, At::Inode(ino, "")).fix(Fix::Clear(ino));
         match ino {
             BAD => self.bad_blocks(local, checked),
@@ -59,25 +61,32 @@ impl Context<'_> {
                 }
             }
             BOOT_LOADER if checked.kind == Kind::File => self.claim_content(local, checked),
-            3 | 4 | RESIZE | 8 if used || checked.disk.i_block.iter().any(|b| *b != 0) => {
+            3 | 4 | RESIZE | 8 if used => {
                 local.find(clear(Code::InodeNotClear));
             }
-            _ if checked.flags.intersects(ODD_FLAGS) => {
-                if let Some(finding) = self.inode_flags(checked) {
-                    local.find(finding);
-                }
-            }
-            _ if checked.disk.i_mode.get() != 0 => {
-                let fix = Fix::Inode(ino, |raw, _| crate::repair::edit_inode(raw, |i| i.i_mode = 0.into()), 0);
-                local.find(
-                    Finding::new(Code::InodeReservedMode, checked.at("i_mode"))
-                        .stored(checked.disk.i_mode.get())
-                        .fix(fix),
-                );
-            }
-            _ => {}
+            3 | 4 | RESIZE | 8 => {}
+            _ => self.empty_inode(local, checked),
         }
         0
+    }
+
+    /// A reserved inode that has nothing to hold.
+    fn empty_inode(&self, local: &mut Local, checked: &mut Checked<'_>) {
+        let ino = checked.ino;
+        let before = local.findings.len();
+        if checked.flags.intersects(ODD_FLAGS)
+            && let Some(finding) = self.inode_flags(checked)
+        {
+            local.find(finding);
+        }
+        if checked.disk.i_mode.get() != 0 {
+            let fix = Fix::Inode(ino, |raw, _| crate::repair::edit_inode(raw, |i| i.i_mode = 0.into()), 0);
+            let mode = checked.disk.i_mode.get();
+            local.find(Finding::new(Code::InodeReservedMode, checked.at("i_mode")).stored(mode).fix(fix));
+        }
+        if local.findings.len() == before {
+            Blocks::new(self, local, checked).finish();
+        }
     }
 
     /// Blocks of the list of bad blocks, as far as there is one.
@@ -131,7 +140,8 @@ impl Context<'_> {
         let mut seen = BadList { cx: self, wrong: false, runs: Vec::new() };
         indirect::walk(super::inode_blocks::map_rules(self.image, checked, Some(&self.meta)), &disk.i_block, &mut seen);
         let BadList { wrong, runs, .. } = seen;
-        if wrong {
+        let (first, len) = self.image.group_head(0);
+        if wrong || runs.iter().any(|block| (first..first + len).contains(block)) {
             return local.find(clear);
         }
         let mut mark = Mark { cx: self, local, last: None };
@@ -162,10 +172,8 @@ impl Context<'_> {
         }
         let mut mark = Mark { cx: self, local, last: None };
         mark.own(RESIZE, dind.into(), 1);
-        let blocks = 1 + u64::from(image.geo.reserved_gdt_blocks) * (1 + backups(image).count() as u64);
-        // Under bigalloc all of them lie in clusters that the file system has itself, but the one with the list.
-        let blocks = if image.has.bigalloc { u64::from(image.geo.cluster_ratio) } else { blocks };
-        let observed = blocks * u64::from(image.geo.block_size / 512);
+        let observed = resize_sectors(image);
+        local.usage.large += u64::from(checked.size > 0x7fff_ffff);
         let stored = checked.disk.blocks_stored();
         if stored != observed {
             local.find(
@@ -213,6 +221,18 @@ pub(crate) fn first_reserved(image: &Image) -> u64 {
         + u64::from(image.geo.desc_blocks)
 }
 
+/// What the resize inode counts as its own, in sectors: each of its blocks, and under bigalloc a cluster for each.
+pub(crate) fn resize_sectors(image: &Image) -> u64 {
+    let blocks = 1 + u64::from(image.geo.reserved_gdt_blocks) * (1 + backups(image).count() as u64);
+    blocks * u64::from(image.geo.cluster_ratio) * u64::from(image.geo.block_size / 512)
+}
+
+/// The copy of a reserved descriptor block in a group with a backup.
+fn copy_of(image: &Image, index: u32, group: u32) -> u64 {
+    let start = image.geo.first_data_block + u64::from(group) * u64::from(image.geo.blocks_per_group);
+    start + 1 + u64::from(image.geo.desc_blocks) + u64::from(index)
+}
+
 /// Groups with backups.
 pub(crate) fn backups(image: &Image) -> impl Iterator<Item = u32> + '_ {
     (1..image.geo.groups_count).filter(|group| image.sb.group_has_super(*group))
@@ -235,8 +255,7 @@ pub(crate) fn resize_block(image: &Image) -> Vec<u8> {
 pub(crate) fn copies(image: &Image, index: u32) -> Vec<u8> {
     let mut bytes = vec![0; image.block_size()];
     for (slot, group) in backups(image).enumerate() {
-        let start = image.geo.first_data_block + u64::from(group) * u64::from(image.geo.blocks_per_group);
-        let block = (start + 1 + u64::from(image.geo.desc_blocks) + u64::from(index)) as u32;
+        let block = copy_of(image, index, group) as u32;
         if let Some(place) = bytes.get_mut(slot * 4..slot * 4 + 4) {
             place.copy_from_slice(&block.to_le_bytes());
         }

@@ -105,6 +105,15 @@ impl Context<'_> {
                 Fix::Super(set_incompat, Incompat::EXTENTS.bits().into()),
             );
         }
+        let inodes = u64::from(self.image.geo.groups_count) * u64::from(self.image.geo.inodes_per_group);
+        if u64::from(sb.s_inodes_count.get()) != inodes {
+            local.find(
+                Finding::new(Code::SuperInodesCount, At::Super("s_inodes_count"))
+                    .stored(sb.s_inodes_count.get())
+                    .observed(inodes)
+                    .fix(Fix::Super(|sb, n| sb.s_inodes_count = (n as u32).into(), inodes)),
+            );
+        }
         self.extra_sizes(local);
         self.times_of_super(local);
         self.state(local);

@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use super::fixer::{Done, Fixer, words};
 use super::{Part, edit_inode};
 use crate::pass::groups::clear_flags;
-use crate::pass::special::{RESIZE, backups, copies, first_reserved, resize_block};
+use crate::pass::special::{RESIZE, copies, first_reserved, resize_block, resize_sectors};
 
 impl Fixer<'_, '_> {
     pub(crate) fn move_part(&self, group: u32, part: Part) -> Done {
@@ -90,9 +90,7 @@ impl Fixer<'_, '_> {
         let block = self.take(image.geo.first_data_block, 1)?;
         let dind = u32::try_from(block).map_err(|_| "no space is left where the resize inode can name it")?;
         self.write_block(block, &resize_block(image))?;
-        let blocks = 1 + u64::from(image.geo.reserved_gdt_blocks) * (1 + backups(image).count() as u64);
-        let blocks = if image.has.bigalloc { u64::from(image.geo.cluster_ratio) } else { blocks };
-        let sectors = blocks * u64::from(image.geo.block_size / 512);
+        let sectors = resize_sectors(image);
         let now = self.options.now as u32;
         self.change_inode(RESIZE, |raw| {
             let old = raw.get(0x80..0x82).map(<[u8]>::to_vec);

@@ -180,15 +180,15 @@ impl crate::Finding {
             | Fix::EmptyMap(_)
             | Fix::InlineAttribute(_)
             | Fix::XattrWord(..)
-            | Fix::XattrBlockGone(_)
-            | Fix::ResizeInode => Stage::Inodes,
+            | Fix::XattrBlockGone(_) => Stage::Inodes,
             Fix::DirBlock(..) | Fix::InlineDir(_) | Fix::DropIndex(_) => Stage::DirBlocks,
             Fix::Entry(..) | Fix::DotDot(..) => Stage::Entries,
             Fix::BlockBitmap(_) | Fix::InodeBitmap(_) => Stage::Maps,
             Fix::Root => Stage::Root,
             Fix::Clone(..) | Fix::Rebuild(_) | Fix::FillHoles(_) => Stage::Blocks,
             Fix::Connect(_) | Fix::LostFound => Stage::Names,
-            Fix::Quota(..) => Stage::Last,
+            // What lies where its blocks will be has to be gone.
+            Fix::ResizeInode | Fix::Quota(..) => Stage::Last,
         })
     }
 }
