@@ -111,6 +111,14 @@ fn we_agree_with_e2fsck_on_images_broken_at_random() {
                 Ok(Some(row)) => *rows.lock().expect("not poisoned").entry(row).or_insert(0) += 1,
                 Err(_) => {
                     let (mutations, why) = minimised(&base.bytes, mutations, &file);
+                    let mut bytes = base.bytes.clone();
+                    for (at, edit) in mutations.iter().flat_map(|m| &m.edits) {
+                        bytes[*at as usize..*at as usize + edit.len()].copy_from_slice(edit);
+                    }
+                    write(
+                        &Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("disagreement-{seed}-{round}.img")),
+                        &bytes,
+                    );
                     let done: Vec<String> = mutations
                         .iter()
                         .map(|m| format!("  {}{} {:02x?}", m.place, if m.sealed { " sealed" } else { "" }, m.edits))

@@ -24,6 +24,14 @@ pub(crate) const OMISSIONS: &[Omission] = &[
         explains: |finding| matches!(finding.code, Code::SuperFreeBlocks | Code::SuperFreeInodes),
     },
     Omission {
+        name: "a journal that is named without its feature",
+        explains: |finding| finding.code == Code::JournalNoFeature,
+    },
+    Omission {
+        name: "the depth of an extent tree with nothing in it",
+        explains: |finding| finding.code == Code::ExtentHeader,
+    },
+    Omission {
         name: "a name that comes twice in two blocks of a directory without an index",
         explains: |finding| finding.code == Code::EntryDuplicate,
     },

@@ -110,7 +110,7 @@ pub(crate) fn run(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&Stat
         blocks: BlockMap::new(image.clusters_count()),
         meta: BlockMap::new(image.clusters_count()),
         inodes: Inodes::new(image.geo.groups_count, image.geo.inodes_per_group),
-        scanned: Vec::new(),
+        scans: Vec::new(),
         bad: std::collections::HashSet::new(),
         now: options.now,
         threads: options.threads.max(1),
@@ -120,11 +120,10 @@ pub(crate) fn run(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&Stat
         image: &image,
     };
     let mut local = Local::default();
-    let scans = cx.groups(&mut local);
-    cx.scanned = scans.iter().map(|scan| scan.inodes).collect();
+    cx.scans = cx.groups(&mut local);
     cx.bad = cx.bad_list().into_iter().collect();
     cx.bad_parts(&mut local);
-    let (usage, dirs) = passes(&cx, &scans, &mut local);
+    let (usage, dirs) = passes(&cx, &mut local);
     findings.append(&mut local.findings);
     // What comes first is mended first; the order of a table is the order of a text.
     findings.sort_by_key(Finding::key);
@@ -134,15 +133,11 @@ pub(crate) fn run(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&Stat
 }
 
 /// All passes after that over the groups.
-fn passes(
-    cx: &Context<'_>,
-    scans: &[crate::pass::groups::GroupScan],
-    local: &mut Local,
-) -> (Usage, Vec<crate::pass::Dir>) {
+fn passes(cx: &Context<'_>, local: &mut Local) -> (Usage, Vec<crate::pass::Dir>) {
     cx.super_block(local);
     cx.journal(local);
     cx.orphans(local);
-    let mut scan = cx.scan(scans);
+    let mut scan = cx.scan();
     cx.xattr_blocks(&mut scan);
     cx.features_used(&mut scan);
     local.findings.append(&mut scan.findings);

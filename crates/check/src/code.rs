@@ -243,7 +243,7 @@ codes! {
     /// IMAGIC belongs to imagic_inodes. Repair clears the flag.
     InodeImagic = "INO014", Error, false, [0x01002F], "the flag IMAGIC is set without the feature";
     /// Devices, sockets and fifos are not immutable. Repair clears the flag.
-    InodeSpecialImmutable = "INO015", Error, true, [0x010030], "a special file is immutable or append-only";
+    InodeSpecialImmutable = "INO015", Advice, true, [0x010030], "a special file is immutable or append-only";
     /// i_extra_isize is even and lies within the inode. Repair writes what s_want_extra_isize says.
     InodeExtraIsize = "INO016", Error, true, [0x01004F], "i_extra_isize cannot be";
     /// Extents need the feature. Repair sets it where the tree is one, else clears the inode.

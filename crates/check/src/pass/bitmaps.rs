@@ -140,7 +140,7 @@ impl Context<'_> {
     /// Returns the free clusters.
     fn block_bitmap(&self, local: &mut Local, group: u32, desc: &GroupDesc) -> u32 {
         let (first, count) = self.group_clusters(group);
-        if desc.flags().contains(GroupFlags::BLOCK_UNINIT) && self.image.has.group_checksums() {
+        if desc.flags().contains(GroupFlags::BLOCK_UNINIT) && self.trusts(group) {
             if self.blocks.is_untouched(first, count.into()) {
                 return count;
             }
@@ -166,7 +166,7 @@ impl Context<'_> {
     /// Returns the free inodes.
     fn inode_bitmap(&self, local: &mut Local, group: u32, desc: &GroupDesc) -> u32 {
         let count = self.image.geo.inodes_per_group;
-        let uninit = desc.flags().contains(GroupFlags::INODE_UNINIT) && self.image.has.group_checksums();
+        let uninit = desc.flags().contains(GroupFlags::INODE_UNINIT) && self.trusts(group);
         if uninit && self.inodes.of_group(group).next().is_none() && group * count + 1 >= self.image.geo.first_ino {
             return count;
         }

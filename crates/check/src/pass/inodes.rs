@@ -5,7 +5,6 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::{encryption, xattr};
 
 use super::claims::Claims;
-use super::groups::GroupScan;
 use super::inline;
 use super::inode_blocks::Blocks;
 use super::{Context, Dir, Local};
@@ -66,7 +65,8 @@ pub(crate) fn set_flags(raw: &mut [u8], flags: u64) {
 
 impl Context<'_> {
     /// Scans all tables.
-    pub(crate) fn scan(&self, scans: &[GroupScan]) -> Local {
+    pub(crate) fn scan(&self) -> Local {
+        let scans = &self.scans;
         for (group, scan) in scans.iter().enumerate() {
             if scan.inodes > 0 {
                 self.inodes.open(group as u32, scan.inodes);
@@ -545,7 +545,7 @@ impl Context<'_> {
             return self.used_inode(local, checked);
         }
         let dtime = checked.disk.i_dtime.get();
-        if dtime != 0 && checked.ino != 1 && (!free || self.is_low_dtime(dtime)) {
+        if dtime != 0 && ((!free && checked.ino != 1) || self.is_low_dtime(dtime)) {
             let to = if free { self.now } else { 0 };
             local.find(Finding::new(Code::InodeDtime, checked.at("i_dtime")).stored(dtime).fix(Fix::Inode(
                 checked.ino,

@@ -36,8 +36,8 @@ pub(crate) struct Context<'i> {
     /// Those of them that the file system itself owns.
     pub(crate) meta: BlockMap,
     pub(crate) inodes: Inodes,
-    /// Inodes of each group that are scanned.
-    pub(crate) scanned: Vec<u32>,
+    /// What of each group is looked at.
+    pub(crate) scans: Vec<groups::GroupScan>,
     /// Blocks of the list of bad blocks.
     pub(crate) bad: std::collections::HashSet<u64>,
     /// What time it is, in seconds since 1970.
@@ -182,7 +182,12 @@ impl Local {
 impl Context<'_> {
     /// Inodes from the start of a group's table on that are scanned.
     pub(crate) fn scanned(&self, group: u32) -> u32 {
-        self.scanned.get(group as usize).copied().unwrap_or(0)
+        self.scans.get(group as usize).map_or(0, |scan| scan.inodes)
+    }
+
+    /// Whether a group's descriptor can be trusted in what it says was never written.
+    pub(crate) fn trusts(&self, group: u32) -> bool {
+        self.scans.get(group as usize).is_some_and(|scan| scan.trusted)
     }
 
     pub(crate) fn stopped(&self) -> bool {

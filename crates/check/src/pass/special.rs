@@ -24,6 +24,9 @@ const BOOT_LOADER: u32 = 5;
 const ODD_FLAGS: InodeFlags =
     InodeFlags::CASEFOLD.union(InodeFlags::INLINE_DATA).union(InodeFlags::EXTENTS).union(InodeFlags::ENCRYPT);
 
+/// No map of indirect blocks leads further.
+const MOST_BYTES: u64 = 1 << 42;
+
 /// The word of `i_block` for double indirect blocks.
 const DIND: usize = 13;
 
@@ -31,8 +34,8 @@ impl Image {
     /// Whether a number of the superblock names this inode as one of the file system's own.
     pub(crate) fn is_own_inode(&self, ino: u32) -> bool {
         ino != 0
-            && ((self.has.journal && self.sb.s_journal_inum.get() == ino)
-                || (self.has.quota && self.quota_inodes().contains(&ino))
+            && (self.sb.s_journal_inum.get() == ino
+                || self.quota_inodes().contains(&ino)
                 || (self.has.orphan_file && self.sb.s_orphan_file_inum.get() == ino))
     }
 
@@ -54,7 +57,10 @@ impl Context<'_> {
             RESIZE if image.has.resize_inode => self.resize_inode(local, checked),
             _ if image.is_own_inode(ino) => {
                 let quota = image.has.quota && image.quota_inodes().contains(&ino);
-                if checked.kind != Kind::File && quota {
+                let named = image.quota_inodes().contains(&ino) || image.sb.s_journal_inum.get() == ino;
+                if (quota && checked.kind != Kind::File && used)
+                    || (named && !quota && !image.has.journal && used && ino != 8)
+                {
                     local.find(clear(Code::InodeNotClear));
                 } else if checked.kind == Kind::File {
                     self.claim_content(local, checked);
@@ -79,10 +85,15 @@ impl Context<'_> {
         {
             local.find(finding);
         }
-        if checked.disk.i_mode.get() != 0 {
+        let bad_mode = if ino == BOOT_LOADER { checked.kind == Kind::Dir } else { checked.disk.i_mode.get() != 0 };
+        if bad_mode {
             let fix = Fix::Inode(ino, |raw, _| crate::repair::edit_inode(raw, |i| i.i_mode = 0.into()), 0);
             let mode = checked.disk.i_mode.get();
             local.find(Finding::new(Code::InodeReservedMode, checked.at("i_mode")).stored(mode).fix(fix));
+        }
+        // A block of attributes that cannot be is nobody's here.
+        if !self.image.is_block(checked.disk.file_acl(), 1) {
+            checked.disk.set_file_acl(0);
         }
         if local.findings.len() == before {
             Blocks::new(self, local, checked).finish();
@@ -161,7 +172,7 @@ impl Context<'_> {
         let fits = checked.kind == Kind::File
             && !others
             && image.is_block(dind.into(), 1)
-            && checked.disk.i_links_count.get() > 0
+            && checked.size <= MOST_BYTES
             && image.block(dind.into()).is_ok_and(|bytes| bytes == resize_block(image))
             && (0..u32::from(image.geo.reserved_gdt_blocks)).all(|index| {
                 let block = first_reserved(image) + u64::from(index);

@@ -81,11 +81,10 @@ impl Fixer<'_, '_> {
         if acl != 0 && shared(acl) && !keeps {
             self.copy_attributes(ino, acl)?;
         }
-        let inline = self.disk_inode(ino)?.flags().contains(InodeFlags::INLINE_DATA);
-        let mut blocks = if inline { Vec::new() } else { self.blocks_of(ino)? };
-        if blocks.is_empty() {
+        if self.disk_inode(ino)?.flags().contains(InodeFlags::INLINE_DATA) {
             return Ok(());
         }
+        let mut blocks = self.blocks_of(ino)?;
         let ratio = u64::from(self.image.geo.cluster_ratio);
         let base = self.image.geo.first_data_block;
         // Clusters of the file that have to go elsewhere, whole.

@@ -1,6 +1,6 @@
 //! Round after round.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use daxkit_device::{BlockDevice, Overlay};
@@ -14,6 +14,9 @@ use crate::{Code, Severity};
 
 /// More rounds than any damage needs whose repair gets anywhere.
 const MOST_ROUNDS: usize = 64;
+
+/// Something that comes back more often than this is not mended by this.
+const MOST_TIMES: u32 = 8;
 
 /// Says whether a finding is to be mended.
 pub type Decide<'d> = dyn FnMut(&Finding) -> bool + 'd;
@@ -52,8 +55,15 @@ impl Repaired {
 #[must_use]
 pub fn repair(device: Arc<dyn BlockDevice>, options: &Options, decide: &mut Decide<'_>) -> Repaired {
     let edits: Arc<Edits> = Arc::new(Overlay::new(device));
-    let mut rounds =
-        Rounds { options, decide, declined: HashSet::new(), fixed: Vec::new(), journal: None, refused: false };
+    let mut rounds = Rounds {
+        options,
+        decide,
+        declined: HashSet::new(),
+        fixed: Vec::new(),
+        times: HashMap::new(),
+        journal: None,
+        refused: false,
+    };
     for round in 1..=MOST_ROUNDS {
         let mut done = 0;
         let checked = run(&edits, options, |state| {
@@ -65,7 +75,10 @@ pub fn repair(device: Arc<dyn BlockDevice>, options: &Options, decide: &mut Deci
             if declined {
                 edits.forget();
             }
-            let Rounds { fixed, .. } = rounds;
+            let Rounds { mut fixed, .. } = rounds;
+            // What had to be mended again after something else is said once.
+            let mut said = HashSet::new();
+            fixed.retain(|finding| said.insert(finding.key()));
             return Repaired {
                 fixed: if declined { Vec::new() } else { fixed },
                 left: checked.findings,
@@ -85,6 +98,8 @@ struct Rounds<'r, 'd> {
     /// What was not to be mended, or could not be.
     declined: HashSet<(Code, At)>,
     fixed: Vec<Finding>,
+    /// How often something was mended: what comes back again and again is left.
+    times: HashMap<(Code, At), u32>,
     /// Blocks of the journal that is to be made, when everything else is done.
     journal: Option<u64>,
     /// What had to be mended to look at the image at all was not to be.
@@ -107,7 +122,9 @@ impl Rounds<'_, '_> {
             if done > 0 && finding.stage() != stage {
                 break;
             }
-            if !(self.decide)(finding) {
+            let times = self.times.entry(finding.key()).or_insert(0);
+            *times += 1;
+            if *times > MOST_TIMES || !(self.decide)(finding) {
                 self.declined.insert(finding.key());
                 if finding.stage() == Some(Stage::Opening) {
                     self.refused = true;

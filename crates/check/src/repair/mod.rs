@@ -1,8 +1,9 @@
 //! How findings are mended: those of the lowest stage, then everything is looked at again, until nothing is left.
 //!
-//! The stages go as the structures build on each other: what the superblock and the descriptors say, inodes and their maps, blocks
-//! of directories, entries; then bitmaps and counts are made true, so that what needs new blocks or inodes can take them as any
-//! edit does: files that share blocks, holes, `lost+found`; then counts of links, quota, and a new journal last.
+//! The stages go as the structures build on each other: what the superblock and the descriptors say, inodes and their maps; then
+//! bitmaps and counts are made true, so that what needs new blocks or inodes can take them as any edit does: files that share blocks,
+//! holes. Blocks of directories are written only now that they are nobody else's; then entries, `lost+found`, counts of links, quota,
+//! and a new journal last.
 
 mod blocks;
 mod dirs;
@@ -133,11 +134,11 @@ pub(crate) enum Stage {
     Opening,
     Super,
     Inodes,
-    DirBlocks,
-    Entries,
     Maps,
     Root,
     Blocks,
+    DirBlocks,
+    Entries,
     Names,
     Links,
     Last,
