@@ -11,8 +11,13 @@ pub(crate) struct Omission {
 /// The rows.
 pub(crate) const OMISSIONS: &[Omission] = &[
     Omission {
-        name: "the checksum of a descriptor: said, and exit 0",
-        explains: |finding| finding.code == Code::GroupChecksum,
+        name: "descriptors: what is wrong with them is said, and the exit status is 0",
+        explains: |finding| {
+            matches!(
+                finding.code,
+                Code::GroupChecksum | Code::GroupUninit | Code::GroupItableUnused | Code::GroupUninitLast
+            )
+        },
     },
     Omission {
         name: "the list of orphans, which is not looked at with -n",
@@ -30,6 +35,22 @@ pub(crate) const OMISSIONS: &[Omission] = &[
     Omission {
         name: "the depth of an extent tree with nothing in it",
         explains: |finding| finding.code == Code::ExtentHeader,
+    },
+    Omission {
+        name: "features and numbers of the superblock: what is wrong with them is said, and the exit status is 0",
+        explains: |finding| {
+            matches!(
+                finding.code,
+                Code::SuperReservedGdt
+                    | Code::SuperTwoChecksums
+                    | Code::SuperSeedAlone
+                    | Code::Super64BitAlone
+                    | Code::SuperFuture
+                    | Code::SuperQuotaInode
+                    | Code::SuperResizeMetaBg
+                    | Code::SuperRevision
+            )
+        },
     },
     Omission {
         name: "a name that comes twice in two blocks of a directory without an index",

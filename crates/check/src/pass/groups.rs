@@ -115,18 +115,19 @@ impl Context<'_> {
         let per_group = image.geo.inodes_per_group;
         let at = |field| At::Group(group, field);
         let flags = desc.flags();
-        let never = GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT | GroupFlags::INODE_ZEROED;
+        let never = GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT;
         let all = GroupScan { inodes: per_group, trusted: false };
         if !image.has.group_checksums() {
-            if flags.intersects(never) {
-                local.find(Finding::new(Code::GroupUninit, at("bg_flags")).stored(flags.bits()).fix(Fix::Group(
-                    group,
-                    |d, _| {
-                        clear_flags(d, GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT | GroupFlags::INODE_ZEROED);
-                        d.set_itable_unused(0);
-                    },
-                    0,
-                )));
+            let clear = |d: &mut GroupDesc, _| {
+                clear_flags(d, GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT);
+                d.set_itable_unused(0);
+            };
+            if flags.intersects(never) || desc.itable_unused() != 0 {
+                local.find(
+                    Finding::new(Code::GroupUninit, at("bg_flags"))
+                        .stored(format!("{:#x}, {} inodes", flags.bits(), desc.itable_unused()))
+                        .fix(Fix::Group(group, clear, 0)),
+                );
             }
             return all;
         }

@@ -164,6 +164,10 @@ impl Context<'_> {
     /// An inode in use.
     pub(crate) fn used_inode(&self, local: &mut Local, checked: &mut Checked<'_>) {
         let ino = checked.ino;
+        if !self.image.has.quota && self.image.quota_inodes().contains(&ino) {
+            local.find(Finding::new(Code::InodeNotClear, checked.at("")).fix(Fix::Clear(ino)));
+            return self.inodes.set(ino, Known { kind: checked.kind, links: 0, bits: bits::DOOMED });
+        }
         self.times(local, checked);
         self.obsolete(local, checked);
         self.extra(local, checked);

@@ -74,13 +74,19 @@ impl Fixer<'_, '_> {
         })?;
         if let Some(entry) = found {
             let inode = self.disk_inode(u32::try_from(entry.inode.get()).map_err(words)?)?;
-            let usable = inode.is_dir() && !inode.flags().intersects(InodeFlags::ENCRYPT | InodeFlags::INLINE_DATA);
-            if usable {
+            if inode.is_dir() && !inode.flags().contains(InodeFlags::ENCRYPT) {
                 return Ok(entry.inode);
             }
             self.edit(|editor| editor.unlink_raw(root, LOST_FOUND).map(|_| ()))?;
         }
-        self.edit(|editor| Ok(editor.mkdir(root, LOST_FOUND, &NewInode::of_root(mode::IFDIR | 0o700))?.nr()))
+        self.edit(|editor| {
+            let mut dir = editor.mkdir(root, LOST_FOUND, &NewInode::of_root(mode::IFDIR | 0o700))?;
+            // It is to hold more than an inode does.
+            if dir.has_inline_data() {
+                editor.leave_inline(&mut dir)?;
+            }
+            Ok(dir.nr())
+        })
     }
 }
 
