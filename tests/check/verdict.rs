@@ -27,13 +27,17 @@ pub(crate) fn mended(bytes: &[u8]) -> (Vec<u8>, Vec<Finding>, Vec<Finding>) {
     (device.to_vec(), repaired.fixed, left)
 }
 
+/// Instead of a status: it did not end.
+pub(crate) const ENDLESS: i32 = 137;
+
 /// e2fsck's exit status, and what it said.
 pub(crate) fn theirs(file: &Path, how: &str) -> (i32, String) {
-    let mut command = tools::system("e2fsck");
-    command.env("E2FSCK_TIME", NOW.to_string());
+    let mut command = tools::system("timeout");
+    // There are images on which it never ends.
+    command.args(["--signal=KILL", "10", "e2fsck"]).env("E2FSCK_TIME", NOW.to_string());
     let out = tools::output(command.arg(how).arg(file));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    (out.status.code().unwrap_or(-1), text)
+    (out.status.code().unwrap_or(ENDLESS), text)
 }
 
 /// Writes bytes to a file, as sparse as they are.

@@ -9,6 +9,7 @@ pub(crate) type Failure = String;
 /// Which Debian package has a program.
 const PACKAGES: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
+    ("timeout", "coreutils"),
     ("dumpe2fs", "e2fsprogs"),
     ("lsattr", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),

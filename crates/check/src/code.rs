@@ -369,7 +369,7 @@ codes! {
     /// A name is one to 255 bytes, without zero and slash. Repair writes dots.
     EntryName = "DIR011", Error, false, [0x020008, 0x020014, 0x020030], "a name holds what no name can";
     /// An entry says the type of its inode. Repair writes it.
-    EntryType = "DIR012", Error, true, [0x020027, 0x020028, 0x020029], "an entry says a type that its inode has not";
+    EntryType = "DIR012", Error, true, [0x020028, 0x020029], "an entry says a type that its inode has not";
     /// A name comes once in a directory. Repair renames the others.
     EntryDuplicate = "DIR013", Error, false, [0x020041, 0x020042, 0x020043, 0x020054], "a name comes twice in a directory";
     /// A name of an encrypted directory is as long as a cipher's block. Repair removes the entry.
@@ -380,6 +380,9 @@ codes! {
     DirUnreadable = "DIR016", Error, false, [0x020020, 0x020021], "a block of a directory cannot be read";
     /// Inline entries fit the inode. Repair cuts them off.
     DirInline = "DIR017", Error, false, [0x02004F], "inline entries of a directory are damaged";
+
+    /// An entry says the type of its inode. Zero says nothing, and lookups are only slower. Repair writes it.
+    EntryNoType = "DIR018", Advice, true, [0x020027], "an entry does not say the type of its inode";
 
     // ---- htree
     /// The index flag belongs to dir_index, and to directories. Repair clears it.

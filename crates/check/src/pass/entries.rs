@@ -328,9 +328,9 @@ impl Block<'_, '_> {
         if raw.file_type == expected || kind == Kind::Bad {
             return;
         }
-        let finding = self
-            .entry(Code::EntryType, raw, EntryFix::Type(expected))
-            .observed(format!("{expected}, not {}", raw.file_type));
+        let code = if raw.file_type == 0 { Code::EntryNoType } else { Code::EntryType };
+        let finding =
+            self.entry(code, raw, EntryFix::Type(expected)).observed(format!("{expected}, not {}", raw.file_type));
         self.local.find(finding);
     }
 

@@ -1,5 +1,6 @@
 //! Group descriptors, and the blocks that the file system itself takes.
 
+use daxkit_device::RangeSet;
 use daxkit_format::GroupNr;
 use daxkit_format::ext4::group_desc::{GroupDesc, GroupFlags, checksum_with_seed, checksum_with_uuid};
 
@@ -77,37 +78,44 @@ impl Context<'_> {
         for group in &image.unreadable {
             local.find(Finding::new(Code::Unreadable, At::Group(*group, "")));
         }
-        self.heads();
+        let mut taken = RangeSet::default();
+        self.heads(&mut taken);
         let last = image.geo.groups_count - 1;
         let scans = image.groups.iter().enumerate().map(|(group, desc)| {
             let group = group as u32;
             let scan = self.descriptor(local, group, desc, last);
-            self.parts(local, group, desc);
+            self.parts(local, &mut taken, group, desc);
             scan
         });
         scans.collect()
     }
 
     /// Claims superblocks, descriptors and what is reserved for more.
-    fn heads(&self) {
+    fn heads(&self, taken: &mut RangeSet) {
         let image = self.image;
         for group in 0..image.geo.groups_count {
             let (first, len) = image.group_head(group);
-            self.claim_meta(first, len);
+            self.claim_meta(taken, first, len);
         }
         if image.has.mmp {
             let block = image.sb.s_mmp_block.get();
             if image.is_block(block, 1) {
-                self.claim_meta(block, 1);
+                self.claim_meta(taken, block, 1);
             }
         }
     }
 
-    /// Returns whether something else was there.
-    fn claim_meta(&self, first: u64, len: u64) -> bool {
-        let (first, len) = self.image.clusters(first, len);
-        self.meta.mark(first, len);
-        self.blocks.mark(first, len)
+    /// Returns whether something else was there. Several parts may share a cluster, but no block.
+    fn claim_meta(&self, taken: &mut RangeSet, first: u64, len: u64) -> bool {
+        let (cluster, clusters) = self.image.clusters(first, len);
+        self.meta.mark(cluster, clusters);
+        let twice = self.blocks.mark(cluster, clusters);
+        if self.image.geo.cluster_ratio == 1 {
+            return twice;
+        }
+        let overlaps = taken.overlaps(first..first + len);
+        taken.insert(first..first + len);
+        overlaps
     }
 
     fn descriptor(&self, local: &mut Local, group: u32, desc: &GroupDesc, last: u32) -> GroupScan {
@@ -156,14 +164,14 @@ impl Context<'_> {
                     .stored(desc.itable_unused())
                     .fix(Fix::Group(group, |d, _| d.set_itable_unused(0), 0)),
             );
-            return all;
         }
-        let inodes = if flags.contains(GroupFlags::INODE_UNINIT) { 0 } else { per_group - desc.itable_unused() };
+        let unused = if desc.itable_unused() > per_group { 0 } else { desc.itable_unused() };
+        let inodes = if flags.contains(GroupFlags::INODE_UNINIT) { 0 } else { per_group - unused };
         GroupScan { inodes, trusted: true }
     }
 
     /// Bitmaps and the table of inodes of a group.
-    fn parts(&self, local: &mut Local, group: u32, desc: &GroupDesc) {
+    fn parts(&self, local: &mut Local, taken: &mut RangeSet, group: u32, desc: &GroupDesc) {
         let parts = [
             (Part::BlockBitmap, Code::GroupBlockBitmap, desc.block_bitmap(), 1, "bg_block_bitmap_lo"),
             (Part::InodeBitmap, Code::GroupInodeBitmap, desc.inode_bitmap(), 1, "bg_inode_bitmap_lo"),
@@ -178,7 +186,7 @@ impl Context<'_> {
         for (part, code, first, len, field) in parts {
             let code = if !self.image.part_is_placed(group, first, len) {
                 code
-            } else if self.claim_meta(first, len) && self.image.geo.cluster_ratio == 1 {
+            } else if self.claim_meta(taken, first, len) {
                 Code::GroupConflict
             } else {
                 continue;

@@ -503,10 +503,8 @@ impl Context<'_> {
             return false;
         }
         if checked.flags.contains(InodeFlags::INLINE_DATA) {
-            let Some(tail) = inline::tail(checked.raw) else { return size < 60 };
-            let mut target = checked.disk.i_block.to_vec();
-            target.extend(tail);
-            return self.target_len(checked, &target).is_some_and(|len| len == size);
+            // As e2fsck has it: the whole room is the target.
+            return inline::capacity(checked.raw).is_none_or(|room| room as u64 == size);
         }
         if checked.is_fast_link() {
             return self.target_len(checked, &checked.disk.i_block).is_some_and(|len| len == size && len < 60);

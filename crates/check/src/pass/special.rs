@@ -49,9 +49,21 @@ impl Context<'_> {
     /// Checks one of the inodes before the first of users, but the root. Returns bits to remember.
     pub(crate) fn special_inode(&self, local: &mut Local, checked: &mut Checked<'_>) -> u8 {
         let (ino, image) = (checked.ino, self.image);
-        let disk = &checked.disk;
-        let used = disk.i_links_count.get() != 0 || disk.i_blocks_lo.get() != 0 || word(&disk.i_block, 0) != 0;
         let clear = |code: Code| Finding::new(code, At::Inode(ino, "")).fix(Fix::Clear(ino));
+        if checked.flags.intersects(ODD_FLAGS)
+            && ino != BAD
+            && let Some(finding) = self.inode_flags(checked)
+        {
+            local.find(finding);
+            return 0;
+        }
+        // A block of attributes that cannot be is nobody's here.
+        if !image.is_block(checked.disk.file_acl(), 1) {
+            checked.disk.set_file_acl(0);
+        }
+        let used = checked.disk.i_links_count.get() != 0
+            || checked.disk.i_blocks_lo.get() != 0
+            || word(&checked.disk.i_block, 0) != 0;
         match ino {
             BAD => self.bad_blocks(local, checked),
             RESIZE if image.has.resize_inode => self.resize_inode(local, checked),
@@ -80,20 +92,11 @@ impl Context<'_> {
     fn empty_inode(&self, local: &mut Local, checked: &mut Checked<'_>) {
         let ino = checked.ino;
         let before = local.findings.len();
-        if checked.flags.intersects(ODD_FLAGS)
-            && let Some(finding) = self.inode_flags(checked)
-        {
-            local.find(finding);
-        }
         let bad_mode = if ino == BOOT_LOADER { checked.kind == Kind::Dir } else { checked.disk.i_mode.get() != 0 };
         if bad_mode {
             let fix = Fix::Inode(ino, |raw, _| crate::repair::edit_inode(raw, |i| i.i_mode = 0.into()), 0);
             let mode = checked.disk.i_mode.get();
             local.find(Finding::new(Code::InodeReservedMode, checked.at("i_mode")).stored(mode).fix(fix));
-        }
-        // A block of attributes that cannot be is nobody's here.
-        if !self.image.is_block(checked.disk.file_acl(), 1) {
-            checked.disk.set_file_acl(0);
         }
         if local.findings.len() == before {
             Blocks::new(self, local, checked).finish();
@@ -173,6 +176,7 @@ impl Context<'_> {
             && !others
             && image.is_block(dind.into(), 1)
             && checked.size <= MOST_BYTES
+            && !checked.flags.intersects(ODD_FLAGS.union(InodeFlags::INDEX))
             && image.block(dind.into()).is_ok_and(|bytes| bytes == resize_block(image))
             && (0..u32::from(image.geo.reserved_gdt_blocks)).all(|index| {
                 let block = first_reserved(image) + u64::from(index);
