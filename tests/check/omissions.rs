@@ -53,6 +53,18 @@ pub(crate) const OMISSIONS: &[Omission] = &[
         },
     },
     Omission {
+        name: "a journal whose size is beyond its map, taken for a negative number",
+        explains: |finding| finding.code == Code::JournalInode,
+    },
+    Omission {
+        name: "the resize inode, of whose blocks a quarter is looked at",
+        explains: |finding| finding.code == Code::ResizeInode,
+    },
+    Omission {
+        name: "a quota file that is named without the feature",
+        explains: |finding| finding.code == Code::QuotaFeature,
+    },
+    Omission {
         name: "a name that comes twice in two blocks of a directory without an index",
         explains: |finding| finding.code == Code::EntryDuplicate,
     },

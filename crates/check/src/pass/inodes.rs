@@ -164,10 +164,6 @@ impl Context<'_> {
     /// An inode in use.
     pub(crate) fn used_inode(&self, local: &mut Local, checked: &mut Checked<'_>) {
         let ino = checked.ino;
-        if !self.image.has.quota && self.image.quota_inodes().contains(&ino) {
-            local.find(Finding::new(Code::InodeNotClear, checked.at("")).fix(Fix::Clear(ino)));
-            return self.inodes.set(ino, Known { kind: checked.kind, links: 0, bits: bits::DOOMED });
-        }
         self.times(local, checked);
         self.obsolete(local, checked);
         self.extra(local, checked);
@@ -547,7 +543,7 @@ impl Context<'_> {
             return self.used_inode(local, checked);
         }
         let dtime = checked.disk.i_dtime.get();
-        if dtime != 0 && ((!free && checked.ino != 1) || self.is_low_dtime(dtime)) {
+        if self.is_low_dtime(dtime) {
             let to = if free { self.now } else { 0 };
             local.find(Finding::new(Code::InodeDtime, checked.at("i_dtime")).stored(dtime).fix(Fix::Inode(
                 checked.ino,

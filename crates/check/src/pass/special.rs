@@ -58,7 +58,7 @@ impl Context<'_> {
             return 0;
         }
         // A block of attributes that cannot be is nobody's here.
-        if !image.is_block(checked.disk.file_acl(), 1) {
+        if ino != BAD && !image.is_block(checked.disk.file_acl(), 1) {
             checked.disk.set_file_acl(0);
         }
         let used = checked.disk.i_links_count.get() != 0
@@ -82,7 +82,7 @@ impl Context<'_> {
             3 | 4 | RESIZE | 8 if used => {
                 local.find(clear(Code::InodeNotClear));
             }
-            3 | 4 | RESIZE | 8 => {}
+            3 | 4 | 8 => {}
             _ => self.empty_inode(local, checked),
         }
         0
@@ -144,6 +144,7 @@ impl Context<'_> {
         let disk = &checked.disk;
         let odd = disk.i_mode.get() != 0
             || disk.i_uid.get() != 0
+            || disk.i_gid.get() != 0
             || disk.i_links_count.get() != 0
             || disk.i_flags.get() & 0x1008_0000 != 0
             || disk.file_acl() != 0;
@@ -183,13 +184,18 @@ impl Context<'_> {
                 image.block(block).is_ok_and(|bytes| bytes == copies(image, index))
             });
         if !fits {
+            // The block is its own all the same, as far as it can be.
+            if image.is_block(dind.into(), 1) && !self.meta.get(image.cluster(dind.into())) {
+                Mark { cx: self, local: &mut *local, last: None }.own(RESIZE, dind.into(), 1);
+            }
             return local.find(Finding::new(Code::ResizeInode, checked.at("")).fix(Fix::ResizeInode));
         }
         let mut mark = Mark { cx: self, local, last: None };
         mark.own(RESIZE, dind.into(), 1);
         let observed = resize_sectors(image);
         local.usage.large += u64::from(checked.size > 0x7fff_ffff);
-        let stored = checked.disk.blocks_stored();
+        let high = if image.has.huge_file { u64::from(checked.disk.l_i_blocks_high.get()) << 32 } else { 0 };
+        let stored = u64::from(checked.disk.i_blocks_lo.get()) | high;
         if stored != observed {
             local.find(
                 Finding::new(Code::InodeBlocks, checked.at("i_blocks_lo"))

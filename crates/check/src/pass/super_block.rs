@@ -200,6 +200,13 @@ impl Context<'_> {
                 continue;
             }
             if !image.has.quota {
+                // An ordinary inode that would count as the file system's own.
+                if self.inodes.exists(ino)
+                    && ino >= image.geo.first_ino
+                    && self.has_inode(ino).is_some_and(|i| i.i_links_count.get() > 0)
+                {
+                    local.find(Finding::new(Code::QuotaFeature, At::Super(field)).stored(ino).fix(Fix::Super(fix, 0)));
+                }
                 continue;
             }
             let reserved = ino < image.geo.first_ino && ino != 3 && ino != 4;

@@ -85,7 +85,7 @@ impl<'a> Area<'a> {
             let Some(entry) = XattrEntry::peek(rest) else { return wrong(bad_name, at) };
             let len = usize::from(entry.e_name_len);
             let Some(name) = rest.get(16..16 + len) else { return wrong(bad_name, at) };
-            let no_name = entry.e_name_index == 0 && (len == 0 || self.is_block());
+            let no_name = entry.e_name_index == 0 && self.is_block();
             if rest.len() < entry_len(len) || no_name {
                 return wrong(bad_name, at);
             }

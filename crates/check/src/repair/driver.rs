@@ -144,13 +144,8 @@ impl Rounds<'_, '_> {
                     self.fixed.push(finding.clone());
                     done += 1;
                 }
-                Err(why) => {
-                    edits.roll_back_to_savepoint();
-                    self.declined.insert(finding.key());
-                    let mut failed = finding.clone();
-                    failed.observed = Some(why.into());
-                    drop(failed);
-                }
+                // What could not be mended now may be when something else was.
+                Err(_) => edits.roll_back_to_savepoint(),
             }
         }
         done
