@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// No image may take longer.
 const WATCHDOG: Duration = Duration::from_secs(20);
 
-fn corpus() -> Option<PathBuf> {
+pub(crate) fn corpus() -> Option<PathBuf> {
     let place = std::env::var_os("DAXKIT_CORPUS").map(PathBuf::from);
     if place.is_none() {
         assert!(std::env::var_os("CI").is_none(), "CI needs DAXKIT_CORPUS, the folder of broken images");

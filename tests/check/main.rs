@@ -6,6 +6,8 @@ mod shared;
 
 mod bases;
 mod corpus;
+mod coverage;
+mod crash;
 mod differential;
 mod mutate;
 mod omissions;

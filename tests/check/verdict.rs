@@ -34,7 +34,7 @@ pub(crate) const ENDLESS: i32 = 137;
 pub(crate) fn theirs(file: &Path, how: &str) -> (i32, String) {
     let mut command = tools::system("timeout");
     // There are images on which it never ends.
-    command.args(["--signal=KILL", "10", "e2fsck"]).env("E2FSCK_TIME", NOW.to_string());
+    command.args(["--signal=KILL", "4", "e2fsck"]).env("E2FSCK_TIME", NOW.to_string());
     let out = tools::output(command.arg(how).arg(file));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     (out.status.code().unwrap_or(ENDLESS), text)

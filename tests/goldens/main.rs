@@ -96,7 +96,7 @@ fn text(golden: &Golden, scratch: &Path) -> String {
 
 /// The image that its text with all data stands for is it, to the byte.
 fn comes_back(name: &str, device: &Arc<dyn BlockDevice>, image: &[u8]) {
-    let full = DumpOptions { data: Data::Full, ..DumpOptions::default() };
+    let full = DumpOptions { data: Data::Full };
     let text = dump_to_string(device, &full).expect("a dump");
     let mut make = |len| -> io::Result<Arc<dyn BlockDevice>> { Ok(Arc::new(MemoryDevice::new(len))) };
     let built = restore(&mut text.as_bytes(), &mut make).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -73,7 +73,7 @@ pub(crate) fn entry_at(area: &[u8], offset: usize, block_size: u32) -> Option<Ra
     let head = area.get(offset..offset + 8)?;
     let &[a, b, c, d, e, f, name_len, file_type] = head else { return None };
     let len = rec_len_from_disk(u16::from_le_bytes([e, f]), block_size) as usize;
-    if len < 12 || len % 4 != 0 || offset + len > area.len() || usize::from(name_len) + 8 > len {
+    if len < 12 || !len.is_multiple_of(4) || offset + len > area.len() || usize::from(name_len) + 8 > len {
         return None;
     }
     let name = area.get(offset + 8..offset + 8 + usize::from(name_len))?;

@@ -10,6 +10,9 @@ use crate::state::BlockMap;
 /// Deepest tree there is.
 const MAX_DEPTH: u16 = 5;
 
+/// Where blocks of a map are written that were changed.
+pub(crate) type Write<'w> = dyn FnMut(u64, &[u8]) + 'w;
+
 /// What a walk tells.
 pub(crate) trait Seen {
     /// A node's block.
@@ -51,7 +54,7 @@ pub(crate) struct Walk<'w, 'i> {
     /// Where the next extent may begin.
     next: u64,
     /// Where nodes are written that were changed.
-    write: Option<&'w mut dyn FnMut(u64, &[u8])>,
+    write: Option<&'w mut Write<'w>>,
     /// Nodes that were read: a tree that leads back to itself ends.
     nodes: std::collections::HashSet<u64>,
     wrong: bool,
@@ -69,7 +72,7 @@ pub(crate) fn walk(rules: Rules<'_>, root: &[u8], seen: &mut dyn Seen) {
 }
 
 /// Takes out of the tree below `root` what cannot stay. Blocks are given to `write`; the root is changed in place.
-pub(crate) fn prune(rules: Rules<'_>, root: &mut [u8], seen: &mut dyn Seen, write: &mut dyn FnMut(u64, &[u8])) {
+pub(crate) fn prune(rules: Rules<'_>, root: &mut [u8], seen: &mut dyn Seen, write: &mut Write<'_>) {
     Walk { rules, seen, next: 0, write: Some(write), nodes: std::collections::HashSet::new(), wrong: false }.root(root);
 }
 

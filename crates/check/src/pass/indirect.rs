@@ -2,6 +2,7 @@
 
 use daxkit_format::ext4::indirect::{root_word, span};
 
+use super::extents::Write;
 use crate::code::Code;
 use crate::image::Image;
 use crate::state::BlockMap;
@@ -31,7 +32,7 @@ struct Walk<'w, 'i> {
     rules: Rules<'i>,
     seen: &'w mut dyn Seen,
     per_block: u32,
-    write: Option<&'w mut (dyn FnMut(u64, &[u8]) + 'w)>,
+    write: Option<&'w mut Write<'w>>,
     /// Blocks of the map that were read: a map that leads back to itself ends.
     nodes: std::collections::HashSet<u64>,
 }
@@ -47,12 +48,7 @@ pub(crate) fn prune(rules: Rules<'_>, root: &mut [u8], seen: &mut dyn Seen, writ
     run(rules, root, seen, Some(write));
 }
 
-fn run<'w>(
-    rules: Rules<'_>,
-    root: &mut [u8],
-    seen: &'w mut dyn Seen,
-    write: Option<&'w mut (dyn FnMut(u64, &[u8]) + 'w)>,
-) {
+fn run<'w>(rules: Rules<'_>, root: &mut [u8], seen: &'w mut dyn Seen, write: Option<&'w mut Write<'w>>) {
     let per_block = rules.image.geo.block_size / 4;
     let mut walk = Walk { rules, seen, per_block, write, nodes: std::collections::HashSet::new() };
     for (index, word) in root.as_chunks_mut::<4>().0.iter_mut().enumerate().take(15) {

@@ -59,19 +59,19 @@ impl Context<'_> {
                     continue;
                 }
             };
-            let mut wrong = Vec::new();
+            // Limits stay where an id uses nothing any more.
+            let mut usage = all();
+            usage.extend(file.entries.keys().filter(|id| !used.contains_key(id)).map(|id| (*id, 0, 0)));
             let mut first = None;
             for (id, entry) in &file.entries {
                 let stored = (entry.dqb_curspace.get(), entry.dqb_curinodes.get());
                 let observed = used.remove(id).unwrap_or_default();
                 if stored != observed {
                     first.get_or_insert((*id, stored, observed));
-                    wrong.push((*id, observed.0, observed.1));
                 }
             }
             for (id, observed) in used {
                 first.get_or_insert((id, (0, 0), observed));
-                wrong.push((id, observed.0, observed.1));
             }
             if let Some((id, stored, observed)) = first {
                 let said = |(bytes, inodes): (u64, u64)| format!("{bytes} bytes and {inodes} inodes");
@@ -79,7 +79,7 @@ impl Context<'_> {
                     Finding::new(Code::QuotaUsage, At::Quota(index as u8, id))
                         .stored(said(stored))
                         .observed(said(observed))
-                        .fix(Fix::Quota(kind, false, wrong)),
+                        .fix(Fix::Quota(kind, false, usage)),
                 );
             }
         }

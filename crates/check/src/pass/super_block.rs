@@ -16,6 +16,9 @@ const EXTRA: u16 = 32;
 const FUDGE: u64 = 86_400;
 /// `s_creator_os` of the Hurd.
 const HURD: u32 = 1;
+/// A change of the superblock.
+type Change = fn(&mut SuperBlock, u64);
+
 /// `MMP` magic.
 const MMP_MAGIC: u32 = daxkit_format::ext4::mmp::MAGIC;
 
@@ -190,7 +193,7 @@ impl Context<'_> {
 
     fn quota_numbers(&self, local: &mut Local) {
         let image = self.image;
-        let fixes: [(&'static str, fn(&mut SuperBlock, u64)); 3] = [
+        let fixes: [(&'static str, Change); 3] = [
             ("s_usr_quota_inum", |sb, _| sb.s_usr_quota_inum = 0.into()),
             ("s_grp_quota_inum", |sb, _| sb.s_grp_quota_inum = 0.into()),
             ("s_prj_quota_inum", |sb, _| sb.s_prj_quota_inum = 0.into()),

@@ -13,7 +13,7 @@ const MAX_LINKS: u32 = 65_000;
 
 /// How a directory hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Hangs {
     Unknown,
     OnTheWay,
     Below,
@@ -67,34 +67,34 @@ impl Context<'_> {
     }
 
     fn ways(&self, dirs: &[Dir], parents: &HashMap<u32, u32>, local: &mut Local) {
-        let mut ways: HashMap<u32, Way> = dirs.iter().map(|dir| (dir.ino, Way::Unknown)).collect();
-        ways.insert(2, Way::Below);
+        let mut ways: HashMap<u32, Hangs> = dirs.iter().map(|dir| (dir.ino, Hangs::Unknown)).collect();
+        ways.insert(2, Hangs::Below);
         let mut path = Vec::new();
         for dir in dirs {
             path.clear();
             let mut at = dir.ino;
             let end = loop {
                 match ways.get(&at).copied() {
-                    Some(Way::Unknown) => {
-                        ways.insert(at, Way::OnTheWay);
+                    Some(Hangs::Unknown) => {
+                        ways.insert(at, Hangs::OnTheWay);
                         path.push(at);
                         match parents.get(&at) {
                             Some(parent) => at = *parent,
                             None => {
                                 self.unconnected(local, Code::DirUnconnected, at);
-                                break Way::Apart;
+                                break Hangs::Apart;
                             }
                         }
                     }
-                    Some(Way::OnTheWay) => {
+                    Some(Hangs::OnTheWay) => {
                         let from = path.iter().position(|ino| *ino == at).unwrap_or(0);
                         let first = path.get(from..).and_then(|part| part.iter().min()).copied().unwrap_or(at);
                         self.unconnected(local, Code::DirLoop, first);
-                        break Way::Apart;
+                        break Hangs::Apart;
                     }
                     Some(way) => break way,
                     // The parent is no directory that can be read.
-                    None => break Way::Apart,
+                    None => break Hangs::Apart,
                 }
             };
             for ino in &path {

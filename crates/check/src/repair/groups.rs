@@ -132,15 +132,19 @@ impl Fixer<'_, '_> {
         if !inode.is_file() || inode.i_links_count.get() == 0 {
             self.new_quota_inode(inum)?;
         }
-        self.edit(|editor| {
-            if anew {
-                editor.reset_quota_file(kind)?;
-            }
-            for (id, bytes, inodes) in usage {
-                editor.set_quota_usage(kind, *id, *bytes, *inodes)?;
-            }
-            Ok(())
-        })
+        let write = |anew: bool| {
+            self.edit(|editor| {
+                if anew {
+                    editor.reset_quota_file(kind)?;
+                }
+                for (id, bytes, inodes) in usage {
+                    editor.set_quota_usage(kind, *id, *bytes, *inodes)?;
+                }
+                Ok(())
+            })
+        };
+        // A file that can be read and not be written to is damaged all the same.
+        if anew { write(true) } else { write(false).or_else(|_| write(true)) }
     }
 
     fn new_quota_inode(&self, inum: u32) -> Done {

@@ -8,7 +8,7 @@ use daxkit_format::ext4::features::{Compat, Incompat};
 use daxkit_format::ext4::inode::mode;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::orphan;
-use daxkit_format::jbd2::{self, JournalCompat, JournalIncompat, JournalSuperBlock, NewJournal};
+use daxkit_format::jbd2::{JournalCompat, JournalIncompat, JournalSuperBlock, NewJournal};
 use daxkit_volume::ext4::edit::Fill;
 use daxkit_volume::{Segment, Volume};
 use zerocopy::IntoBytes;
@@ -186,7 +186,6 @@ impl Fixer<'_, '_> {
             orphan::seal_block(seed, block, &mut bytes);
             self.write_block(block, &bytes)?;
         }
-        debug_assert!(jbd2::MIN_JOURNAL_BLOCKS <= 1024);
         change_super(self.edits, clear_orphan_present)
     }
 }
