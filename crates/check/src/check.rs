@@ -138,6 +138,7 @@ fn passes(cx: &Context<'_>, local: &mut Local) -> (Usage, Vec<crate::pass::Dir>)
     cx.journal(local);
     cx.orphans(local);
     let mut scan = cx.scan();
+    scan.dirs_of.sort_unstable();
     cx.xattr_blocks(&mut scan);
     cx.features_used(&mut scan);
     local.findings.append(&mut scan.findings);
@@ -155,7 +156,7 @@ fn passes(cx: &Context<'_>, local: &mut Local) -> (Usage, Vec<crate::pass::Dir>)
     local.findings.append(&mut tree.findings);
     local.findings.append(&mut cx.links(&scan.ea_inodes).findings);
     cx.quota(&scan.charges, local);
-    let mut maps = cx.bitmaps(&scan.counts);
+    let mut maps = cx.bitmaps(&scan.dirs_of);
     local.findings.append(&mut maps.findings);
     let mut usage = scan.usage;
     let free = maps.free.0 * u64::from(cx.image.geo.cluster_ratio);

@@ -126,10 +126,17 @@ impl Kind {
     }
 
     fn from_u32(n: u32) -> Self {
-        [Self::Free, Self::File, Self::Dir, Self::Chr, Self::Blk, Self::Fifo, Self::Sock, Self::Link, Self::Bad]
-            .get(n as usize)
-            .copied()
-            .unwrap_or(Self::Bad)
+        match n {
+            0 => Self::Free,
+            1 => Self::File,
+            2 => Self::Dir,
+            3 => Self::Chr,
+            4 => Self::Blk,
+            5 => Self::Fifo,
+            6 => Self::Sock,
+            7 => Self::Link,
+            _ => Self::Bad,
+        }
     }
 }
 
@@ -215,6 +222,24 @@ impl Inodes {
     pub(crate) fn get(&self, ino: u32) -> Known {
         let word = self.slot(ino).map_or(0, |slot| slot.known.load(Relaxed));
         Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 }
+    }
+
+    /// What is known of an inode, and counts a name that leads to it if it is in use.
+    pub(crate) fn get_and_name(&self, ino: u32) -> Known {
+        let Some(slot) = self.slot(ino) else { return Known::default() };
+        let word = slot.known.load(Relaxed);
+        let known = Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 };
+        if known.kind != Kind::Free {
+            slot.names.fetch_add(1, Relaxed);
+        }
+        known
+    }
+
+    /// Takes a name back.
+    pub(crate) fn unname(&self, ino: u32) {
+        if let Some(slot) = self.slot(ino) {
+            let _ = slot.names.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        }
     }
 
     /// Counts a name that leads to an inode.

@@ -22,13 +22,16 @@ pub(crate) struct Expected {
 
 impl Context<'_> {
     /// Checks all bitmaps.
-    pub(crate) fn bitmaps(&self, counts: &std::collections::HashMap<u32, (u32, u32)>) -> Local {
+    pub(crate) fn bitmaps(&self, dirs_of: &[(u32, u32)]) -> Local {
+        let dirs = |group: u32| {
+            dirs_of.binary_search_by_key(&group, |(g, _)| *g).ok().and_then(|i| dirs_of.get(i)).map_or(0, |(_, n)| *n)
+        };
         let groups: Vec<u32> = (0..self.image.geo.groups_count).collect();
         let batches: Vec<&[u32]> = groups.chunks(BATCH).collect();
         let found = self.parallel(5, &batches, |local, batch| {
             let mut sums = (0, 0);
             for group in *batch {
-                let (blocks, inodes) = self.group_bitmaps(local, *group, counts.get(group).map_or(0, |c| c.0));
+                let (blocks, inodes) = self.group_bitmaps(local, *group, dirs(*group));
                 sums = (sums.0 + blocks, sums.1 + inodes);
             }
             local.free.0 += sums.0;

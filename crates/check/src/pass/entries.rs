@@ -1,6 +1,5 @@
 //! The entries of one block of a directory.
 
-use daxkit_format::checksum::crc32c;
 use daxkit_format::ext4::casefold;
 use daxkit_format::ext4::dir_entry::{self, rec_len_from_disk};
 use daxkit_format::ext4::inode_flags::InodeFlags;
@@ -37,7 +36,7 @@ impl Names {
             old.into_iter().filter(|hash| *hash != 0).for_each(|hash| self.put(hash));
         }
         // Zero is for slots without a name.
-        self.put(crc32c(0, name) | 1 << 31);
+        self.put(hash_of(name) | 1 << 31);
         self.used += 1;
     }
 
@@ -56,6 +55,19 @@ impl Names {
             at = (at + 1) & mask;
         }
     }
+}
+
+/// A quick hash of a name. Names that share one are compared by themselves.
+fn hash_of(name: &[u8]) -> u32 {
+    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+    let (words, rest) = name.as_chunks::<8>();
+    let mut hash = name.len() as u64;
+    for word in words {
+        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(MIX).rotate_left(29);
+    }
+    let tail = rest.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    hash = (hash ^ tail).wrapping_mul(MIX);
+    (hash >> 32) as u32
 }
 
 /// An entry as it lies.
@@ -239,7 +251,7 @@ impl Block<'_, '_> {
                 return false;
             }
         }
-        let known = cx.inodes.get(ino);
+        let known = cx.inodes.get_and_name(ino);
         if known.kind == Kind::Free {
             self.unused(raw);
             return false;
@@ -248,6 +260,7 @@ impl Block<'_, '_> {
         let in_bad_block = known.kind == Kind::Bad && known.bits & doomed == doomed && ino != 2;
         let holds_value = known.bits & bits::EA_INODE != 0 && known.kind == Kind::File && cx.image.has.ea_inode;
         if holds_value || in_bad_block || cx.image.is_own_inode(ino) {
+            cx.inodes.unname(ino);
             let finding = self.entry(Code::EntryInode, raw, remove).observed(ino);
             self.local.find(finding);
             return false;
@@ -262,8 +275,8 @@ impl Block<'_, '_> {
                 block: self.block,
                 is_lost_found: raw.name == b"lost+found",
             });
-        } else {
-            cx.inodes.name(ino);
+            // Which of its names counts is not known yet.
+            cx.inodes.unname(ino);
         }
         if self.dir.has(InodeFlags::ENCRYPT)
             && known.bits & (bits::ENCRYPTED | bits::DOOMED) == 0

@@ -7,6 +7,9 @@ use crate::code::Code;
 use crate::image::Image;
 use crate::state::BlockMap;
 
+/// Bytes of a root.
+const ROOT: usize = 60;
+
 /// Deepest tree there is.
 const MAX_DEPTH: u16 = 5;
 
@@ -67,8 +70,12 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 
 /// Walks the tree below `root` (the 60 bytes of `i_block`).
 pub(crate) fn walk(rules: Rules<'_>, root: &[u8], seen: &mut dyn Seen) {
-    let mut root = root.to_vec();
-    Walk { rules, seen, next: 0, write: None, nodes: std::collections::HashSet::new(), wrong: false }.root(&mut root);
+    let mut copy = [0; ROOT];
+    let len = root.len().min(ROOT);
+    let (Some(to), Some(from)) = (copy.get_mut(..len), root.get(..len)) else { return };
+    to.copy_from_slice(from);
+    let root = copy.get_mut(..len).unwrap_or_default();
+    Walk { rules, seen, next: 0, write: None, nodes: std::collections::HashSet::new(), wrong: false }.root(root);
 }
 
 /// Takes out of the tree below `root` what cannot stay. Blocks are given to `write`; the root is changed in place.
@@ -104,7 +111,7 @@ impl Walk<'_, '_> {
         let mut kept = 0u16;
         for index in 0..count {
             let at = 12 + 12 * usize::from(index);
-            let Some(entry) = node.get(at..at + 12).map(<[u8]>::to_vec) else { break };
+            let Some(entry) = node.get(at..at + 12).and_then(|b| <[u8; 12]>::try_from(b).ok()) else { break };
             let stays =
                 if frame.depth == 0 { self.leaf(&entry, frame) } else { self.index(node, index, &entry, frame) };
             if let Some(entry) = stays {
@@ -125,7 +132,7 @@ impl Walk<'_, '_> {
     }
 
     /// An extent. Returns it as it can stay.
-    fn leaf(&mut self, bytes: &[u8], frame: Frame) -> Option<Vec<u8>> {
+    fn leaf(&mut self, bytes: &[u8; 12], frame: Frame) -> Option<[u8; 12]> {
         let mut extent = *<Extent as daxkit_format::OnDisk>::peek(bytes)?;
         let image = self.rules.image;
         let (logical, len, start) = (u64::from(extent.ee_block.get()), u64::from(extent.len()), extent.start());
@@ -161,11 +168,11 @@ impl Walk<'_, '_> {
         }
         self.next = u64::from(extent.ee_block.get()) + len;
         self.seen.extent(extent.ee_block.get(), start, extent.len().into(), extent.is_written());
-        Some(extent.as_bytes().to_vec())
+        extent.as_bytes().try_into().ok()
     }
 
     /// An index and the node below it. Returns it as it can stay.
-    fn index(&mut self, node: &[u8], index: u16, bytes: &[u8], frame: Frame) -> Option<Vec<u8>> {
+    fn index(&mut self, node: &[u8], index: u16, bytes: &[u8; 12], frame: Frame) -> Option<[u8; 12]> {
         let mut entry = *<ExtentIdx as daxkit_format::OnDisk>::peek(bytes)?;
         let image = self.rules.image;
         let (logical, child) = (u64::from(entry.ei_block.get()), entry.leaf());
@@ -223,7 +230,7 @@ impl Walk<'_, '_> {
                 write(child, &block);
             }
         }
-        Some(entry.as_bytes().to_vec())
+        entry.as_bytes().try_into().ok()
     }
 
     /// The block of the file that a node begins with.

@@ -86,6 +86,7 @@ impl Context<'_> {
         let size = usize::from(geo.inode_size);
         let first = group * geo.inodes_per_group + 1;
         let Some(mut at) = self.image.inode_at(first) else { return };
+        local.group_dirs = 0;
         let (mut left, mut ino) = (count as usize, first);
         let mut buffer = vec![0; CHUNK.min(left * size)];
         while left > 0 {
@@ -103,6 +104,9 @@ impl Context<'_> {
             at += (many * size) as u64;
             ino = first + (count - (left - many) as u32);
             left -= many;
+        }
+        if local.group_dirs > 0 {
+            local.dirs_of.push((group, local.group_dirs));
         }
     }
 
@@ -138,6 +142,9 @@ impl Context<'_> {
         }
         let before = local.findings.len();
         let fits = self.image.seed.is_none_or(|seed| inode::verify(seed, ino, raw)) || raw.iter().all(|b| *b == 0);
+        if fits && !reserved && links != 0 && self.plain_file(local, ino, raw) {
+            return;
+        }
         let Some(mut checked) = Checked::new(ino, raw) else { return };
         if reserved {
             self.reserved_inode(local, &mut checked);
@@ -208,10 +215,7 @@ impl Context<'_> {
             Kind::Link => local.usage.links += 1,
             _ => local.usage.special += 1,
         }
-        let group = (ino - 1) / self.image.geo.inodes_per_group;
-        let counts = local.counts.entry(group).or_default();
-        counts.1 += 1;
-        counts.0 += u32::from(checked.kind == Kind::Dir);
+        local.group_dirs += u32::from(checked.kind == Kind::Dir);
         self.inodes.set(ino, known);
     }
 
@@ -527,7 +531,6 @@ impl Context<'_> {
 
     /// The inodes before the first of users.
     fn reserved_inode(&self, local: &mut Local, checked: &mut Checked<'_>) {
-        let group = (checked.ino - 1) / self.image.geo.inodes_per_group;
         let free = checked.disk.i_links_count.get() == 0;
         if checked.ino == 2 {
             if free || checked.kind != Kind::Dir {
@@ -536,7 +539,6 @@ impl Context<'_> {
                         .stored(checked.disk.i_mode.get())
                         .fix(Fix::Root),
                 );
-                local.counts.entry(group).or_default().1 += 1;
                 let bits = bits::RESERVED | bits::DOOMED;
                 return self.inodes.set(2, Known { kind: Kind::Bad, links: 0, bits });
             }
@@ -552,7 +554,6 @@ impl Context<'_> {
             )));
         }
         let bits = self.special_inode(local, checked);
-        local.counts.entry(group).or_default().1 += 1;
         let known = Known { kind: checked.kind, links: checked.disk.i_links_count.get(), bits: bits | bits::RESERVED };
         self.inodes.set(checked.ino, known);
     }

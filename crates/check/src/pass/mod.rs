@@ -14,6 +14,7 @@ pub(crate) mod inline;
 pub(crate) mod inode_blocks;
 pub(crate) mod inodes;
 pub(crate) mod journal;
+pub(crate) mod plain;
 pub(crate) mod quota;
 pub(crate) mod special;
 pub(crate) mod super_block;
@@ -106,8 +107,10 @@ pub(crate) struct Local {
     pub(crate) links: Vec<DirLink>,
     /// Where `..` leads from each directory; 0 where there is none.
     pub(crate) dotdots: Vec<(u32, u32)>,
-    /// Directories and inodes in use, by group.
-    pub(crate) counts: HashMap<u32, (u32, u32)>,
+    /// Directories of each group that has any.
+    pub(crate) dirs_of: Vec<(u32, u32)>,
+    /// Directories of the group that is being scanned.
+    pub(crate) group_dirs: u32,
 }
 
 /// What is used, for statistics.
@@ -166,10 +169,7 @@ impl Local {
         for (ino, uses) in other.ea_inodes {
             *self.ea_inodes.entry(ino).or_default() += uses;
         }
-        for (group, (dirs, inodes)) in other.counts {
-            let entry = self.counts.entry(group).or_default();
-            *entry = (entry.0 + dirs, entry.1 + inodes);
-        }
+        self.dirs_of.append(&mut other.dirs_of);
         for (id, (bytes, inodes)) in other.charges {
             let used = self.charges.entry(id).or_default();
             *used = (used.0 + bytes, used.1 + inodes);
