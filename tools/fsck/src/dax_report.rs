@@ -71,22 +71,22 @@ pub(crate) fn rows(volume: &Volume, data_offset: u64) -> Vec<Row> {
     }
     for visit in volume.walk(root) {
         let Ok(visit) = visit else { continue };
-        let inode = visit.inode;
+        let (inode, path) = (visit.inode, [b"/", visit.path.as_slice()].concat());
         if !inode.flags().contains(InodeFlags::DAX) {
             continue;
         }
         let Some(kind) = FileKind::from_mode(inode.i_mode.get()) else { continue };
         if inode.is_dir() {
-            flagged.insert(visit.path.clone());
+            flagged.insert(path.clone());
         }
-        let parent = match visit.path.iter().rposition(|b| *b == b'/') {
+        let parent = match path.iter().rposition(|b| *b == b'/') {
             Some(0) | None => b"/".to_vec(),
-            Some(at) => visit.path.get(..at).unwrap_or_default().to_vec(),
+            Some(at) => path.get(..at).unwrap_or_default().to_vec(),
         };
-        let origin = if visit.path != b"/" && flagged.contains(&parent) { "inherited" } else { "set" };
+        let origin = if path != b"/" && flagged.contains(&parent) { "inherited" } else { "set" };
         let sum = if inode.is_file() { mappable(volume, &inode, data_offset) } else { None };
         let row = Row {
-            path: String::from_utf8_lossy(&visit.path).into_owned(),
+            path: String::from_utf8_lossy(&path).into_owned(),
             inode: inode.nr().get(),
             kind: if inode.is_dir() { "dir" } else { "file" },
             origin,
@@ -95,7 +95,7 @@ pub(crate) fn rows(volume: &Volume, data_offset: u64) -> Vec<Row> {
             never: decide(volume, &inode, kind, DaxMode::Never),
             windows: sum.map(|sum| [sum.windows, sum.mappable]),
         };
-        rows.insert(visit.path, row);
+        rows.insert(path, row);
     }
     rows.into_values().collect()
 }

@@ -93,7 +93,7 @@ impl Paths {
             // What cannot be read has been found by the check.
             let Ok(visit) = visit else { continue };
             if let Ok(ino) = u32::try_from(visit.inode.nr().get()) {
-                paths.entry(ino).or_insert(visit.path);
+                paths.entry(ino).or_insert([b"/", visit.path.as_slice()].concat());
             }
         }
         Ok(Self(paths))

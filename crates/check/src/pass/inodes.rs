@@ -573,6 +573,12 @@ impl Context<'_> {
         if checked.disk.file_acl() != 0 && self.image.is_block(checked.disk.file_acl(), 1) && !matches!(ino, 1 | 7) {
             claims.own(ino, checked.disk.file_acl(), 1);
         }
+        if ino == 7 && self.image.has.resize_inode {
+            let dind = u64::from(super::special::word(&checked.disk.i_block, super::special::DIND));
+            if self.image.is_block(dind, 1) {
+                claims.own(ino, dind, 1);
+            }
+        }
         if (!special || ino == 1)
             && !checked.is_fast_link()
             && !checked.flags.contains(InodeFlags::INLINE_DATA)

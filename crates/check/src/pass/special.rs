@@ -28,7 +28,7 @@ const ODD_FLAGS: InodeFlags =
 const MOST_BYTES: u64 = 1 << 42;
 
 /// The word of `i_block` for double indirect blocks.
-const DIND: usize = 13;
+pub(crate) const DIND: usize = 13;
 
 impl Image {
     /// Whether a number of the superblock names this inode as one of the file system's own.
@@ -147,7 +147,7 @@ impl Context<'_> {
             || disk.i_gid.get() != 0
             || disk.i_links_count.get() != 0
             || disk.i_flags.get() & 0x1008_0000 != 0
-            || disk.file_acl() != 0;
+            || disk.i_file_acl_lo.get() != 0;
         let clear = Finding::new(Code::BadBlocks, checked.at("")).fix(Fix::Clear(BAD));
         if odd {
             return local.find(clear);
@@ -230,7 +230,7 @@ impl indirect::Seen for BadList<'_> {
     }
 }
 
-fn word(block: &[u8], index: usize) -> u32 {
+pub(crate) fn word(block: &[u8], index: usize) -> u32 {
     block.get(index * 4..index * 4 + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Context, Dir, Local};
+use super::{Context, Dir, DirLink, Local};
 use crate::code::Code;
 use crate::finding::{At, Finding};
 use crate::repair::{EntryFix, Fix, edit_inode};
@@ -36,7 +36,7 @@ impl Context<'_> {
                 );
             }
         }
-        self.ways(dirs, &parents, local);
+        self.ways(dirs, &parents, &found.links, local);
         if !found.links.iter().any(|link| link.parent == 2 && link.is_lost_found)
             && self.inodes.get(2).kind == Kind::Dir
         {
@@ -66,7 +66,7 @@ impl Context<'_> {
         parents
     }
 
-    fn ways(&self, dirs: &[Dir], parents: &HashMap<u32, u32>, local: &mut Local) {
+    fn ways(&self, dirs: &[Dir], parents: &HashMap<u32, u32>, links: &[DirLink], local: &mut Local) {
         let mut ways: HashMap<u32, Hangs> = dirs.iter().map(|dir| (dir.ino, Hangs::Unknown)).collect();
         ways.insert(2, Hangs::Below);
         let mut path = Vec::new();
@@ -89,7 +89,7 @@ impl Context<'_> {
                     Some(Hangs::OnTheWay) => {
                         let from = path.iter().position(|ino| *ino == at).unwrap_or(0);
                         let first = path.get(from..).and_then(|part| part.iter().min()).copied().unwrap_or(at);
-                        self.unconnected(local, Code::DirLoop, first);
+                        self.looped(local, links, first);
                         break Hangs::Apart;
                     }
                     Some(way) => break way,
@@ -101,6 +101,15 @@ impl Context<'_> {
                 ways.insert(*ino, end);
             }
         }
+    }
+
+    /// A directory that hangs below itself loses the name by which it does.
+    fn looped(&self, local: &mut Local, links: &[DirLink], ino: u32) {
+        let finding = Finding::new(Code::DirLoop, At::Inode(ino, ""));
+        local.find(match links.iter().find(|link| link.child == ino) {
+            Some(link) => finding.fix(Fix::Entry(link.parent, link.logical, link.block, link.offset, EntryFix::Remove)),
+            None => finding.fix(Fix::Connect(ino)),
+        });
     }
 
     fn unconnected(&self, local: &mut Local, code: Code, ino: u32) {

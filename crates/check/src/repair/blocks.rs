@@ -89,6 +89,9 @@ impl Fixer<'_, '_> {
         let base = self.image.geo.first_data_block;
         // Clusters of the file that have to go elsewhere, whole.
         let mut seen: HashMap<u64, u64> = HashMap::new();
+        if acl != 0 {
+            seen.insert(acl.saturating_sub(base) / ratio, u64::MAX);
+        }
         let mut leave: HashSet<u64> = HashSet::new();
         for (logical, physical, _) in &blocks {
             let place = *logical / ratio;

@@ -18,7 +18,7 @@ use crate::process;
 const NAMED: SmallFiles = SmallFiles { count: 100_000, below: 1 };
 
 /// As [`NAMED`], for the row over a whole tree.
-const WHOLE: SmallFiles = SmallFiles { count: 500_000, below: 1 };
+pub(super) const WHOLE: SmallFiles = SmallFiles { count: 500_000, below: 1 };
 
 /// Size of the images in GiB.
 const SIZE: u64 = 8;
@@ -156,7 +156,7 @@ fn promised(mut row: Row, factor: f64) -> Row {
 }
 
 /// The image of a tree, made once.
-fn image(bench: &Bench, files: SmallFiles) -> Result<PathBuf> {
+pub(super) fn image(bench: &Bench, files: SmallFiles) -> Result<PathBuf> {
     let done = bench.dir.join(format!("{}-files-below-{}-{}G.img", files.count, files.below, SIZE));
     if !done.is_file() {
         let tree = files.make(&bench.dir)?;

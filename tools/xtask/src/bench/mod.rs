@@ -5,6 +5,7 @@
 //! page cache; medians are compared. Where it can be said what the work costs at the least (the floor), that is
 //! measured in the same rounds.
 
+mod checks;
 mod edits;
 mod floor;
 mod measure;
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Measure this dax-debugfs instead of building one
     #[arg(long, value_name = "PROGRAM")]
     debugfs: Option<PathBuf>,
+    /// Measure this dax-fsck instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    fsck: Option<PathBuf>,
 }
 
 /// The rows of the table.
@@ -85,6 +89,15 @@ pub(crate) enum RowName {
     /// `rdump` of 50,000 files into an archive
     #[value(name = "rdump-tar-50k")]
     RdumpTar,
+    /// A check of 500,000 files
+    #[value(name = "check-500k")]
+    CheckFiles,
+    /// A check of an empty image of 15 TiB
+    #[value(name = "check-empty-15t")]
+    CheckEmpty,
+    /// A check of one directory of 200,000 entries
+    #[value(name = "check-dir-200k")]
+    CheckDirectory,
 }
 
 /// Where a bench works, and with what.
@@ -93,27 +106,23 @@ struct Bench {
     dir: PathBuf,
     mkfs: PathBuf,
     debugfs: PathBuf,
+    fsck: PathBuf,
     runs: u32,
 }
 
 /// Measures the rows that are asked for.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let debugs = args.row.is_none_or(|row| {
-        use RowName::{Chattr, Icheck, Ncheck, Rdump, RdumpTar, SetFlag};
-        matches!(row, Ncheck | Icheck | SetFlag | Chattr | Rdump | RdumpTar)
-    });
-    let (mkfs, debugfs) = match (&args.mkfs, &args.debugfs) {
-        // Only some rows want a dax-debugfs.
-        (Some(mkfs), debugfs) if debugfs.is_some() || !debugs => (mkfs.clone(), debugfs.clone().unwrap_or_default()),
-        (mkfs, debugfs) => {
-            let built = workspace.build_tools(Profile::Release)?;
-            let program = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| built.join(name));
-            (program(mkfs, "dax-mkfs"), program(debugfs, "dax-debugfs"))
-        }
+    // Who names all three programs builds none.
+    let built = match (&args.mkfs, &args.debugfs, &args.fsck) {
+        (Some(_), Some(_), Some(_)) => PathBuf::new(),
+        _ => workspace.build_tools(Profile::Release)?,
     };
+    let program = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| built.join(name));
+    let mkfs = program(&args.mkfs, "dax-mkfs");
+    let (debugfs, fsck) = (program(&args.debugfs, "dax-debugfs"), program(&args.fsck, "dax-fsck"));
     let dir = args.dir.clone().unwrap_or_else(|| workspace.target.join("bench"));
     std::fs::create_dir_all(&dir)?;
-    let bench = Bench { dir, mkfs, debugfs, runs: args.runs };
+    let bench = Bench { dir, mkfs, debugfs, fsck, runs: args.runs };
     let wanted = |row| args.row.is_none_or(|only| only == row);
     let mut rows = Vec::new();
     if wanted(RowName::Empty15T) {
@@ -151,6 +160,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if wanted(RowName::RdumpTar) {
         rows.push(edits::rdump_tar(&bench)?);
+    }
+    if wanted(RowName::CheckFiles) {
+        rows.push(checks::files(&bench)?);
+    }
+    if wanted(RowName::CheckEmpty) {
+        rows.push(checks::empty(&bench)?);
+    }
+    if wanted(RowName::CheckDirectory) {
+        rows.push(checks::directory(&bench)?);
     }
     let report = report::Report::new(bench.runs, rows);
     if args.json {
