@@ -65,6 +65,10 @@ pub(crate) const OMISSIONS: &[Omission] = &[
         explains: |finding| finding.code == Code::QuotaFeature,
     },
     Omission {
+        name: "a name of an inode that holds an attribute's value (noticed since 1.47.1)",
+        explains: |finding| finding.code == Code::EntryEaInode,
+    },
+    Omission {
         name: "a name that comes twice in two blocks of a directory without an index",
         explains: |finding| finding.code == Code::EntryDuplicate,
     },

@@ -361,7 +361,7 @@ codes! {
     /// `.` and `..` come once. Repair removes the others.
     DirDuplicateDot = "DIR007", Error, false, [0x02001A, 0x02001B, 0x020004], "a second . or .. in a directory";
     /// An entry names an inode that there is. Repair removes the entry.
-    EntryInode = "DIR008", Error, false, [0x020002, 0x020005, 0x020055], "an entry names an inode that cannot be";
+    EntryInode = "DIR008", Error, false, [0x020002, 0x020005], "an entry names an inode that cannot be";
     /// An entry names an inode in use. Repair removes the entry.
     EntryUnused = "DIR009", Error, true, [0x020003], "an entry names an inode that is not in use";
     /// A directory has one name. Repair removes the others.
@@ -383,6 +383,9 @@ codes! {
 
     /// An entry says the type of its inode. Zero says nothing, and lookups are only slower. Repair writes it.
     EntryNoType = "DIR018", Advice, true, [0x020027], "an entry does not say the type of its inode";
+
+    /// No name leads to an inode that holds an attribute's value. Repair removes the entry.
+    EntryEaInode = "DIR019", Error, false, [0x020055], "an entry names an inode that holds the value of an attribute";
 
     // ---- htree
     /// The index flag belongs to dir_index, and to directories. Repair clears it.

@@ -162,6 +162,8 @@ pub(crate) mod bits {
     pub(crate) const EMPTY: u8 = 8;
     /// The file system's own: no name leads there.
     pub(crate) const RESERVED: u8 = 16;
+    /// A directory with an index.
+    pub(crate) const INDEXED: u8 = 64;
     /// It carries the DAX flag.
     pub(crate) const DAX: u8 = 32;
 }

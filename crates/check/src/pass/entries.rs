@@ -259,7 +259,12 @@ impl Block<'_, '_> {
         let doomed = bits::RESERVED | bits::DOOMED;
         let in_bad_block = known.kind == Kind::Bad && known.bits & doomed == doomed && ino != 2;
         let holds_value = known.bits & bits::EA_INODE != 0 && known.kind == Kind::File && cx.image.has.ea_inode;
-        if holds_value || in_bad_block || cx.image.is_own_inode(ino) {
+        if holds_value {
+            let finding = self.entry(Code::EntryEaInode, raw, remove).observed(ino);
+            self.local.find(finding);
+            return false;
+        }
+        if in_bad_block || cx.image.is_own_inode(ino) {
             cx.inodes.unname(ino);
             let finding = self.entry(Code::EntryInode, raw, remove).observed(ino);
             self.local.find(finding);

@@ -46,11 +46,7 @@ impl<'a> Checked<'a> {
 
     /// Whether the map words hold a short target.
     fn is_fast_link(&self) -> bool {
-        self.kind == Kind::Link && self.size < 60 && self.disk_blocks_without_acl() == 0 && !self.flags.contains(MAPPED)
-    }
-
-    fn disk_blocks_without_acl(&self) -> u64 {
-        if self.disk.file_acl() != 0 { 0 } else { self.disk.blocks_stored() }
+        self.kind == Kind::Link && self.size < 60 && !self.flags.contains(InodeFlags::INLINE_DATA)
     }
 }
 
@@ -171,9 +167,11 @@ impl Context<'_> {
     /// An inode in use.
     pub(crate) fn used_inode(&self, local: &mut Local, checked: &mut Checked<'_>) {
         let ino = checked.ino;
-        self.times(local, checked);
-        self.obsolete(local, checked);
-        self.extra(local, checked);
+        if !self.image.is_own_inode(ino) {
+            self.times(local, checked);
+            self.obsolete(local, checked);
+            self.extra(local, checked);
+        }
         let mut known = Known { kind: checked.kind, links: checked.disk.i_links_count.get(), bits: 0 };
         let doomed = |code: Code, field: &'static str| Finding::new(code, At::Inode(ino, field)).fix(Fix::Clear(ino));
         if checked.kind == Kind::Bad && self.is_really_dir(checked) {
@@ -196,6 +194,13 @@ impl Context<'_> {
         }
         if checked.flags.contains(InodeFlags::EA_INODE) {
             known.bits |= bits::EA_INODE;
+            if checked.kind != Kind::File {
+                let fix = Fix::Inode(ino, clear_flags, InodeFlags::EA_INODE.bits().into());
+                local.find(Finding::new(Code::InodeEaFlag, checked.at("i_flags")).fix(fix));
+            }
+        }
+        if checked.kind == Kind::Dir && checked.flags.contains(InodeFlags::INDEX) {
+            known.bits |= bits::INDEXED;
         }
         if checked.flags.contains(InodeFlags::ENCRYPT) {
             known.bits |= bits::ENCRYPTED;
@@ -357,7 +362,8 @@ impl Context<'_> {
             ))
         };
         let special = matches!(checked.kind, Kind::Chr | Kind::Blk | Kind::Fifo | Kind::Sock);
-        if special && checked.flags.intersects(MAPPED) {
+        let fast = checked.is_fast_link() && checked.size > 0 && extents;
+        if (special && checked.flags.intersects(MAPPED)) || (fast && self.link_is_valid(checked)) {
             let finding = without(Code::InodeSpecialFlags, MAPPED);
             checked.flags.remove(MAPPED);
             return Some(finding);
@@ -408,9 +414,6 @@ impl Context<'_> {
                 }
                 Some(true) => {}
             }
-        }
-        if checked.flags.contains(InodeFlags::EA_INODE) && checked.kind != Kind::File {
-            return Some(without(Code::InodeEaFlag, InodeFlags::EA_INODE));
         }
         None
     }

@@ -78,8 +78,18 @@ impl Context<'_> {
                     self.claim_content(local, checked);
                 }
             }
+            RESIZE if checked.kind == Kind::File && image.sb.s_reserved_gdt_blocks.get() == 0 => {
+                self.claim_content(local, checked);
+            }
+            RESIZE if checked.kind == Kind::File => {
+                // Its blocks are those that are reserved still, but for the list of them.
+                let dind = u64::from(word(&checked.disk.i_block, DIND));
+                if image.is_block(dind, 1) && !self.meta.get(image.cluster(dind)) {
+                    Mark { cx: self, local, last: None }.own(RESIZE, dind, 1);
+                }
+            }
             BOOT_LOADER if checked.kind == Kind::File => self.claim_content(local, checked),
-            3 | 4 | RESIZE | 8 if used => {
+            3 | 4 | 8 if used => {
                 local.find(clear(Code::InodeNotClear));
             }
             3 | 4 | 8 => {}
@@ -146,7 +156,7 @@ impl Context<'_> {
             || disk.i_uid.get() != 0
             || disk.i_gid.get() != 0
             || disk.i_links_count.get() != 0
-            || disk.i_flags.get() & 0x1008_0000 != 0
+            || disk.flags().contains(InodeFlags::INLINE_DATA)
             || disk.i_file_acl_lo.get() != 0;
         let clear = Finding::new(Code::BadBlocks, checked.at("")).fix(Fix::Clear(BAD));
         if odd {
@@ -155,7 +165,9 @@ impl Context<'_> {
         let mut seen = BadList { cx: self, wrong: false, runs: Vec::new() };
         indirect::walk(super::inode_blocks::map_rules(self.image, checked, Some(&self.meta)), &disk.i_block, &mut seen);
         let BadList { wrong, runs, .. } = seen;
-        let (first, len) = self.image.group_head(0);
+        // The superblock and the descriptors; what is reserved for more of them does not count.
+        let first = first_reserved(self.image) - 1 - u64::from(self.image.geo.desc_blocks);
+        let len = 1 + u64::from(self.image.geo.desc_blocks);
         if wrong || runs.iter().any(|block| (first..first + len).contains(block)) {
             return local.find(clear);
         }
@@ -177,6 +189,7 @@ impl Context<'_> {
             && !others
             && image.is_block(dind.into(), 1)
             && checked.size <= MOST_BYTES
+            && checked.disk.i_file_acl_lo.get() == 0
             && !checked.flags.intersects(ODD_FLAGS.union(InodeFlags::INDEX))
             && image.block(dind.into()).is_ok_and(|bytes| bytes == resize_block(image))
             && (0..u32::from(image.geo.reserved_gdt_blocks)).all(|index| {

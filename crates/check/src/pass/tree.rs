@@ -184,9 +184,8 @@ impl Context<'_> {
                 }
                 return;
             }
-            if links == 1 && self.image.has.dir_nlink && names > 2 {
-                // Once it has overflowed it stays so until it is counted anew, which is no harm.
-                self.wrong_links(local, ino, links, names);
+            if links == 1 && known & bits::INDEXED != 0 {
+                // Once the count has overflowed it stays so, which is no harm.
                 return;
             }
         } else if names == 0 {

@@ -153,8 +153,12 @@ impl<'a> Area<'a> {
         if entry.value_inum != 0 || (!self.is_block() && stored == 0) {
             return None;
         }
-        let expected = entry_hash(entry.name, value_words(entry.value));
-        if stored == expected || stored == entry_hash_signed(entry.name, value_words(entry.value)) {
+        // Whole words are summed up, with whatever lies behind the value.
+        let head = XattrEntry::peek(self.bytes.get(entry.offset..)?)?;
+        let from = self.base + usize::from(head.e_value_offs.get());
+        let value = self.bytes.get(from..from + value_len(entry.value.len())).unwrap_or(entry.value);
+        let expected = entry_hash(entry.name, value_words(value));
+        if stored == expected || stored == entry_hash_signed(entry.name, value_words(value)) {
             return None;
         }
         Some(Wrong { code: Code::XattrHash, offset: entry.offset, hash: Some(expected) })
