@@ -49,6 +49,13 @@ const DAX_MKFS: &[(&[&str], &str)] = &[
     (&["-t", "ext2", "-b", "1024"], "1M"),
 ];
 
+/// Where files cost nothing, and directories are read in the same order on every machine.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    let place = if shm.is_dir() { shm } else { Path::new("/tmp") };
+    tempfile::Builder::new().tempdir_in(place).expect("a temporary directory")
+}
+
 /// Makes them all.
 pub(crate) fn make(scratch: &Path) -> Vec<Base> {
     let source = scratch.join("tree");
@@ -76,6 +83,12 @@ pub(crate) fn make(scratch: &Path) -> Vec<Base> {
     for (args, size) in DAX_MKFS {
         let mut command = tools::dax_mkfs();
         command.env("SOURCE_DATE_EPOCH", "1700000000").args(["-q", "--reproducible", "--pmem-align", "none"]);
+        command.args([
+            "-U",
+            "01234567-89ab-cdef-0123-456789abcdef",
+            "-E",
+            "hash_seed=01234567-89ab-cdef-0123-456789abcdef",
+        ]);
         command.args(*args).arg("-d").arg(&source).arg(&image).arg(size);
         tools::succeed(&mut command).unwrap_or_else(|told| panic!("{told}"));
         bases.push(base(&image, format!("dax-mkfs {}", args.join(" "))));

@@ -94,7 +94,7 @@ fn minimised(base: &[u8], mutations: Vec<Mutation>, file: &Path) -> (Vec<Mutatio
 fn we_agree_with_e2fsck_on_images_broken_at_random() {
     let seed = number("DAXKIT_SEED", 1);
     let rounds = number("DAXKIT_MUTATIONS", if std::env::var_os("CI").is_some() { 20_000 } else { ROUNDS });
-    let scratch = tempfile::Builder::new().tempdir_in(shm()).expect("a temporary directory");
+    let scratch = bases::scratch();
     let bases = bases::make(scratch.path());
     let targets: Vec<Targets> = bases.iter().map(|base| Targets::of(&base.bytes)).collect();
     let next = AtomicU64::new(0);
@@ -151,10 +151,4 @@ fn we_agree_with_e2fsck_on_images_broken_at_random() {
     tools::note(format!("{rounds} mutated images, seed {seed}; explained by what e2fsck does not notice: {rows:?}"));
     let failures = failures.into_inner().expect("not poisoned");
     assert!(failures.is_empty(), "seed {seed}\n{}", failures.join("\n\n"));
-}
-
-/// Where files cost nothing.
-fn shm() -> &'static Path {
-    let shm = Path::new("/dev/shm");
-    if shm.is_dir() { shm } else { Path::new("/tmp") }
 }

@@ -5,10 +5,12 @@
 mod shared;
 
 mod bases;
+mod by_hand;
 mod corpus;
 mod coverage;
 mod crash;
 mod differential;
+mod fixtures;
 mod mutate;
 mod omissions;
 mod tree;

@@ -227,7 +227,23 @@ pub(crate) fn mutate(bytes: &mut [u8], targets: &Targets, chance: &mut Chance) -
     done
 }
 
-fn open_any(bytes: &[u8]) -> (Arc<MemoryDevice>, Option<Volume>) {
+/// Writes a value at a place, and makes the checksums over it right. Returns what was written; `None` when the place is not there.
+pub(crate) fn change(bytes: &mut [u8], name: &str, value: &[u8], sealed: bool) -> Option<Vec<(u64, Vec<u8>)>> {
+    let (device, volume) = open_any(bytes);
+    let located = volume?.locate(&Place::from_str(name).ok()?).ok()?;
+    let edit = Edit { offset: located.named.start, bytes: value.to_vec() };
+    let mut edits = vec![edit.clone()];
+    if sealed && let Ok(more) = seal_freely(&*device, &located.seals, &[edit]) {
+        edits.extend(more);
+    }
+    for edit in &edits {
+        device.write_at(edit.offset, &edit.bytes).ok()?;
+    }
+    bytes.copy_from_slice(&device.to_vec());
+    Some(edits.into_iter().map(|edit| (edit.offset, edit.bytes)).collect())
+}
+
+pub(crate) fn open_any(bytes: &[u8]) -> (Arc<MemoryDevice>, Option<Volume>) {
     let device = Arc::new(MemoryDevice::from_bytes(bytes));
     let options = OpenOptions { ignore_checksums: true, catastrophic: true, replay: false, ..OpenOptions::default() };
     let volume = Volume::open(Arc::clone(&device) as Arc<dyn BlockDevice>, &options).ok();

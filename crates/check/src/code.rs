@@ -117,8 +117,6 @@ codes! {
     SuperHurdFiletype = "SUP016", Advice, false, [0x00000E], "the creator is the Hurd, the feature filetype is set";
     /// Nothing was mounted or written in the future. Repair writes now.
     SuperFuture = "SUP017", Error, true, [0x000031, 0x000032, 0x00003C, 0x00003D], "a time of the superblock lies in the future";
-    /// The flag of test file systems is for file systems that nobody else mounts. Repair leaves it.
-    SuperTestFlag = "SUP018", Advice, true, [0x00003B], "the flag of a test file system is set";
     /// A feature that is not known may mean anything. Nothing is judged, nothing written.
     SuperUnsupported = "SUP019", Fatal, false, [0x00002A], "a feature is not known";
     /// Free blocks of the superblock are those of the groups. Repair writes the sum.
@@ -129,14 +127,10 @@ codes! {
     SuperQuotaInode = "SUP022", Error, false, [0x00004F], "the number of a quota file cannot be";
     /// Large files need large_file. Repair sets it.
     SuperLargeFile = "SUP023", Error, true, [0x020033], "a file is larger than 2 GiB without the feature large_file";
-    /// Large directories need large_dir. Repair sets it.
-    SuperLargeDir = "SUP024", Error, true, [0x020039], "a directory needs the feature large_dir, which is not set";
     /// More links than 65,000 of a directory need dir_nlink. Repair sets it.
     SuperDirNlink = "SUP025", Error, false, [0x040006], "a directory needs the feature dir_nlink, which is not set";
     /// The state says that errors were seen. Repair clears it when nothing is wrong any more.
     SuperErrorState = "SUP026", Advice, true, [], "the file system is marked as having errors";
-    /// A backup agrees with the primary superblock in all that does not change. Repair writes it anew.
-    SuperBackup = "SUP027", Error, true, [0x010033], "a backup of the superblock is not like it";
     /// The checksum type is known. Repair writes crc32c.
     SuperChecksumType = "SUP028", Error, true, [], "the type of the checksums is not known";
 
@@ -196,12 +190,8 @@ codes! {
     JournalPending = "JNL006", Error, true, [0x00002B, 0x00002C], "the journal waits for being replayed";
     /// Every transaction is whole. What comes behind the damage is lost; repair ends the journal there.
     JournalCorrupt = "JNL007", Error, false, [0x00003A], "a transaction of the journal is damaged";
-    /// s_jnl_blocks is the journal's map. Repair writes it anew.
-    JournalBackup = "JNL008", Advice, true, [0x00002D], "the copy of the journal's map in the superblock is wrong";
     /// The external journal has this file system's UUID.
     JournalExternal = "JNL009", Error, false, [0x000013, 0x000033, 0x000028, 0x000029], "the journal lies on another device";
-    /// A journal says whether it met an error. Repair clears that.
-    JournalErrno = "JNL010", Advice, true, [], "the journal says that an error was met";
 
     // ---- orphans
     /// The list of orphans is a list of inodes in use. Repair cuts it off.
@@ -216,8 +206,6 @@ codes! {
     // ---- inodes
     /// With metadata_csum an inode's checksum fits. Repair seals it when everything else is right.
     InodeChecksum = "INO001", Error, true, [0x010068], "the checksum of the inode does not fit";
-    /// An inode that is garbage in every field is no inode. Repair clears it.
-    InodeGarbage = "INO002", Error, false, [0x010067], "the inode is garbage";
     /// The root is a directory. Repair makes one.
     RootNotDir = "INO003", Error, false, [0x010001, 0x030001, 0x030014, 0x030015, 0x030012], "the root is not a directory";
     /// An inode in use has no time of deletion. Repair clears it.
@@ -316,8 +304,6 @@ codes! {
     ExtentDirHole = "EXT009", Error, false, [0x010072], "a directory's extents leave a hole";
     /// A directory's blocks are written. Repair marks them so.
     ExtentDirUnwritten = "EXT010", Error, true, [0x010073, 0x010087], "a directory's extent is marked as not written";
-    /// An extent tree is no deeper than it has to be. Legal; `-E fixes_only` leaves it.
-    ExtentShape = "EXT011", Advice, true, [0x014006, 0x014007, 0x014003, 0x014005], "the extent tree could be smaller";
 
     // ---- attributes
     /// A block of attributes can be read, and its header is right. Repair takes it from the inode.
@@ -411,7 +397,7 @@ codes! {
     /// There is a lost+found. Repair makes it.
     LostFound = "CON004", Advice, true, [0x030004, 0x030002, 0x030006], "there is no directory lost+found";
     /// lost+found is a directory with blocks of its own. Repair takes its name away and makes a new one.
-    LostFoundKind = "CON005", Error, false, [0x030017, 0x030018, 0x03001B], "lost+found is not such a directory";
+    LostFoundKind = "CON005", Advice, false, [0x030017, 0x030018, 0x03001B], "lost+found is not such a directory";
 
     // ---- bitmaps
     /// Blocks in use are set in the bitmap, others are not. Repair writes the bitmap.

@@ -84,7 +84,13 @@ pub(crate) fn open(edits: &Arc<Edits>, opening: &Opening) -> Opened {
 
 /// Whether the superblock is one that nothing else contradicts.
 fn is_whole(image: &Image) -> bool {
-    !image.has.metadata_csum || image.sb.verify() || image.groups_are_placed()
+    counts_its_inodes(&image.sb) && (!image.has.metadata_csum || image.sb.verify() || image.groups_are_placed())
+}
+
+/// Whether the inodes are those of the groups.
+fn counts_its_inodes(sb: &SuperBlock) -> bool {
+    let all = sb.groups_count().and_then(|groups| groups.checked_mul(sb.s_inodes_per_group.get()));
+    all == Some(sb.s_inodes_count.get())
 }
 
 fn read_super(edits: &Edits, at: u64) -> Option<SuperBlock> {
@@ -116,6 +122,7 @@ fn from_backup(edits: &Edits, opening: &Opening) -> Option<u64> {
         let Some(sb) = read_super(edits, at) else { continue };
         let fits = sb.block_size().map(u64::from) == Some(size)
             && (!sb.has_metadata_csum() || sb.verify())
+            && counts_its_inodes(&sb)
             && Geometry::check(&sb, edits.len(), true).is_ok();
         if !fits {
             continue;

@@ -32,7 +32,7 @@ impl Progress for Screen {
         if self.begin.elapsed().as_millis() < 500 {
             return;
         }
-        let share = if all == 0 { 100 } else { done * 100 / all };
+        let share = (done * 100).checked_div(all).unwrap_or(100);
         let mut err = std::io::stderr().lock();
         let text = if pass >= 5 && share == 100 { String::new() } else { format!("pass {pass}: {share:>3}%") };
         let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());

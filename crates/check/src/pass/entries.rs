@@ -271,6 +271,10 @@ impl Block<'_, '_> {
             return false;
         }
         self.file_type(raw, known.kind);
+        if self.dir.ino == 2 && raw.name == b"lost+found" && !matches!(known.kind, Kind::Dir | Kind::Bad) {
+            let finding = self.entry(Code::LostFoundKind, raw, remove).observed("a directory");
+            self.local.find(finding);
+        }
         if known.kind == Kind::Dir {
             self.local.links.push(DirLink {
                 child: ino,

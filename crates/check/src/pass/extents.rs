@@ -197,12 +197,23 @@ impl Walk<'_, '_> {
             self.wrong(Code::ExtentHeader, logical, child);
             return None;
         };
-        if !header_is_valid(&block, Some(frame.depth - 1)) {
+        let depth = frame.depth - 1;
+        if !header_is_valid(&block, Some(u16_at(&block, 6))) {
             self.wrong(Code::ExtentHeader, logical, child);
             return None;
         }
         self.seen.node(child);
-        let fits = self.rules.seed.is_none_or(|seed| extent::verify_block(seed, &block));
+        let mut fits = self.rules.seed.is_none_or(|seed| extent::verify_block(seed, &block));
+        if u16_at(&block, 6) != depth {
+            // The parent knows at which depth it is.
+            self.wrong(Code::ExtentHeader, logical, child);
+            if self.write.is_some()
+                && let Some(place) = block.get_mut(6..8)
+            {
+                place.copy_from_slice(&depth.to_le_bytes());
+                fits = false;
+            }
+        }
         let first = self.first_of(&block);
         if first.is_some_and(|first| first != logical) && !self.rules.dir {
             self.wrong(Code::ExtentIndex, logical, first.unwrap_or(0));

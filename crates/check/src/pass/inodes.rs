@@ -44,9 +44,21 @@ impl<'a> Checked<'a> {
         At::Inode(self.ino, field)
     }
 
-    /// Whether the map words hold a short target.
+    /// Whether the words of the map are a short target.
     fn is_fast_link(&self) -> bool {
         self.kind == Kind::Link && self.size < 60 && !self.flags.contains(InodeFlags::INLINE_DATA)
+    }
+
+    /// Whether the words of the map are walked all the same: by what e2fsck knows a link with blocks (`ext2fs_inode_has_valid_blocks2`).
+    fn is_mapped(&self) -> bool {
+        if self.kind != Kind::Link || self.flags.contains(InodeFlags::INLINE_DATA) {
+            return true;
+        }
+        if self.disk.file_acl() == 0 {
+            return self.disk.blocks_stored() != 0;
+        }
+        let second = self.disk.i_block.get(4..8);
+        self.size >= 60 || (self.size > 4 && second == Some(&[0; 4]))
     }
 }
 
@@ -489,7 +501,7 @@ impl Context<'_> {
             return bits::DOOMED;
         }
         let mut blocks = Blocks::new(self, local, checked);
-        if !special && !checked.is_fast_link() {
+        if !special && checked.is_mapped() {
             blocks.map();
         }
         let (bits, dir) = blocks.finish();
@@ -582,10 +594,7 @@ impl Context<'_> {
                 claims.own(ino, dind, 1);
             }
         }
-        if (!special || ino == 1)
-            && !checked.is_fast_link()
-            && !checked.flags.contains(InodeFlags::INLINE_DATA)
-            && ino != 7
+        if (!special || ino == 1) && checked.is_mapped() && !checked.flags.contains(InodeFlags::INLINE_DATA) && ino != 7
         {
             super::inode_blocks::claim(self.image, &checked, Some(&self.meta), claims);
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::ext4::quota::QuotaKind;
+use daxkit_format::ext4::quota::{BLOCK_SIZE, QuotaKind};
 
 use super::inodes::Checked;
 use super::{Context, Local};
@@ -47,6 +47,15 @@ impl Context<'_> {
             let mut used: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
             used.extend(charges.iter().filter(|((k, _), _)| usize::from(*k) == index).map(|((_, id), n)| (*id, *n)));
             let all = || used.iter().map(|(id, n)| (*id, n.0, n.1)).collect::<Vec<_>>();
+            let inum = image.quota_inodes().get(index).copied().unwrap_or(0);
+            if self.has_inode(inum).is_some_and(|inode| !inode.size().is_multiple_of(BLOCK_SIZE as u64)) {
+                local.find(
+                    Finding::new(Code::QuotaFile, At::Quota(index as u8, 0))
+                        .stored("its size is not one of whole blocks")
+                        .fix(Fix::Quota(kind, true, all())),
+                );
+                continue;
+            }
             let file = match image.volume.quota(kind) {
                 Ok(Some(file)) => file,
                 Ok(None) => continue,

@@ -24,9 +24,6 @@ const BOOT_LOADER: u32 = 5;
 const ODD_FLAGS: InodeFlags =
     InodeFlags::CASEFOLD.union(InodeFlags::INLINE_DATA).union(InodeFlags::EXTENTS).union(InodeFlags::ENCRYPT);
 
-/// No map of indirect blocks leads further.
-const MOST_BYTES: u64 = 1 << 42;
-
 /// The word of `i_block` for double indirect blocks.
 pub(crate) const DIND: usize = 13;
 
@@ -78,10 +75,12 @@ impl Context<'_> {
                     self.claim_content(local, checked);
                 }
             }
-            RESIZE if checked.kind == Kind::File && image.sb.s_reserved_gdt_blocks.get() == 0 => {
-                self.claim_content(local, checked);
-            }
-            RESIZE if checked.kind == Kind::File => {
+            RESIZE if used => {
+                local.find(Finding::new(Code::ResizeInode, At::Inode(RESIZE, "")).fix(Fix::Clear(RESIZE)));
+                if image.sb.s_reserved_gdt_blocks.get() == 0 && checked.kind == Kind::File {
+                    self.claim_content(local, checked);
+                    return 0;
+                }
                 // Its blocks are those that are reserved still, but for the list of them.
                 let dind = u64::from(word(&checked.disk.i_block, DIND));
                 if image.is_block(dind, 1) && !self.meta.get(image.cluster(dind)) {
@@ -188,7 +187,7 @@ impl Context<'_> {
         let fits = checked.kind == Kind::File
             && !others
             && image.is_block(dind.into(), 1)
-            && checked.size <= MOST_BYTES
+            && checked.size <= most_bytes(image)
             && checked.disk.i_file_acl_lo.get() == 0
             && !checked.flags.intersects(ODD_FLAGS.union(InodeFlags::INDEX))
             && image.block(dind.into()).is_ok_and(|bytes| bytes == resize_block(image))
@@ -218,6 +217,11 @@ impl Context<'_> {
             );
         }
     }
+}
+
+/// The largest size that a map of indirect blocks can have.
+fn most_bytes(image: &Image) -> u64 {
+    daxkit_format::ext4::indirect::limit(image.geo.block_size / 4).saturating_mul(image.geo.block_size.into())
 }
 
 struct BadList<'c> {

@@ -1,0 +1,203 @@
+//! Fixtures that need more than a changed field: several structures, a device that fails, a journal that waits.
+
+use crate::bases;
+use crate::mutate::change;
+use crate::shared::tools;
+use crate::verdict::{NOW, ours};
+use daxkit_check::{Code, Options, check};
+use daxkit_device::{BlockDevice, FaultInjector, FaultPlan, MemoryDevice};
+use std::fs;
+use std::sync::Arc;
+
+/// The codes that have one here.
+pub(crate) fn codes() -> Vec<Code> {
+    vec![
+        Code::Super64BitAlone,
+        Code::SuperFirstMetaBg,
+        Code::MmpBlock,
+        Code::MmpMagic,
+        Code::MmpChecksum,
+        Code::GroupTable,
+        Code::JournalPending,
+        Code::JournalCorrupt,
+        Code::DirUnreadable,
+        Code::DirLoop,
+        Code::BitmapUnreadable,
+        Code::DaxDataOffset,
+        Code::Unreadable,
+        Code::SuperDirNlink,
+        Code::XattrEaRefcount,
+    ]
+}
+
+/// An image by mke2fs, after a script for debugfs.
+fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
+    let scratch = bases::scratch();
+    let path = scratch.path().join("image");
+    let mut command = tools::system("mke2fs");
+    command.args(["-q", "-F", "-U", "01234567-89ab-cdef-0123-456789abcdef"]).args(args).arg(&path).arg(size);
+    tools::succeed(&mut command).unwrap_or_else(|told| panic!("{told}"));
+    if !script.is_empty() {
+        let file = scratch.path().join("script");
+        let script = script.replace("$DIR", scratch.path().to_str().expect("UTF-8"));
+        fs::write(scratch.path().join("blocks"), vec![7; 2048]).expect("written");
+        fs::write(&file, script).expect("written");
+        tools::output(tools::system("debugfs").arg("-w").arg("-f").arg(&file).arg(&path));
+    }
+    fs::read(&path).expect("readable")
+}
+
+fn found(bytes: &[u8]) -> Vec<String> {
+    ours(bytes).findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect()
+}
+
+fn changed(bytes: &mut [u8], place: &str, value: &[u8]) {
+    assert!(change(bytes, place, value, true).is_some(), "{place}");
+}
+
+const SMALL: &[&str] = &["-t", "ext4", "-b", "1024", "-N", "64", "-O", "^has_journal"];
+
+#[test]
+fn features_that_need_each_other() {
+    let mut bytes = image(&["-t", "ext2", "-b", "1024", "-N", "64"], "1M", "");
+    changed(&mut bytes, "super.s_desc_size", &64u16.to_le_bytes());
+    changed(&mut bytes, "super.s_feature_incompat", &0x82u32.to_le_bytes());
+    assert_eq!(found(&bytes), ["SUP012 super.s_feature_incompat"]);
+    let mut bytes = image(&["-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode,^has_journal"], "1M", "");
+    changed(&mut bytes, "super.s_first_meta_bg", &77u32.to_le_bytes());
+    assert_eq!(found(&bytes), ["SUP013 super.s_first_meta_bg"]);
+}
+
+#[test]
+fn multiple_mount_protection() {
+    let sound = image(&["-t", "ext4", "-b", "1024", "-O", "mmp,^has_journal"], "2M", "");
+    assert_eq!(found(&sound), [""; 0]);
+    let mut bytes = sound.clone();
+    changed(&mut bytes, "super.s_mmp_block", &u64::MAX.to_le_bytes());
+    let codes = found(&bytes);
+    assert!(codes.contains(&"MMP001 super.s_mmp_block".to_owned()), "{codes:?}");
+    let mut bytes = sound.clone();
+    changed(&mut bytes, "mmp.mmp_magic", &5u32.to_le_bytes());
+    assert_eq!(found(&bytes), ["MMP002 mmp"]);
+    let mut bytes = sound;
+    change(&mut bytes, "mmp.mmp_time", &5u64.to_le_bytes(), false).expect("there");
+    assert_eq!(found(&bytes), ["MMP003 mmp"]);
+}
+
+#[test]
+fn descriptors_of_a_backup() {
+    let mut bytes = image(&["-t", "ext4", "-b", "1024", "-O", "^has_journal"], "20M", "");
+    bytes[2048..3072].fill(0xff);
+    assert_eq!(found(&bytes), ["GDT015 group.0"]);
+}
+
+#[test]
+fn a_journal_that_waits_and_one_that_is_damaged() {
+    let args = ["-t", "ext4", "-b", "1024", "-N", "64"];
+    let bytes = image(&args, "2M", "jo\njw -b 1500,1501 $DIR/blocks\njc\n");
+    assert_eq!(found(&bytes), ["JNL006 journal"]);
+    // A block of the log that its tag's checksum does not fit.
+    let script = "jo -c\njw -b 1500,1501 $DIR/blocks\njw -b 1502,1503 $DIR/blocks\njc\n";
+    let mut bytes = image(&args, "2M", script);
+    let data = bytes.windows(1024).rposition(|w| w.iter().all(|b| *b == 7)).expect("the block");
+    bytes[data] = 8;
+    assert_eq!(found(&bytes), ["SUP026 super.s_state", "JNL006 journal", "JNL007 journal"]);
+}
+
+#[test]
+fn a_directory_below_itself() {
+    let bytes = image(SMALL, "1M", "mkdir /a\nmkdir /a/b\nlink /a /a/b/again\nunlink /a\n");
+    let found = found(&bytes);
+    assert!(found.contains(&"CON002 inode:12".to_owned()), "{found:?}");
+    assert!(!found.iter().any(|f| f.starts_with("CON001")), "{found:?}");
+}
+
+#[test]
+fn where_the_file_system_begins() {
+    let bytes = image(SMALL, "2M", "mkdir /db\nset_inode_field /db flags 0x2080000\n");
+    let mut options = Options::new(NOW);
+    options.dax.data_offset = 4096;
+    let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(&bytes));
+    let report = check(device, &options);
+    let found: Vec<&str> = report.findings.iter().map(|f| f.code.id()).collect();
+    assert_eq!(found, ["DAX003", "DAX007", "DAX009"]);
+}
+
+#[test]
+fn a_device_that_fails() {
+    let bytes = image(SMALL, "1M", "mkdir /a\n");
+    let found = |block: u64| {
+        let device = MemoryDevice::from_bytes(&bytes);
+        let plan = FaultPlan::new().bad_read(block * 1024..(block + 1) * 1024);
+        let device: Arc<dyn BlockDevice> = Arc::new(FaultInjector::new(device, plan));
+        let report = check(device, &Options::new(NOW));
+        report.findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect::<Vec<_>>()
+    };
+    let volume =
+        daxkit_volume::Volume::open(Arc::new(MemoryDevice::from_bytes(&bytes)), &daxkit_volume::OpenOptions::default())
+            .expect("sound");
+    let desc = volume.group_desc(daxkit_volume::GroupNr(0)).expect("there");
+    assert_eq!(found(desc.block_bitmap()), ["BMP007 group.0"]);
+    assert_eq!(found(desc.inode_bitmap()), ["BMP007 group.0"]);
+    let root = volume.map_block(&volume.root().expect("there"), 0).expect("mapped");
+    let daxkit_volume::Segment::Mapped(root) = root else { panic!("the root has a block") };
+    let codes = found(root.physical.get());
+    assert!(codes.contains(&"DIR016 inode:2/block:0".to_owned()), "{codes:?}");
+    // The block of the table with the inodes from 33 on, none of which is in use.
+    let table = desc.inode_table() + 8;
+    let codes = found(table);
+    assert!(codes.contains(&format!("IOE001 block:{table}")) || codes.is_empty(), "{codes:?}");
+    let first = found(desc.inode_table());
+    assert!(first.contains(&format!("IOE001 block:{}", desc.inode_table())), "{first:?}");
+}
+
+#[test]
+fn more_directories_than_links_can_count() {
+    let scratch = bases::scratch();
+    let tree = scratch.path().join("tree");
+    for i in 0..65_001 {
+        fs::create_dir_all(tree.join(format!("many/{i}"))).expect("mkdir");
+    }
+    let path = scratch.path().join("image");
+    let mut command = tools::dax_mkfs();
+    command
+        .args(["-q", "-b", "1024", "-O", "^has_journal", "--pmem-align", "none", "-d"])
+        .arg(&tree)
+        .arg(&path)
+        .arg("128M");
+    tools::succeed(&mut command).unwrap_or_else(|told| panic!("{told}"));
+    let mut bytes = fs::read(&path).expect("readable");
+    assert_eq!(found(&bytes), [""; 0]);
+    let (_, volume) = crate::mutate::open_any(&bytes);
+    let volume = volume.expect("sound");
+    let features = volume.super_block().s_feature_ro_compat.get();
+    assert_eq!(features & 0x20, 0x20, "dir_nlink");
+    changed(&mut bytes, "super.s_feature_ro_compat", &(features & !0x20).to_le_bytes());
+    let many = volume.resolve(b"/many", true).expect("there").nr();
+    assert_eq!(found(&bytes), [format!("SUP025 inode:{many}.i_links_count")]);
+}
+
+#[test]
+fn references_of_a_value_in_an_inode() {
+    let scratch = bases::scratch();
+    let (tree, path) = (scratch.path().join("tree"), scratch.path().join("image"));
+    fs::create_dir(&tree).expect("mkdir");
+    let recipe = scratch.path().join("recipe.toml");
+    let text = format!("[[file]]\npath = \"/f\"\nxattrs = {{ \"user.big\" = \"{}\" }}\n", "v".repeat(3000));
+    fs::write(&recipe, text).expect("written");
+    let mut command = tools::dax_mkfs();
+    command.args(["-q", "-b", "1024", "-O", "ea_inode,^has_journal", "--pmem-align", "none", "--recipe"]);
+    tools::succeed(command.arg(&recipe).arg(&path).arg("1M")).unwrap_or_else(|told| panic!("{told}"));
+    let mut bytes = fs::read(&path).expect("readable");
+    assert_eq!(found(&bytes), [""; 0]);
+    let (_, volume) = crate::mutate::open_any(&bytes);
+    let volume = volume.expect("sound");
+    let holds = |n: u32| {
+        volume
+            .inode(daxkit_format::InodeNr(n.into()))
+            .is_ok_and(|inode| inode.flags().contains(daxkit_format::ext4::inode_flags::InodeFlags::EA_INODE))
+    };
+    let value = (12..64).find(|n| holds(*n)).expect("an inode with the value");
+    changed(&mut bytes, &format!("inode:{value}.l_i_version"), &7u32.to_le_bytes());
+    assert_eq!(found(&bytes), [format!("XAT010 inode:{value}.l_i_version")]);
+}
