@@ -55,7 +55,8 @@ impl<'a> Checked<'a> {
             return true;
         }
         if self.disk.file_acl() == 0 {
-            return self.disk.blocks_stored() != 0;
+            // A long target in an extent tree is kept, though e2fsck would take the flag from it.
+            return self.disk.blocks_stored() != 0 || (self.size >= 60 && self.flags.contains(InodeFlags::EXTENTS));
         }
         let second = self.disk.i_block.get(4..8);
         self.size >= 60 || (self.size > 4 && second == Some(&[0; 4]))
@@ -183,6 +184,8 @@ impl Context<'_> {
             self.times(local, checked);
             self.obsolete(local, checked);
             self.extra(local, checked);
+        } else {
+            self.own_dtime(local, checked, 0);
         }
         let mut known = Known { kind: checked.kind, links: checked.disk.i_links_count.get(), bits: 0 };
         let doomed = |code: Code, field: &'static str| Finding::new(code, At::Inode(ino, field)).fix(Fix::Clear(ino));
@@ -245,6 +248,18 @@ impl Context<'_> {
         dtime != 0
             && dtime < count
             && ![sb.s_wtime.get(), sb.s_mtime.get(), sb.s_mkfs_time.get()].into_iter().any(young)
+    }
+
+    /// Of the file system's own inodes, nothing else is asked of the time of deletion.
+    fn own_dtime(&self, local: &mut Local, checked: &Checked<'_>, to: u64) {
+        let dtime = checked.disk.i_dtime.get();
+        if self.is_low_dtime(dtime) {
+            local.find(Finding::new(Code::InodeDtime, checked.at("i_dtime")).stored(dtime).fix(Fix::Inode(
+                checked.ino,
+                set_dtime,
+                to,
+            )));
+        }
     }
 
     fn times(&self, local: &mut Local, checked: &Checked<'_>) {
@@ -559,15 +574,7 @@ impl Context<'_> {
             }
             return self.used_inode(local, checked);
         }
-        let dtime = checked.disk.i_dtime.get();
-        if self.is_low_dtime(dtime) {
-            let to = if free { self.now } else { 0 };
-            local.find(Finding::new(Code::InodeDtime, checked.at("i_dtime")).stored(dtime).fix(Fix::Inode(
-                checked.ino,
-                set_dtime,
-                to,
-            )));
-        }
+        self.own_dtime(local, checked, if free { self.now } else { 0 });
         let bits = self.special_inode(local, checked);
         let known = Known { kind: checked.kind, links: checked.disk.i_links_count.get(), bits: bits | bits::RESERVED };
         self.inodes.set(checked.ino, known);

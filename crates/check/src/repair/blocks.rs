@@ -59,10 +59,20 @@ impl Fixer<'_, '_> {
 
     /// Gives a file a map of these blocks, and nothing else.
     fn set_blocks(&self, ino: u32, blocks: &[Block]) -> Done {
+        let geo = &self.image.geo;
+        let cluster = |block: u64| block.saturating_sub(geo.first_data_block) / u64::from(geo.cluster_ratio);
+        let mut clusters: HashSet<u64> = blocks.iter().map(|block| cluster(block.1)).collect();
+        let acl = self.disk_inode(ino)?.file_acl();
+        if acl != 0 {
+            clusters.insert(cluster(acl));
+        }
+        // The editor counts what the map itself takes.
+        let sectors = u64::from(geo.cluster_ratio) * (self.image.block_size() as u64 / 512);
+        let counted = clusters.len() as u64 * sectors;
         self.edit(|editor| {
             let mut inode = editor.inode(InodeNr(ino.into()))?;
             editor.new_map(&mut inode);
-            editor.modify(&mut inode, |disk| disk.set_blocks_stored(0));
+            editor.modify(&mut inode, |disk| disk.set_blocks_stored(counted));
             for (logical, physical, written) in blocks {
                 editor.set_block(&mut inode, *logical, Some((*physical, *written)))?;
             }
