@@ -257,10 +257,7 @@ impl<'a> Session<'a> {
 
     /// The groups that lie on the device, if only in part: a superblock that lies may claim thousands of millions.
     pub(crate) fn groups(&self) -> std::ops::Range<u32> {
-        let g = self.volume.geometry();
-        let bytes = self.device.len().saturating_sub(self.volume.base());
-        let groups = bytes.div_ceil(u64::from(g.blocks_per_group).saturating_mul(g.block_size.into()).max(1));
-        0..u32::try_from(groups.saturating_add(1)).unwrap_or(u32::MAX).min(g.groups_count)
+        self.volume.groups_on_device()
     }
 
     /// Says what is wrong without ending the command; the exit status will be 1.

@@ -5,6 +5,7 @@ use daxkit_format::dax::ext4::{DaxInputs, JournalInputs, MountInputs, mount, sho
 use daxkit_format::dax::{DaxMode, FileKind};
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::inode_flags::InodeFlags;
+use daxkit_format::pmd::PMD_SIZE;
 use daxkit_volume::ext4::Inode;
 use daxkit_volume::{InodeNr, Volume};
 use schemars::JsonSchema;
@@ -33,6 +34,34 @@ pub(crate) struct Row {
     pub(crate) never: Option<bool>,
     /// Whole windows of 2 MiB, and how many of them one fault can map.
     pub(crate) windows: Option<[u64; 2]>,
+}
+
+/// What new files can have.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct FreeSpace {
+    /// Bytes that are free.
+    pub(crate) bytes: u64,
+    /// Aligned windows of 2 MiB that are free from end to end.
+    pub(crate) windows: u64,
+}
+
+impl FreeSpace {
+    pub(crate) fn of(volume: &Volume, data_offset: u64) -> Self {
+        let block = u64::from(volume.block_size());
+        let (mut bytes, mut windows) = (0, 0);
+        let begin_of = |first: u64| data_offset.saturating_add(first.saturating_mul(block));
+        let _ = volume.free_runs(|first, len| {
+            bytes += len * block;
+            let (begin, end) = (begin_of(first), begin_of(first.saturating_add(len)));
+            windows += (end / PMD_SIZE).saturating_sub(begin.div_ceil(PMD_SIZE));
+        });
+        Self { bytes, windows }
+    }
+
+    pub(crate) fn print(&self) {
+        let share = if self.bytes == 0 { 0.0 } else { (self.windows * PMD_SIZE) as f64 * 100.0 / self.bytes as f64 };
+        anstream::println!("free: {} bytes, {} whole windows of 2 MiB ({share:.0}% of it)", self.bytes, self.windows);
+    }
 }
 
 /// `S_DAX` under a mount mode.

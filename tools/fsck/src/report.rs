@@ -31,6 +31,8 @@ pub(crate) struct Document {
     pub(crate) second_opinion: Option<Second>,
     /// Files and directories with the DAX flag, when they were asked for.
     pub(crate) dax: Option<Vec<crate::dax_report::Row>>,
+    /// What new files can have, when it was asked for.
+    pub(crate) free_space: Option<crate::dax_report::FreeSpace>,
 }
 
 /// A finding.

@@ -194,10 +194,10 @@ fn say(args: &Args, image: &Path, device: &Arc<dyn BlockDevice>, policy: &Policy
         (false, true) => "clean",
     };
     let second = if args.second_opinion { Some(opinion::ask(image, args.offset)?) } else { None };
-    let rows = match (&volume, args.dax_report) {
-        (Some(volume), true) => Some(dax_report::rows(volume, args.data_offset.unwrap_or(args.offset))),
-        _ => None,
-    };
+    let reported = volume.as_ref().filter(|_| args.dax_report);
+    let data_offset = args.data_offset.unwrap_or(args.offset);
+    let rows = reported.map(|volume| dax_report::rows(volume, data_offset));
+    let free_space = reported.map(|volume| dax_report::FreeSpace::of(volume, data_offset));
     let name = image.display().to_string();
     if args.json {
         let path = |finding: &Finding| {
@@ -225,6 +225,7 @@ fn say(args: &Args, image: &Path, device: &Arc<dyn BlockDevice>, policy: &Policy
             rounds: outcome.rounds,
             second_opinion: second.as_ref().map(|second| Second::of(second, !errors)),
             dax: rows,
+            free_space,
         })?;
         return Ok(status);
     }
@@ -236,6 +237,9 @@ fn say(args: &Args, image: &Path, device: &Arc<dyn BlockDevice>, policy: &Policy
     }
     if let Some(rows) = &rows {
         dax_report::print(rows);
+    }
+    if let Some(free_space) = &free_space {
+        free_space.print();
     }
     if args.verbose {
         output::verbose(&outcome.usage);

@@ -225,6 +225,29 @@ fn the_dax_rules_are_advice_until_somebody_says_otherwise() {
 }
 
 #[test]
+fn free_space_is_told_in_windows_that_one_fault_can_map() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image").to_str().unwrap().to_owned();
+    let args = ["-q", "-F", "-t", "ext4", "-b", "4096", "-O", "^has_journal,^resize_inode", "-N", "64", &image, "16M"];
+    let made = system("mke2fs", &args);
+    assert!(made.status.success(), "{}", err(&made));
+    let dumped = out(&system("dumpe2fs", &["-h", &image]));
+    let free = dumped.lines().find_map(|line| line.strip_prefix("Free blocks:")).expect("dumpe2fs says it");
+    let free: u64 = free.trim().parse().unwrap();
+    let of = |more: &[&str]| -> Value {
+        let run = tool(&[&["-n", "--json", "--dax-report"], more, &[&image]].concat());
+        serde_json::from_str::<Value>(&out(&run)).unwrap()["free_space"].clone()
+    };
+    // Of the eight windows the first holds the file system's own parts.
+    assert_eq!(of(&[]), serde_json::json!({ "bytes": free * 4096, "windows": 7 }));
+    assert_eq!(of(&["--data-offset", "2097152"])["windows"], 7);
+    // A block before a window's start, every window but these six reaches over an end.
+    assert_eq!(of(&["--data-offset", "2093056"])["windows"], 6);
+    let table = out(&tool(&["-n", "--dax-report", &image]));
+    assert!(table.contains(&format!("free: {} bytes, 7 whole windows of 2 MiB", free * 4096)), "{table}");
+}
+
+#[test]
 fn a_second_opinion_is_asked_for() {
     let images = Images::new();
     let agrees = tool(&["-n", "--second-opinion", &images.name("broken")]);

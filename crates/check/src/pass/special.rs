@@ -183,6 +183,7 @@ impl Context<'_> {
     fn resize_inode(&self, local: &mut Local, checked: &Checked<'_>) {
         let image = self.image;
         let dind = word(&checked.disk.i_block, DIND);
+        let groups: Vec<u32> = backups(image).collect();
         let others = (0..15).any(|index| index != DIND && word(&checked.disk.i_block, index) != 0);
         let fits = checked.kind == Kind::File
             && !others
@@ -193,7 +194,7 @@ impl Context<'_> {
             && image.block(dind.into()).is_ok_and(|bytes| bytes == resize_block(image))
             && (0..u32::from(image.geo.reserved_gdt_blocks)).all(|index| {
                 let block = first_reserved(image) + u64::from(index);
-                image.block(block).is_ok_and(|bytes| bytes == copies(image, index))
+                image.block(block).is_ok_and(|bytes| bytes == copies(image, &groups, index))
             });
         if !fits {
             // The block is its own all the same, as far as it can be.
@@ -289,11 +290,11 @@ pub(crate) fn resize_block(image: &Image) -> Vec<u8> {
     bytes
 }
 
-/// What a reserved descriptor block holds: the blocks that are its copies.
-pub(crate) fn copies(image: &Image, index: u32) -> Vec<u8> {
+/// What a reserved descriptor block holds: the blocks that are its copies in these groups with backups.
+pub(crate) fn copies(image: &Image, groups: &[u32], index: u32) -> Vec<u8> {
     let mut bytes = vec![0; image.block_size()];
-    for (slot, group) in backups(image).enumerate() {
-        let block = copy_of(image, index, group) as u32;
+    for (slot, group) in groups.iter().enumerate() {
+        let block = copy_of(image, index, *group) as u32;
         if let Some(place) = bytes.get_mut(slot * 4..slot * 4 + 4) {
             place.copy_from_slice(&block.to_le_bytes());
         }

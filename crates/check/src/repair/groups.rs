@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use super::fixer::{Done, Fixer, words};
 use super::{Part, edit_inode};
 use crate::pass::groups::clear_flags;
-use crate::pass::special::{RESIZE, copies, first_reserved, resize_block, resize_sectors};
+use crate::pass::special::{RESIZE, backups, copies, first_reserved, resize_block, resize_sectors};
 
 impl Fixer<'_, '_> {
     pub(crate) fn move_part(&self, group: u32, part: Part) -> Done {
@@ -84,8 +84,9 @@ impl Fixer<'_, '_> {
     /// Makes the resize inode anew, from the layout alone.
     pub(crate) fn make_resize_inode(&self) -> Done {
         let image = self.image;
+        let groups: Vec<u32> = backups(image).collect();
         for index in 0..u32::from(image.geo.reserved_gdt_blocks) {
-            self.write_block(first_reserved(image) + u64::from(index), &copies(image, index))?;
+            self.write_block(first_reserved(image) + u64::from(index), &copies(image, &groups, index))?;
         }
         let block = self.take(image.geo.first_data_block, 1)?;
         let dind = u32::try_from(block).map_err(|_| "no space is left where the resize inode can name it")?;

@@ -11,6 +11,7 @@ use daxkit_format::{BlockNr, GroupNr, InodeNr};
 
 use super::error::{Corruption, Place, VolumeError};
 use super::open::Volume;
+use super::tables::ScanErrors;
 
 /// The bits of one group: clusters or inodes, set where in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -262,6 +263,59 @@ impl Volume {
             inodes = inodes.saturating_add(desc.free_inodes_count().into());
         }
         Ok((clusters, inodes))
+    }
+}
+
+impl Volume {
+    /// The groups that begin within the device: what a damaged superblock claims beyond is not looked for.
+    #[must_use]
+    pub fn groups_on_device(&self) -> Range<u32> {
+        let g = self.geometry();
+        let bytes = self.device().len().saturating_sub(self.base());
+        let groups = bytes.div_ceil(u64::from(g.blocks_per_group).saturating_mul(g.block_size.into()).max(1));
+        0..u32::try_from(groups.saturating_add(1)).unwrap_or(u32::MAX).min(g.groups_count)
+    }
+
+    /// Calls `each` with the first block and the length of every run of free blocks, joined over the ends of groups. Groups whose
+    /// bitmap cannot be read count as in use; their errors are returned.
+    pub fn free_runs(&self, mut each: impl FnMut(u64, u64)) -> ScanErrors {
+        let g = self.geometry();
+        let mut errors = ScanErrors::default();
+        let mut run: Option<(u64, u64)> = None;
+        for group in self.groups_on_device().map(GroupNr) {
+            let map = match self.block_bitmap(group) {
+                Ok(map) => map,
+                Err(e) => {
+                    errors.push(e);
+                    continue;
+                }
+            };
+            let start = g.group_first_block(group).get();
+            let end = start + u64::from(g.group_blocks(group));
+            let ratio = u64::from(g.cluster_ratio);
+            let mut bit = 0;
+            while let Some(free) = map.next_clear(bit) {
+                let mut past = free;
+                while past < map.len() && !map.get(past) {
+                    past += 1;
+                }
+                let first = start + u64::from(free) * ratio;
+                let stop = (start + u64::from(past) * ratio).min(end);
+                match &mut run {
+                    Some((_, until)) if *until == first => *until = stop,
+                    other => {
+                        if let Some((from, until)) = other.replace((first, stop)) {
+                            each(from, until - from);
+                        }
+                    }
+                }
+                bit = past;
+            }
+        }
+        if let Some((from, until)) = run {
+            each(from, until - from);
+        }
+        errors
     }
 }
 

@@ -7,7 +7,6 @@ use crate::words::number;
 use anyhow::{Context, Result, bail};
 use daxkit_format::{BlockNr, GroupNr, InodeNr};
 use daxkit_volume::Inode;
-use daxkit_volume::ext4::ScanErrors;
 use serde_json::{Value, json};
 
 pub(super) static COMMANDS: &[Command] = &[
@@ -58,49 +57,6 @@ pub(super) static COMMANDS: &[Command] = &[
 /// Most blocks that `testb` and `ffb` list.
 pub(super) const MOST: u64 = 1 << 20;
 
-/// Calls `each` with every run of free blocks, joined over the ends of groups. Groups whose bitmap cannot be read count as
-/// in use; their errors are returned.
-pub(super) fn free_runs(session: &Session<'_>, mut each: impl FnMut(u64, u64)) -> ScanErrors {
-    let volume = &session.volume;
-    let g = *volume.geometry();
-    let mut errors = ScanErrors::default();
-    let mut run: Option<(u64, u64)> = None;
-    for group in session.groups().map(GroupNr) {
-        let map = match volume.block_bitmap(group) {
-            Ok(map) => map,
-            Err(e) => {
-                errors.push(e);
-                continue;
-            }
-        };
-        let start = g.group_first_block(group).get();
-        let end = start + u64::from(g.group_blocks(group));
-        let ratio = u64::from(g.cluster_ratio);
-        let mut bit = 0;
-        while let Some(free) = map.next_clear(bit) {
-            let mut past = free;
-            while past < map.len() && !map.get(past) {
-                past += 1;
-            }
-            let first = start + u64::from(free) * ratio;
-            let stop = (start + u64::from(past) * ratio).min(end);
-            match &mut run {
-                Some((_, until)) if *until == first => *until = stop,
-                other => {
-                    if let Some((from, until)) = other.replace((first, stop)) {
-                        each(from, until - from);
-                    }
-                }
-            }
-            bit = past;
-        }
-    }
-    if let Some((from, until)) = run {
-        each(from, until - from);
-    }
-    errors
-}
-
 fn testb(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     let options = command.options(words, "", &[], (1, 2))?;
     let (first, count) = match options.rest {
@@ -145,7 +101,7 @@ fn find_block(session: &mut Session<'_>, command: &'static Command, words: &[Vec
     let count =
         usize::try_from(count).ok().filter(|n| (1..=MOST as usize).contains(n)).context("not a possible count")?;
     let (mut behind, mut before) = (Vec::new(), Vec::new());
-    let errors = free_runs(session, |first, len| {
+    let errors = session.volume.free_runs(|first, len| {
         let end = first + len;
         let split = goal.clamp(first, end);
         behind.extend((split..end).take(count - behind.len()));
@@ -267,7 +223,7 @@ fn freefrag(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u
     };
     let mut histogram = Histogram::new();
     let mut free_chunks = 0;
-    let errors = free_runs(session, |first, len| {
+    let errors = session.volume.free_runs(|first, len| {
         histogram.add(len);
         if let Some(chunk) = chunk {
             free_chunks += windows(first, len, chunk).1;
@@ -332,7 +288,7 @@ fn freesp(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>
     let window = align / bs;
     let mut histogram = Histogram::new();
     let (mut whole, mut runs) = (0, Vec::new());
-    let errors = free_runs(session, |first, len| {
+    let errors = session.volume.free_runs(|first, len| {
         histogram.add(len);
         let (begin, count) = windows(first, len, window);
         whole += count;

@@ -74,7 +74,7 @@ fn zap(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) 
 fn dump_unused(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) -> Result<()> {
     command.options(words, "", &[], (0, 0))?;
     let mut free = Vec::new();
-    let errors = super::free::free_runs(session, |first, len| free.push(first..first.saturating_add(len)));
+    let errors = session.volume.free_runs(|first, len| free.push(first..first.saturating_add(len)));
     let device = session.volume.device().clone();
     let (base, size) = (session.volume.base(), u64::from(session.volume.block_size()));
     let mut block = vec![0; size as usize];
