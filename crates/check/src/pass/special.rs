@@ -47,9 +47,14 @@ impl Context<'_> {
     pub(crate) fn special_inode(&self, local: &mut Local, checked: &mut Checked<'_>) -> u8 {
         let (ino, image) = (checked.ino, self.image);
         let clear = |code: Code| Finding::new(code, At::Inode(ino, "")).fix(Fix::Clear(ino));
+        let used = checked.disk.i_links_count.get() != 0
+            || checked.disk.i_blocks_lo.get() != 0
+            || word(&checked.disk.i_block, 0) != 0;
         if checked.flags.intersects(ODD_FLAGS)
             && ino != BAD
             && let Some(finding) = self.inode_flags(checked)
+            // A map that is not there harms nobody.
+            && (used || finding.code != Code::InodeExtentFeature)
         {
             local.find(finding);
             return 0;
@@ -58,9 +63,6 @@ impl Context<'_> {
         if ino != BAD && !image.is_block(checked.disk.file_acl(), 1) {
             checked.disk.set_file_acl(0);
         }
-        let used = checked.disk.i_links_count.get() != 0
-            || checked.disk.i_blocks_lo.get() != 0
-            || word(&checked.disk.i_block, 0) != 0;
         match ino {
             BAD => self.bad_blocks(local, checked),
             RESIZE if image.has.resize_inode => self.resize_inode(local, checked),
