@@ -30,10 +30,22 @@ pub enum Errno {
     EPERM,
     /// No such file or directory.
     ENOENT,
+    /// Interrupted system call.
+    EINTR,
     /// Input/output error.
     EIO,
+    /// No such device or address.
+    ENXIO,
     /// Argument list, or an attribute's value, too long.
     E2BIG,
+    /// Bad file descriptor.
+    EBADF,
+    /// Try again.
+    EAGAIN,
+    /// Cannot allocate memory.
+    ENOMEM,
+    /// Permission denied.
+    EACCES,
     /// Bad address.
     EFAULT,
     /// Device or resource busy.
@@ -42,6 +54,8 @@ pub enum Errno {
     EEXIST,
     /// Link across devices, or into another project.
     EXDEV,
+    /// No such device.
+    ENODEV,
     /// Not a directory.
     ENOTDIR,
     /// Is a directory.
@@ -50,10 +64,14 @@ pub enum Errno {
     EINVAL,
     /// The object has no such control.
     ENOTTY,
+    /// Text file busy.
+    ETXTBSY,
     /// File too large.
     EFBIG,
     /// No space left on device.
     ENOSPC,
+    /// Illegal seek.
+    ESPIPE,
     /// Read-only file system.
     EROFS,
     /// Too many links.
@@ -76,6 +94,8 @@ pub enum Errno {
     EUCLEAN,
     /// The key is not there.
     ENOKEY,
+    /// Interrupted, to be started again; user space sees EINTR or nothing.
+    ERESTARTSYS,
 }
 
 impl Errno {
@@ -85,18 +105,27 @@ impl Errno {
         match self {
             Self::EPERM => 1,
             Self::ENOENT => 2,
+            Self::EINTR => 4,
             Self::EIO => 5,
+            Self::ENXIO => 6,
             Self::E2BIG => 7,
+            Self::EBADF => 9,
+            Self::EAGAIN => 11,
+            Self::ENOMEM => 12,
+            Self::EACCES => 13,
             Self::EFAULT => 14,
             Self::EBUSY => 16,
             Self::EEXIST => 17,
             Self::EXDEV => 18,
+            Self::ENODEV => 19,
             Self::ENOTDIR => 20,
             Self::EISDIR => 21,
             Self::EINVAL => 22,
             Self::ENOTTY => 25,
+            Self::ETXTBSY => 26,
             Self::EFBIG => 27,
             Self::ENOSPC => 28,
+            Self::ESPIPE => 29,
             Self::EROFS => 30,
             Self::EMLINK => 31,
             Self::ERANGE => 34,
@@ -108,6 +137,7 @@ impl Errno {
             Self::EOPNOTSUPP => 95,
             Self::EUCLEAN => 117,
             Self::ENOKEY => 126,
+            Self::ERESTARTSYS => 512,
         }
     }
 }

@@ -1,0 +1,1 @@
+//! The real ext4 volume behind the trait.

@@ -1,0 +1,9 @@
+//! Address spaces: VMAs, page tables, the dispatch of faults, and modelled loads and stores.
+
+pub mod access;
+pub mod fault;
+pub mod gup;
+pub mod madvise;
+pub mod mmap;
+pub mod page_table;
+pub mod rmap;

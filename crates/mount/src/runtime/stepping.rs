@@ -1,0 +1,192 @@
+//! A runtime that is driven: every task is a coroutine that stops before each step and says what the step will touch.
+//!
+//! A run goes like this: put the world in its first state, [`Stepper::start`] the tasks, then as long as some task can
+//! move, choose one and [`Stepper::advance`] it. Stacks are kept from one run to the next, so a run allocates nothing.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use super::Runtime;
+use crate::fs::FileSystem;
+use crate::ids::TaskId;
+use crate::op::Op;
+use crate::world::World;
+
+/// Bytes of a task's stack.
+const STACK: usize = 128 << 10;
+
+/// What a task says when it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pending {
+    /// It will make this step next.
+    Step(Op),
+    /// It sleeps until somebody wakes it.
+    Sleep(Op),
+}
+
+impl Pending {
+    /// The step that comes next.
+    #[must_use]
+    pub const fn op(&self) -> &Op {
+        match self {
+            Self::Step(op) | Self::Sleep(op) => op,
+        }
+    }
+}
+
+/// What the coroutines and the scheduler share: the world, borrowed for the length of a step.
+struct Shared<F> {
+    world: RefCell<World<F>>,
+    steps: Cell<u64>,
+}
+
+type Task = Coroutine<(), Pending, (), DefaultStack>;
+
+/// One task's view. It lives on the task's stack.
+pub struct Stepped<'y, F> {
+    shared: &'y Shared<F>,
+    yielder: &'y Yielder<(), Pending>,
+    task: TaskId,
+}
+
+struct Slot {
+    task: TaskId,
+    coroutine: Task,
+    pending: Option<Pending>,
+}
+
+/// The tasks of a run and the world they run on.
+pub struct Stepper<F> {
+    shared: Rc<Shared<F>>,
+    slots: Vec<Slot>,
+    stacks: Vec<DefaultStack>,
+}
+
+impl<F: FileSystem + 'static> Stepper<F> {
+    /// A stepper over `world`.
+    #[must_use]
+    pub fn new(world: World<F>) -> Self {
+        let shared = Rc::new(Shared { world: RefCell::new(world), steps: Cell::new(0) });
+        Self { shared, slots: Vec::new(), stacks: Vec::new() }
+    }
+
+    /// Looks at the world, or changes it, between two steps.
+    pub fn with<T>(&self, f: impl FnOnce(&mut World<F>) -> T) -> T {
+        f(&mut self.shared.world.borrow_mut())
+    }
+
+    /// Puts the world back to `first`, drops the tasks of the run before.
+    pub fn reset(&mut self, first: &World<F>) {
+        while let Some(mut slot) = self.slots.pop() {
+            if !slot.coroutine.done() {
+                slot.coroutine.force_unwind();
+            }
+            self.stacks.push(slot.coroutine.into_stack());
+        }
+        self.shared.world.borrow_mut().clone_from(first);
+    }
+
+    /// Starts `task` and runs it up to its first step.
+    ///
+    /// # Panics
+    /// If the host has no memory for another stack.
+    pub fn start(&mut self, task: TaskId, program: impl FnOnce(&Stepped<'_, F>) + 'static) {
+        let stack = self.stacks.pop().unwrap_or_else(|| DefaultStack::new(STACK).expect("memory for a stack"));
+        let shared = Rc::clone(&self.shared);
+        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), Pending>, ()| {
+            program(&Stepped { shared: &shared, yielder, task });
+        });
+        let mut slot = Slot { task, coroutine, pending: None };
+        Self::resume(&mut slot);
+        self.slots.push(slot);
+    }
+
+    fn resume(slot: &mut Slot) {
+        slot.pending = match slot.coroutine.resume(()) {
+            CoroutineResult::Yield(pending) => Some(pending),
+            CoroutineResult::Return(()) => None,
+        };
+    }
+
+    /// How many tasks were started.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What the `at`th task does next; `None` when it has ended.
+    #[must_use]
+    pub fn pending(&self, at: usize) -> Option<&Pending> {
+        self.slots[at].pending.as_ref()
+    }
+
+    /// Whether the `at`th task can move: it has not ended and does not sleep.
+    #[must_use]
+    pub fn enabled(&self, at: usize) -> bool {
+        match &self.slots[at].pending {
+            None => false,
+            Some(Pending::Step(_)) => true,
+            Some(Pending::Sleep(_)) => !self.shared.world.borrow().tasks.is_blocked(self.slots[at].task),
+        }
+    }
+
+    /// Lets the `at`th task make its step and run up to the next.
+    pub fn advance(&mut self, at: usize) {
+        debug_assert!(self.enabled(at), "the task cannot move");
+        Self::resume(&mut self.slots[at]);
+    }
+
+    /// Whether every task has ended.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.slots.iter().all(|slot| slot.pending.is_none())
+    }
+
+    /// Steps made since the stepper was made.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.shared.steps.get()
+    }
+
+    /// Advances by what `choose` picks from the tasks that can move until none can. Returns whether all have ended; if
+    /// not, those that are left wait for each other.
+    pub fn run(&mut self, mut choose: impl FnMut(&Self, &[usize]) -> usize) -> bool {
+        let mut enabled = Vec::with_capacity(self.slots.len());
+        loop {
+            enabled.clear();
+            enabled.extend((0..self.slots.len()).filter(|&at| self.enabled(at)));
+            if enabled.is_empty() {
+                return self.finished();
+            }
+            let at = choose(self, &enabled);
+            self.advance(at);
+        }
+    }
+}
+
+impl<F: FileSystem> Runtime for Stepped<'_, F> {
+    type Fs = F;
+
+    fn task(&self) -> TaskId {
+        self.task
+    }
+
+    #[inline]
+    fn step<T>(&self, op: Op, f: impl FnOnce(&mut World<F>) -> T) -> T {
+        self.yielder.suspend(Pending::Step(op));
+        let mut world = self.shared.world.borrow_mut();
+        self.shared.steps.set(self.shared.steps.get() + 1);
+        world.begin_step(self.task, &op);
+        let out = f(&mut world);
+        world.end_step();
+        world.tasks.forget_woken();
+        out
+    }
+
+    fn block(&self, op: Op) {
+        self.yielder.suspend(Pending::Sleep(op));
+    }
+}

@@ -1,0 +1,14 @@
+//! The VFS: mounts, the inode cache, names, open files, attributes, system calls on them.
+
+pub mod attr;
+pub mod fileattr;
+pub mod freeze;
+pub mod icache;
+pub mod mount;
+pub mod namespace;
+pub mod open;
+pub mod rw;
+pub mod setattr;
+pub mod space;
+pub mod statx;
+pub mod sync;
