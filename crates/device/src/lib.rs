@@ -1,7 +1,8 @@
-//! An image as a block device: files, memory, and the layers that stand on top of one.
+//! An image as a block device and as persistent memory: files, memory, and the layers that stand on top of one.
 //!
 //! What it knows: byte ranges, and how the host keeps them: regular files with holes, block devices, windows inside a
-//! larger disk, locks, who else uses an image, what is known to read as zero, pre-images, and faults made on purpose.
+//! larger disk, locks, who else uses an image, what is known to read as zero, pre-images, faults made on purpose,
+//! and what of a store to persistent memory survives a power cut.
 //! What it must never know: any file system. The one exception is `undo`, whose file format (that of `e2undo`) wants a
 //! copy of 1,024 bytes at offset 1,024; it copies them without looking inside.
 //!
@@ -16,6 +17,7 @@ pub mod mapped;
 pub mod memory;
 pub mod new_file;
 pub mod overlay;
+pub mod pmem;
 pub mod range_set;
 pub mod rollback;
 mod sys;

@@ -1,6 +1,7 @@
 //! What was typed, and what is known of the world: the two inputs of resolution.
 
 use crate::params::Holes;
+pub use daxkit_device::pmem::PmemAlign;
 use daxkit_format::ext4::inode::Timestamp;
 
 /// The options as typed. Numbers stay text here, so that every rule about them lives in one place and every message can
@@ -78,33 +79,6 @@ impl Request {
     #[must_use]
     pub fn is_reproducible(&self) -> bool {
         self.reproducible || self.source_date_epoch.is_some()
-    }
-}
-
-/// What the length of a new file is rounded up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PmemAlign {
-    /// Nothing.
-    None,
-    /// 2 MiB: a PMD, and the granularity of pmem namespaces.
-    #[default]
-    Mib2,
-    /// 16 MiB.
-    Mib16,
-    /// 128 MiB: a memory section.
-    Mib128,
-}
-
-impl PmemAlign {
-    /// In bytes.
-    #[must_use]
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::None => 1,
-            Self::Mib2 => 2 << 20,
-            Self::Mib16 => 16 << 20,
-            Self::Mib128 => 128 << 20,
-        }
     }
 }
 
