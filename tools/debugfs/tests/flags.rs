@@ -52,7 +52,8 @@ fn what_is_refused_changes_nothing_or_is_left_out() {
     for (request, why) in [
         ("chattr +x /fast", "only regular files and directories"),
         ("chattr +x /hello /nosuch", "no entry nosuch"),
-        ("chattr +I /sub", "no letter"),
+        ("chattr +I /sub", "shown by lsattr(1) only"),
+        ("chattr +q /sub", "no letter"),
         ("chattr +F /sub", "casefold"),
         ("chattr +x", "usage"),
     ] {
