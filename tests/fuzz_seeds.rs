@@ -91,7 +91,7 @@ macro_rules! targets {
 }
 
 targets! {
-    acl casefold dax_rules dir_block dir_hash dump_image extent_node fast_commit fields group_desc htree_block indirect_map inode
+    acl casefold check_repair dax_rules dir_block dir_hash dump_image extent_node fast_commit fields group_desc htree_block indirect_map inode
     jbd2_commit jbd2_descriptor jbd2_revoke jbd2_super_block place pmd_windows recipe restore_image super_block tails tar undo_file
     volume volume_unchecked xattr_block xattr_inode
 }

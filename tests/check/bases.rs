@@ -99,7 +99,7 @@ pub(crate) fn make(scratch: &Path) -> Vec<Base> {
 }
 
 fn base(image: &Path, name: String) -> Base {
-    oracle::e2fsck(image).unwrap_or_else(|told| panic!("{name}: {told}"));
+    oracle::clean(image).unwrap_or_else(|told| panic!("{name}: {told}"));
     let bytes = fs::read(image).expect("readable");
     fs::remove_file(image).expect("removable");
     Base { name, bytes }

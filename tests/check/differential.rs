@@ -148,6 +148,7 @@ fn we_agree_with_e2fsck_on_images_broken_at_random() {
             scope.spawn(move || work(thread));
         }
     });
+    let rows = rows.into_inner().expect("not poisoned");
     tools::note(format!("{rounds} mutated images, seed {seed}; explained by what e2fsck does not notice: {rows:?}"));
     let failures = failures.into_inner().expect("not poisoned");
     assert!(failures.is_empty(), "seed {seed}\n{}", failures.join("\n\n"));

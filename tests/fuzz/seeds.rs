@@ -123,7 +123,7 @@ pub(crate) fn make(scratch: &Path) -> Seeds {
     for recipe in RECIPES {
         let image = make_image(scratch, &tree, recipe);
         take_apart(&image, &mut seeds);
-        for target in ["dump_image", "volume", "volume_unchecked"] {
+        for target in ["check_repair", "dump_image", "volume", "volume_unchecked"] {
             add(&mut seeds, target, &[], &image);
         }
         let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(&image));

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod archive;
+mod check;
 mod input;
 mod journal;
 mod metadata;
@@ -22,6 +23,7 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 pub(crate) const TARGETS: &[Target] = &[
     ("acl", names::acl),
     ("casefold", names::casefold),
+    ("check_repair", check::check_repair),
     ("dax_rules", rules::dax_rules),
     ("dir_block", metadata::dir_block),
     ("dir_hash", names::dir_hash),

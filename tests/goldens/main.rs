@@ -88,7 +88,7 @@ fn text(golden: &Golden, scratch: &Path) -> String {
     }
     let out = tools::output(command.arg("-d").arg(&source).arg(&image).arg(golden.size));
     assert!(out.status.success(), "{}", tools::told(&command, &out));
-    oracle::e2fsck(&image).unwrap_or_else(|told| panic!("{told}"));
+    oracle::clean(&image).unwrap_or_else(|told| panic!("{told}"));
     let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(&image, FileOptions::default()).expect("readable"));
     comes_back(golden.name, &device, &fs::read(&image).expect("readable"));
     dump_to_string(&device, &DumpOptions::default()).expect("a dump")

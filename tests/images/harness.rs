@@ -31,7 +31,7 @@ pub(crate) type Skipped = BTreeMap<&'static str, String>;
 /// Asks everybody.
 pub(crate) fn check(image: &Path, scratch: &Path, expect: &Expect<'_>) -> Result<Skipped, Failure> {
     let mut skipped = Skipped::new();
-    oracle::e2fsck(image)?;
+    oracle::clean(image)?;
     let told = oracle::dumpe2fs(image)?;
     let features = oracle::features(&told);
     if features != expect.features {

@@ -35,7 +35,7 @@ fn the_dax_flag_is_inherited_as_the_kernel_would() {
     let image = scratch.path().join("image");
     succeed(dax_mkfs().args(["-q", "--dax", "/db", "--dax", "/other/alone", "-d"]).arg(&source).arg(&image).arg("32M"))
         .expect("an image");
-    oracle::e2fsck(&image).expect("clean");
+    oracle::clean(&image).expect("clean");
     let has = |path| flags(&image, path, scratch.path()) & DAX != 0;
     for path in ["/db", "/db/data", "/db/deep", "/db/deep/er", "/db/deep/er/data", "/other/alone"] {
         assert!(has(path), "{path}");
@@ -94,7 +94,7 @@ fn whole_windows_lie_where_one_fault_can_map_them() {
             fs::write(&plain, &whole[offset as usize..]).expect("write");
             plain
         };
-        oracle::e2fsck(&place).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+        oracle::clean(&place).unwrap_or_else(|e| panic!("{args:?}: {e}"));
         for (i, size) in sizes.into_iter().enumerate() {
             let runs = runs(&place, &format!("/f{i}"), scratch.path());
             let told: u64 = runs.iter().map(|r| r.2).sum();

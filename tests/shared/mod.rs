@@ -2,6 +2,7 @@
 //! sees it, and the comparison of what they see.
 
 pub(crate) mod fixtures;
+pub(crate) mod judge;
 pub(crate) mod oracle;
 pub(crate) mod readers;
 pub(crate) mod snapshot;

@@ -217,7 +217,7 @@ impl<'a> Sized<'a> {
             let whole = fs::read(&image).map_err(|e| e.to_string())?;
             fs::write(&image, &whole[offset as usize..]).map_err(|e| e.to_string())?;
         }
-        oracle::e2fsck(&image)?;
+        oracle::clean(&image)?;
         let fields = oracle::dumpe2fs(&image)?;
         let field = |name: &str| fields.get(name).and_then(|v| v.parse::<u64>().ok()).ok_or(format!("no {name}"));
         if field("Block count")? != self.total {

@@ -51,7 +51,7 @@ impl Bench {
 
     /// `e2fsck` finds nothing, and every reader sees the same tree: daxkit's own, debugfs and the kernel.
     pub(crate) fn check(&self, image: &Path, tree: &Snapshot, allow: Allow) -> Result<(), Failure> {
-        oracle::e2fsck(image)?;
+        oracle::clean(image)?;
         let scratch = self.dir.path();
         let found = [
             ("daxkit-volume", readers::volume(image)),

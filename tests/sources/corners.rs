@@ -62,7 +62,7 @@ pub(crate) fn shown(bench: &Bench, sources: &[&str]) -> Seen {
         args.extend(["-d", source]);
     }
     let image = bench.image(&args);
-    oracle::e2fsck(&image).expect("clean");
+    oracle::clean(&image).expect("clean");
     let mounted = Mounted::new(&image, &bench.path("mnt"), "ro").expect("mounted");
     let kernel = snapshot::of_directory(mounted.path()).expect("readable");
     let seen = seen(mounted.path());

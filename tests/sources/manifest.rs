@@ -95,7 +95,7 @@ fn times(root: &Path) -> BTreeMap<Vec<u8>, Vec<String>> {
 /// Holds the manifest of an image against all who read it.
 fn hold(bench: &Bench, manifest: &Value, has_extents: bool) {
     let (image, scratch) = (bench.path("image"), bench.path(""));
-    oracle::e2fsck(&image).expect("clean");
+    oracle::clean(&image).expect("clean");
     let entries = entries(manifest);
     let mut names = readers::debugfs(&image, &scratch).expect("debugfs reads it");
     names.remove(&b"/lost+found"[..]);
@@ -247,7 +247,7 @@ fn decisions_are_those_of_the_table() {
         let _ = fs::remove_file(bench.path("image"));
         let mut command = bench.mkfs(&["--manifest", "manifest", "--recipe", "recipe.toml"]);
         succeed(command.args(args).arg("image").args(size)).expect("an image");
-        oracle::e2fsck(&bench.path("image")).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+        oracle::clean(&bench.path("image")).unwrap_or_else(|e| panic!("{args:?}: {e}"));
         let made: Value = serde_json::from_slice(&fs::read(bench.path("manifest")).expect("a manifest")).expect("JSON");
         for (path, entry) in entries(&made) {
             let told = path.escape_ascii();

@@ -69,7 +69,7 @@ fn block_maps_are_those_of_debugfs() {
         }
         let out = output(&mut command);
         assert!(out.status.success(), "{}", told(&command, &out));
-        oracle::e2fsck(&image).expect("clean");
+        oracle::clean(&image).expect("clean");
         let block: u64 = oracle::dumpe2fs(&image).expect("a superblock")["Block size"].parse().expect("a number");
         let maps = printed(&String::from_utf8_lossy(&out.stdout));
         assert_eq!(maps.len(), paths.len());
@@ -158,7 +158,7 @@ fn little_changes_between_versions_in_the_same_order() {
         args.extend([image, "64M"]);
         let mut command = bench.mkfs(&[]);
         succeed(command.args(args)).expect("an image");
-        oracle::e2fsck(&bench.path(image)).expect("clean");
+        oracle::clean(&bench.path(image)).expect("clean");
         bench.path(image)
     };
     // The order of version 1: its names, as its manifest lists them.

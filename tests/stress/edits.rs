@@ -1,8 +1,9 @@
 //! A million edits of every kind, over images of every shape, in whatever order comes: after each piece the image is committed, by
-//! the journal or in place as it may be, and `e2fsck -fn` finds it clean.
+//! the journal or in place as it may be, and `dax-fsck -n` and `e2fsck -fn` find it clean.
 //!
 //! What each kind of edit should come to is held against models where that kind is tested; here it is that they go together.
 
+use super::judge;
 use super::tools::{output, system};
 use daxkit_device::{BlockDevice, FileDevice, FileOptions};
 use daxkit_format::ext4::inode::{Timestamp, mode};
@@ -227,9 +228,7 @@ fn run(which: usize, args: &str, size: &str, edits: u64) -> (u64, u64) {
         if edit % PIECE == 0 || edit == edits {
             let done = volume.commit(&image, 0, &*device, now).expect("committed");
             through_journal += u64::from(matches!(done, Committed::Journal(_)));
-            let found = output(system("e2fsck").args(["-fn", path]));
-            let text = String::from_utf8_lossy(&found.stdout);
-            assert_eq!(found.status.code(), Some(0), "{args}, seed {seed}, edit {edit}: {text}");
+            judge::assert_clean(&image, &format!("{args}, seed {seed}, edit {edit}"));
         }
     }
     (refused, through_journal)
@@ -238,7 +237,7 @@ fn run(which: usize, args: &str, size: &str, edits: u64) -> (u64, u64) {
 #[test]
 fn a_million_edits_leave_clean_images() {
     let each = EDITS / KINDS.len() as u64;
-    // Two at a time: there are images enough, and each takes its time with e2fsck.
+    // Two at a time: there are images enough, and each takes its time with the judges.
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {

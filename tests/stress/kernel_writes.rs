@@ -188,7 +188,7 @@ fn kernel_writes_quota(scratch: &Path) -> bool {
 }
 
 fn survive(shape: &Shape, image: &Path, scratch: &Path, expected: &snapshot::Snapshot) -> Result<(), String> {
-    oracle::e2fsck(image)?;
+    oracle::clean(image)?;
     let mounted = Mounted::new(image, &scratch.join("mnt"), "rw")?;
     let at = mounted.path();
     let before = snapshot::of_directory(at)?;
@@ -217,7 +217,7 @@ fn survive(shape: &Shape, image: &Path, scratch: &Path, expected: &snapshot::Sna
     rustix::fs::syncfs(File::open(at).map_err(|e| e.to_string())?).map_err(|e| format!("syncfs: {e}"))?;
     let after = snapshot::of_directory(at)?;
     mounted.unmount()?;
-    oracle::e2fsck(image)?;
+    oracle::clean(image)?;
     let mounted = Mounted::new(image, &scratch.join("mnt"), "ro")?;
     let again = snapshot::of_directory(mounted.path())?;
     mounted.unmount()?;

@@ -21,4 +21,4 @@ mod names;
 mod reproducible;
 mod sparse;
 
-use shared::{oracle, readers, snapshot, tools, tree_compare};
+use shared::{judge, oracle, readers, snapshot, tools, tree_compare};

@@ -7,8 +7,8 @@
 
 use daxkit_format::OnDisk;
 use daxkit_format::ext4::quota::{
-    BLOCK_SIZE, DEFAULT_GRACE, DqBlk, DqDataHeader, DqHeader, DqInfo, ENTRIES_PER_BLOCK, QuotaKind, TREE_DEPTH,
-    TREE_ROOT, VERSION_R1, tree_index,
+    BLOCK_SIZE, DqBlk, DqDataHeader, ENTRIES_PER_BLOCK, QuotaKind, TREE_DEPTH, TREE_ROOT, empty_file, file_head,
+    tree_index,
 };
 use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
@@ -46,7 +46,7 @@ fn new_levels(last: Option<u32>, id: u32) -> u32 {
 /// The file of one kind of quota; no limits are set.
 #[must_use]
 pub fn build(kind: QuotaKind, usage: &BTreeMap<u32, Usage>) -> Vec<u8> {
-    let mut file = Blocks { bytes: vec![0; (TREE_ROOT as usize + 1) * BLOCK_SIZE] };
+    let mut file = Blocks { bytes: empty_file(kind) };
     // The tree blocks on the way to the last id, the root first.
     let mut path = [TREE_ROOT; TREE_DEPTH as usize];
     let mut last = None;
@@ -67,16 +67,8 @@ pub fn build(kind: QuotaKind, usage: &BTreeMap<u32, Usage>) -> Vec<u8> {
         in_leaf += 1;
         last = Some(*id);
     }
-    let mut header = DqHeader::zeroed();
-    header.dqh_magic.set(kind.magic());
-    header.dqh_version.set(VERSION_R1);
-    let mut info = DqInfo::zeroed();
-    info.dqi_bgrace.set(DEFAULT_GRACE);
-    info.dqi_igrace.set(DEFAULT_GRACE);
-    info.dqi_blocks.set((file.bytes.len() / BLOCK_SIZE) as u32);
-    info.dqi_free_entry.set(if in_leaf == ENTRIES_PER_BLOCK { 0 } else { leaf });
-    file.put(0, header.as_bytes());
-    file.put(size_of::<DqHeader>(), info.as_bytes());
+    let blocks = (file.bytes.len() / BLOCK_SIZE) as u32;
+    file.put(0, &file_head(kind, blocks, if in_leaf == ENTRIES_PER_BLOCK { 0 } else { leaf }));
     file.bytes
 }
 
@@ -124,6 +116,7 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daxkit_format::ext4::quota::{DqHeader, DqInfo};
     use std::path::Path;
     use std::process::Command;
 

@@ -4,7 +4,7 @@ use crate::geometry::Geometry;
 use crate::plan::Plan;
 use crate::source::{Kind, Tree};
 use crate::write::Written;
-use daxkit_format::pmd::{FileExtent, PmdGeometry, PmdSummary, cut_at_indirect_blocks, summary};
+use daxkit_format::pmd::{FileExtent, PmdGeometry, PmdSummary, pieces, summary};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -232,7 +232,6 @@ impl Plan {
         }
         let geometry = PmdGeometry::new(self.params.block_size, self.params.data_offset)?;
         let blocks = size.div_ceil(u64::from(self.params.block_size));
-        let per_block = u64::from(self.params.block_size / 4);
         let by_extents = self.needs.has_extents(tree, id);
         let extents = self.maps.runs(id.0, blocks).flat_map(crate::extent_tree::pieces).map(|r| FileExtent {
             logical: r.logical,
@@ -240,11 +239,7 @@ impl Plan {
             len: r.len,
             written: r.written,
         });
-        let extents: Box<dyn Iterator<Item = FileExtent>> = if by_extents {
-            Box::new(extents)
-        } else {
-            Box::new(extents.flat_map(move |e| cut_at_indirect_blocks(e, per_block)))
-        };
+        let extents = pieces(extents, by_extents, self.params.block_size);
         let runs = self.maps.runs(id.0, blocks).count() as u64;
         Some((summary(geometry, size, extents), runs))
     }

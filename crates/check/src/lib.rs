@@ -24,5 +24,5 @@ pub use code::{Code, Severity};
 pub use finding::{At, Datum, Finding};
 pub use open::Opening;
 pub use pass::Usage;
-pub use pass::dax::{DaxRules, mappable};
+pub use pass::dax::DaxRules;
 pub use repair::{Decide, Repaired, repair};

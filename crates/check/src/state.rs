@@ -1,5 +1,6 @@
 //! What the passes learn of blocks and inodes, in memory that grows with what is in use.
 
+use daxkit_format::ext4::dir_entry::file_type;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -108,15 +109,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) fn of(mode: u16) -> Self {
-        match mode >> 12 {
-            1 => Self::Fifo,
-            2 => Self::Chr,
-            4 => Self::Dir,
-            6 => Self::Blk,
-            8 => Self::File,
-            10 => Self::Link,
-            12 => Self::Sock,
-            _ => Self::Bad,
+        match file_type::of_mode(mode) {
+            file_type::UNKNOWN => Self::Bad,
+            kind => Self::from_u32(kind.into()),
         }
     }
 

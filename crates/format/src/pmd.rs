@@ -84,6 +84,20 @@ pub fn cut_at_indirect_blocks(extent: FileExtent, per_block: u64) -> impl Iterat
     })
 }
 
+/// The extents of a file in pieces of which a fault maps one at most: as they are in an extent tree, and cut by
+/// [`cut_at_indirect_blocks`] where the map is one of indirect blocks.
+pub fn pieces(
+    extents: impl IntoIterator<Item = FileExtent>,
+    by_extents: bool,
+    block_size: u32,
+) -> impl Iterator<Item = FileExtent> {
+    let per_block = u64::from(block_size / 4);
+    extents.into_iter().flat_map(move |extent| {
+        let cut = (!by_extents).then(|| cut_at_indirect_blocks(extent, per_block));
+        by_extents.then_some(extent).into_iter().chain(cut.into_iter().flatten())
+    })
+}
+
 /// What one window is, and so why a fault in it falls back to 4 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WindowState {

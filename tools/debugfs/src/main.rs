@@ -90,7 +90,7 @@ struct Args {
     /// With -w: show what would be changed in the image, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Open a badly damaged image: trust neither checksums nor bitmaps, leave the journal alone
+    /// Open a badly damaged image: trust neither checksums nor bitmaps, leave the journal alone, take a copy of the superblock where it is gone
     #[arg(short = 'c')]
     catastrophic: bool,
     /// Take the superblock from this block (with -b)

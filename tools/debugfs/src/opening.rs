@@ -126,15 +126,7 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         ..OpenOptions::default()
     };
     let volume = Volume::open(Arc::clone(&device), &options)
-        .map_err(|error| {
-            let hint = matches!(error, VolumeError::Unsupported(Unsupported::ExternalJournal));
-            let error = anyhow::Error::from(error);
-            if hint {
-                error.context("--no-replay opens it as it lies, journal_run -f DEVICE replays it then")
-            } else {
-                error
-            }
-        })
+        .or_else(|error| otherwise(error, opening, &device, &options, messages))
         .with_context(|| output::shown(image.as_os_str().as_encoded_bytes()))?;
     if opening.writable && !opening.replay && volume.needs_recovery() {
         messages.warning("the journal is not replayed: what it holds will be written over what is edited, when it is (journal_run does it now)");
@@ -158,6 +150,47 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         }
     };
     Ok(Opened { device: Arc::clone(volume.device()), volume, target })
+}
+
+/// An image that cannot be opened as it is wanted: with `-c` by a copy of its superblock, else with a word on what would help.
+fn otherwise(
+    error: VolumeError,
+    opening: &Opening,
+    device: &Arc<dyn BlockDevice>,
+    options: &OpenOptions,
+    messages: &Messages,
+) -> Result<Volume> {
+    if matches!(error, VolumeError::Unsupported(Unsupported::ExternalJournal)) {
+        let hint = "--no-replay opens it as it lies, journal_run -f DEVICE replays it then";
+        return Err(anyhow::Error::from(error).context(hint));
+    }
+    let is_damage = matches!(error, VolumeError::NotExt4 { .. } | VolumeError::Corrupt { .. });
+    if !is_damage || opening.superblock.is_some() {
+        return Err(error.into());
+    }
+    // The second group of a file system of the usual shape.
+    for size in (0..=6).map(|log| 1024u32 << log) {
+        let block = u64::from(size) * 8 + u64::from(size == 1024);
+        let by_copy = OpenOptions {
+            super_block: Some(BlockNr(block)),
+            block_size: Some(size),
+            catastrophic: true,
+            replay: false,
+            writable: false,
+            ..options.clone()
+        };
+        let Ok(volume) = Volume::open(Arc::clone(device), &by_copy) else { continue };
+        if volume.block_size() != size {
+            continue;
+        }
+        if !opening.catastrophic {
+            return Err(anyhow::Error::from(error)
+                .context(format!("-b {size} -s {block} opens it by a copy of its superblock")));
+        }
+        messages.warning(format_args!("{error}; opened by the copy of the superblock in block {block}"));
+        return Ok(volume);
+    }
+    Err(error.into())
 }
 
 /// The image as it was before a change that was cut short, if there was one. Who only looks is shown the image in any case.

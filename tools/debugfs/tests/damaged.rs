@@ -54,6 +54,26 @@ fn image(scratch: &Scratch, name: &str, args: &[&str]) -> PathBuf {
 }
 
 #[test]
+fn a_copy_of_the_superblock_is_found() {
+    let scratch = Scratch::new();
+    for (size, args) in [("16M", ["-b", "1024", "-s", "8193"]), ("256M", ["-b", "4096", "-s", "32768"])] {
+        let image = scratch.image("image", size, &["-t", "ext4", "-b", args[1]]);
+        let sound = common::ours(&image, "ls -p /");
+        let mut bytes = std::fs::read(&image).unwrap();
+        bytes[1024..2048].fill(0);
+        std::fs::write(&image, bytes).unwrap();
+        let text = image.to_str().unwrap();
+        let said = common::fails(&["-R", "ls -p /", text]);
+        assert!(said.contains("no magic number") && said.contains(&args.join(" ")), "{said}");
+        for how in [&args[..], &["-c"]] {
+            let output = tool(&[how, &["-R", "ls -p /", text]].concat(), b"");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), sound, "{how:?}: {}", common::stderr(&output));
+            assert_eq!(common::stderr(&output).contains("opened by the copy"), how == ["-c"]);
+        }
+    }
+}
+
+#[test]
 fn every_command_survives_damage() {
     let scratch = Scratch::new();
     std::fs::remove_file(scratch.path("tree/sparse")).unwrap();

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::judge::assert_clean;
 use common::{ours, run, spawn, theirs, tool};
 use std::path::{Path, PathBuf};
 
@@ -37,11 +38,6 @@ fn by_ours(image: &Path, script: &str) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn assert_clean(image: &Path, what: &str) {
-    let output = spawn("e2fsck", &["-fn", image.to_str().unwrap()], b"");
-    assert_eq!(output.status.code(), Some(0), "{what}: {}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::judge::assert_clean;
 use common::{run, spawn, tool};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -518,8 +519,7 @@ fn deleted_inodes_come_back() {
         let check = images.dir.path().join("check");
         fs::write(&check, &ours).unwrap();
         assert_eq!(common::ours(&check, "cat /sub/back").len(), 30_000);
-        let fsck = spawn("e2fsck", &["-fn", check.to_str().unwrap()], b"");
-        assert_eq!(fsck.status.code(), Some(0), "{}", String::from_utf8_lossy(&fsck.stdout));
+        assert_clean(&check, "undeleted");
         // Without a name it is the same as in debugfs.
         images.same_change(&format!("undel <{nr}>\n"));
         // Blocks that somebody has taken since then do not come back.
@@ -552,8 +552,7 @@ fn a_file_system_from_nothing() {
     let output = tool(&[], format!("init_filesys {text} 2000\nmkdir /d\nparams\n").as_bytes());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("Open mode: read-write"));
-    let fsck = spawn("e2fsck", &["-fn", text], b"");
-    assert_eq!(fsck.status.code(), Some(0), "{}", String::from_utf8_lossy(&fsck.stdout));
+    assert_clean(&path, "made from nothing");
     let shown = run("dumpe2fs", &["-h", text]);
     for fact in
         ["(original)", "features:      (none)", "Block count:              2000", "Block size:               1024"]

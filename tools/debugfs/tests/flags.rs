@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Scratch, ours, run, tool};
+use common::judge::assert_clean;
+use common::{Scratch, ours, tool};
 use std::path::Path;
 
 fn edit(image: &Path, request: &str, input: &[u8]) -> (bool, String) {
@@ -29,7 +30,7 @@ fn inodes_are_named_in_every_way() {
         let (good, said) = edit(&copy, request, input);
         assert!(good, "{request}: {said}");
         assert_eq!(with_flag(&copy), want, "{request}");
-        run("e2fsck", &["-fn", copy.to_str().unwrap()]);
+        assert_clean(&copy, request);
     };
     set("chattr +x /hello", b"", &["/hello", "/sub/again"]);
     set("chattr +x \"/two words\" sparse", b"", &["/sparse", "/two words"]);
@@ -51,7 +52,8 @@ fn what_is_refused_changes_nothing_or_is_left_out() {
     for (request, why) in [
         ("chattr +x /fast", "only regular files and directories"),
         ("chattr +x /hello /nosuch", "no entry nosuch"),
-        ("chattr +I /sub", "no letter"),
+        ("chattr +I /sub", "shown by lsattr(1) only"),
+        ("chattr +q /sub", "no letter"),
         ("chattr +F /sub", "casefold"),
         ("chattr +x", "usage"),
     ] {
@@ -81,5 +83,5 @@ fn what_children_would_get_is_given_to_what_is_there() {
     let (good, said) = edit(&image, "inherit -a /", b"");
     assert!(good, "{said}");
     assert_eq!(with_flag(&image), [""; 0], "the root hands nothing down");
-    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    assert_clean(&image, "as inherited");
 }

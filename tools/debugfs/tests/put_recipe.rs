@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::judge::assert_clean;
 use common::{Scratch, run, tool};
 use std::fs;
 
@@ -68,12 +69,12 @@ dax = true
     assert!(debugfs("stat /in/sub/data").contains("Flags: 0x2080000"));
     assert_eq!(debugfs("cat /in/hello"), "hello, world\n");
     assert!(!debugfs("ls /in").contains("sparse"));
-    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    assert_clean(&image, "after put");
     // Options of the command win, and name more sources.
     let (status, _, complaint) = put(&scratch, &image, recipe, "--owner 7:8 --exclude again");
     assert_eq!((status, complaint.as_str()), (Some(0), ""));
     assert!(debugfs("stat /in/hello").contains("User:     7   Group:     8"), "{}", debugfs("stat /in/hello"));
-    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    assert_clean(&image, "after put");
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 mod common;
 
+use common::judge::assert_clean;
 use common::{Scratch, ours, run, tool};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 #[test]
 fn an_image_goes_there_and_back_and_can_be_edited_on_the_way() {
@@ -27,7 +29,7 @@ fn an_image_goes_there_and_back_and_can_be_edited_on_the_way() {
         String::from_utf8(json.stdout).unwrap(),
         format!("{{\"command\":\"restore_image\",\"result\":{{\"bytes\":{}}}}}\n", 32 << 20)
     );
-    run("e2fsck", &["-fn", &path("b.img")]);
+    assert_clean(Path::new(&path("b.img")), "restored");
     assert_eq!(run("debugfs", &["-R", "cat hello", &path("b.img")]), "HELLO, WORLD\n");
     assert!(run("debugfs", &["-R", "ls sub", &path("b.img")]).contains("dipper"));
 }

@@ -1,6 +1,5 @@
 //! A table of what has the DAX flag: where it may come from, what mounts make of it, how much one fault can map.
 
-use daxkit_check::mappable;
 use daxkit_format::dax::ext4::{DaxInputs, JournalInputs, MountInputs, mount, should_enable_dax};
 use daxkit_format::dax::{DaxMode, FileKind};
 use daxkit_format::ext4::features::Incompat;
@@ -113,7 +112,7 @@ pub(crate) fn rows(volume: &Volume, data_offset: u64) -> Vec<Row> {
             Some(at) => path.get(..at).unwrap_or_default().to_vec(),
         };
         let origin = if path != b"/" && flagged.contains(&parent) { "inherited" } else { "set" };
-        let sum = if inode.is_file() { mappable(volume, &inode, data_offset) } else { None };
+        let sum = if inode.is_file() { volume.pmd_summary(&inode, data_offset) } else { None };
         let row = Row {
             path: String::from_utf8_lossy(&path).into_owned(),
             inode: inode.nr().get(),

@@ -1,4 +1,4 @@
-//! `cargo xtask quickstart`: the main job on a small tree, end to end, each step shown as one would type it.
+//! `cargo xtask quickstart`: the main job on a small tree, end to end, and a repair, each step shown as one would type it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -19,7 +19,7 @@ const TABLE_LEN: usize = 6 << 20;
 /// What everything in the tree is dated: the first second of 2026. Times are content, and the image is the same each time.
 const DATE: i64 = 1_767_225_600;
 
-/// Makes the tree and the image, looks inside, and asks e2fsck.
+/// Makes the tree and the image, looks inside, has it checked, and damages and repairs a copy.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     println!("Building the tools.");
     let bin = workspace.build_tools(Profile::Release)?;
@@ -64,6 +64,21 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         verdict = "e2fsck finds it clean";
     }
 
+    step("Is the DAX flag as its directories would give it? dax-fsck checks that as well; it is advice.")?;
+    show(tool("dax-fsck").args(["-n", image]))?;
+
+    step("A copy is damaged; dax-fsck finds what is wrong (exit status 4), and mends it (1).")?;
+    let broken = "quick-start-broken.img";
+    fs::copy(target.join(image), target.join(broken))?;
+    let requests = ["-R", "set_inode_field /pmem/log links_count 7", "-R", "freeb 1000 40"];
+    show(tool("dax-debugfs").arg("-w").args(requests).arg(broken))?;
+    ends(tool("dax-fsck").args(["-n", broken]), 4)?;
+    ends(tool("dax-fsck").args(["-y", broken]), 1)?;
+    if process::find_program("e2fsck").is_some() {
+        show(process::command("e2fsck").args(["-fn", broken]).current_dir(target))?;
+    }
+    fs::remove_file(target.join(broken))?;
+
     step("The same input gives the same bytes: a second image, compared.")?;
     let again = "quick-start-again.img";
     if !mkfs(again).stdout(std::process::Stdio::null()).status()?.success() {
@@ -87,14 +102,19 @@ fn step(what: &str) -> Result<()> {
     Ok(std::io::stdout().flush()?)
 }
 
-/// Prints the command and lets it print.
+/// Prints the command and lets it print; it must succeed.
 fn show(command: &mut Command) -> Result<()> {
+    ends(command, 0)
+}
+
+/// Prints the command and lets it print; it must end with this status.
+fn ends(command: &mut Command, wanted: i32) -> Result<()> {
     let line = process::shown(command);
     println!("$ {line}");
     std::io::stdout().flush()?;
     let status = command.status().with_context(|| format!("cannot run `{line}`"))?;
-    if !status.success() {
-        bail!("`{line}` failed ({status})");
+    if status.code() != Some(wanted) {
+        bail!("`{line}` ended with {status}, and not with {wanted}");
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! Which windows of 2 MiB one fault maps in one of two files only.
 
 use super::Layout;
-use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::pmd::{FileExtent, PmdGeometry, WindowRun, WindowState, Windows, cut_at_indirect_blocks, windows};
+use daxkit_format::pmd::{FileExtent, PmdGeometry, WindowRun, WindowState, Windows, windows};
 use daxkit_volume::{Inode, Volume};
 
 /// Compares the windows of two files whose maps can be read; the file systems lie at the beginning of their devices.
@@ -37,18 +36,8 @@ struct States<'v> {
 impl<'v> States<'v> {
     fn new(volume: &'v Volume, inode: &Inode) -> Option<Self> {
         let geometry = PmdGeometry::new(volume.block_size(), 0)?;
-        let runs = volume.extents(inode).map_while(Result::ok).map(|run| FileExtent {
-            logical: run.logical,
-            physical: run.physical.get(),
-            len: run.len,
-            written: run.written,
-        });
-        let extents: Box<dyn Iterator<Item = FileExtent> + 'v> = if inode.flags().contains(InodeFlags::EXTENTS) {
-            Box::new(runs)
-        } else {
-            let per_block = u64::from(volume.block_size() / 4);
-            Box::new(runs.flat_map(move |e| cut_at_indirect_blocks(e, per_block)))
-        };
+        let extents: Box<dyn Iterator<Item = FileExtent> + 'v> =
+            Box::new(volume.pmd_extents(inode).map_while(Result::ok));
         let mut windows = windows(geometry, inode.size(), extents);
         Some(Self { run: windows.next(), windows })
     }

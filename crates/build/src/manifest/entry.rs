@@ -10,7 +10,7 @@ use daxkit_format::ext4::features::Compat;
 use daxkit_format::ext4::inode::{Timestamp, mode};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::field::{format_time, to_hex};
-use daxkit_format::pmd::{FileExtent, PmdGeometry, cut_at_indirect_blocks, summary};
+use daxkit_format::pmd::{FileExtent, PmdGeometry, pieces, summary};
 use daxkit_volume::{Mapping, Volume, VolumeError};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -264,11 +264,6 @@ fn pmd(plan: &Plan, kind: FileKind, size: u64, extents: &[Extent], by_extents: b
         len: e.length,
         written: e.written,
     });
-    let per_block = u64::from(plan.params.block_size / 4);
-    let sum = if by_extents {
-        summary(geometry, size, runs)
-    } else {
-        summary(geometry, size, runs.flat_map(|e| cut_at_indirect_blocks(e, per_block)))
-    };
+    let sum = summary(geometry, size, pieces(runs, by_extents, plan.params.block_size));
     Some(Pmd { windows: sum.windows, mappable: sum.mappable, share: sum.share()? })
 }

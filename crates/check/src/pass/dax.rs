@@ -5,9 +5,8 @@ use daxkit_format::dax::FileKind;
 use daxkit_format::dax::ext4::inherited;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::super_block::DefaultMountOpts;
-use daxkit_format::pmd::{FileExtent, PMD_SIZE, PmdGeometry, PmdSummary, cut_at_indirect_blocks, summary};
-use daxkit_volume::ext4::Inode;
-use daxkit_volume::{InodeNr, Volume};
+use daxkit_format::pmd::PMD_SIZE;
+use daxkit_volume::InodeNr;
 
 use super::inodes::{Checked, clear_flags};
 use super::{Context, Local};
@@ -43,25 +42,6 @@ pub(crate) struct Diverging {
     pub(crate) child: u32,
     pub(crate) name: Vec<u8>,
     pub(crate) child_has: bool,
-}
-
-/// How much of a file one fault can map.
-#[must_use]
-pub fn mappable(volume: &Volume, inode: &Inode, data_offset: u64) -> Option<PmdSummary> {
-    let geometry = PmdGeometry::new(volume.block_size(), data_offset)?;
-    let per_block = u64::from(volume.block_size() / 4);
-    let mut extents = Vec::new();
-    for run in volume.extents(inode) {
-        let run = run.ok()?;
-        let extent =
-            FileExtent { logical: run.logical, physical: run.physical.get(), len: run.len, written: run.written };
-        if inode.flags().contains(InodeFlags::EXTENTS) {
-            extents.push(extent);
-        } else {
-            extents.extend(cut_at_indirect_blocks(extent, per_block));
-        }
-    }
-    Some(summary(geometry, inode.size(), extents))
 }
 
 /// What kind of file the rules see.
@@ -126,7 +106,7 @@ impl Context<'_> {
         }
         for ino in files {
             let Ok(inode) = image.volume.inode(InodeNr(ino.into())) else { continue };
-            let Some(sum) = mappable(&image.volume, &inode, rules.data_offset) else { continue };
+            let Some(sum) = image.volume.pmd_summary(&inode, rules.data_offset) else { continue };
             if !sum.is_complete() {
                 local.find(
                     Finding::new(Code::DaxNotMappable, At::Inode(ino, ""))

@@ -268,10 +268,10 @@ pub(crate) fn resize_sectors(image: &Image) -> u64 {
     blocks * u64::from(image.geo.cluster_ratio) * u64::from(image.geo.block_size / 512)
 }
 
-/// The copy of a reserved descriptor block in a group with a backup.
+/// The copy of a reserved descriptor block in a group with a backup: as far from the first one as the groups are. Where block 0 is
+/// left to a boot loader that is one block behind where the group has it, and still what kernel and e2fsprogs want to find.
 fn copy_of(image: &Image, index: u32, group: u32) -> u64 {
-    let start = image.geo.first_data_block + u64::from(group) * u64::from(image.geo.blocks_per_group);
-    start + 1 + u64::from(image.geo.desc_blocks) + u64::from(index)
+    first_reserved(image) + u64::from(index) + u64::from(group) * u64::from(image.geo.blocks_per_group)
 }
 
 /// Groups with backups.

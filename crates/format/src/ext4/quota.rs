@@ -1,6 +1,8 @@
 //! Quota files, format `vfsv1` (`struct v2_disk_dqheader`, `v2_disk_dqinfo`, `v2r1_disk_dqblk`, `qt_disk_dqdbheader`;
 //! Linux `fs/quota/quotaio_v2.h`, `quota_tree.h`): a radix tree over ids, in blocks of 1 KiB.
 
+use crate::on_disk::OnDisk;
+use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
 /// Size of a block of a quota file, whatever the file system's (`1 << V2_DQBLKSIZE_BITS`).
@@ -58,6 +60,28 @@ on_disk! {
         0x10 dqi_free_blk: U32,
         0x14 dqi_free_entry: U32,
     }
+}
+
+/// What a quota file begins with: head and shape, with the usual grace times. `blocks` that it has, and the leaf with room, 0 for none.
+#[must_use]
+pub fn file_head(kind: QuotaKind, blocks: u32, free_entry: u32) -> Vec<u8> {
+    let mut header = DqHeader::zeroed();
+    header.dqh_magic.set(kind.magic());
+    header.dqh_version.set(VERSION_R1);
+    let mut info = DqInfo::zeroed();
+    info.dqi_bgrace.set(DEFAULT_GRACE);
+    info.dqi_igrace.set(DEFAULT_GRACE);
+    info.dqi_blocks.set(blocks);
+    info.dqi_free_entry.set(free_entry);
+    [header.as_bytes(), info.as_bytes()].concat()
+}
+
+/// A quota file in which nobody has anything: the head, and the root of a tree without leaves.
+#[must_use]
+pub fn empty_file(kind: QuotaKind) -> Vec<u8> {
+    let mut file = file_head(kind, TREE_ROOT + 1, 0);
+    file.resize((TREE_ROOT as usize + 1) * BLOCK_SIZE, 0);
+    file
 }
 
 on_disk! {

@@ -27,6 +27,7 @@ mod open;
 mod orphans;
 mod owners;
 mod path;
+mod pmd;
 mod protected;
 mod quota;
 mod resize;

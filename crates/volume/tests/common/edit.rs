@@ -6,8 +6,6 @@ use daxkit_volume::{OpenOptions, Volume};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::output;
-
 /// The time of all edits.
 pub const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanos: 7 };
 
@@ -51,11 +49,9 @@ pub fn open_writable(image: &Path) -> (Arc<dyn BlockDevice>, Volume) {
     (device, volume)
 }
 
-/// `e2fsck -fn` finds nothing.
+/// Neither `dax-fsck -n` nor `e2fsck -fn` finds anything.
 pub fn assert_clean(image: &Path, what: &str) {
-    let out = output("e2fsck", &[&"-fn", &image]);
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert_eq!(out.status.code(), Some(0), "{what}: {text}");
+    let text = super::judge::assert_clean(image, what);
     // Complaints that do not change the status; a tree that could be packed more tightly is none.
     let complaint = text.lines().find(|line| line.ends_with("? no") && !line.ends_with("Optimize? no"));
     assert_eq!(complaint, None, "{what}: {text}");

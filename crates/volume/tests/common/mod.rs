@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod edit;
+#[path = "../../../../tests/shared/judge.rs"]
+pub mod judge;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -87,16 +89,9 @@ pub fn debugfs_write(image: &Path, commands: &str) -> String {
     run("debugfs", &[&"-w", &"-f", &script, &image])
 }
 
-/// The tree must be clean to e2fsck.
+/// The image must be clean to `dax-fsck -n` and `e2fsck -fn`.
 pub fn assert_clean(image: &Path) {
-    let out = output("e2fsck", &[&"-fn", &image]);
-    assert!(
-        out.status.success(),
-        "e2fsck -fn {}: {}\n{}",
-        image.display(),
-        out.status,
-        String::from_utf8_lossy(&out.stdout)
-    );
+    judge::assert_clean(image, "this image");
 }
 
 /// A loop mount; unmounted at the end.

@@ -4,10 +4,7 @@ use super::Command;
 use crate::output::{self, shown, text};
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
-use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::pmd::{
-    FaultSize, FileExtent, PMD_SIZE, PmdGeometry, WindowState, cut_at_indirect_blocks, summary, windows,
-};
+use daxkit_format::pmd::{FaultSize, PMD_SIZE, PmdGeometry, WindowState, summary, windows};
 use serde_json::{Value, json};
 
 pub(super) static COMMANDS: &[Command] = &[Command {
@@ -33,18 +30,7 @@ fn pmd(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) 
         if !inode.is_file() {
             bail!("{}: not a regular file", shown(spec));
         }
-        let mut extents = Vec::new();
-        let per_block = u64::from(session.volume.block_size() / 4);
-        for run in session.volume.extents(&inode) {
-            let run = run.with_context(|| shown(spec))?;
-            let extent =
-                FileExtent { logical: run.logical, physical: run.physical.get(), len: run.len, written: run.written };
-            if inode.flags().contains(InodeFlags::EXTENTS) {
-                extents.push(extent);
-            } else {
-                extents.extend(cut_at_indirect_blocks(extent, per_block));
-            }
-        }
+        let extents = session.volume.pmd_extents(&inode).collect::<Result<Vec<_>, _>>().with_context(|| shown(spec))?;
         let sum = summary(geometry, inode.size(), extents.iter().copied());
         let runs: Vec<_> = windows(geometry, inode.size(), extents.iter().copied()).collect();
         if session.json {

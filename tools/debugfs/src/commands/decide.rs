@@ -9,7 +9,7 @@ use daxkit_format::dax::ext4::{DaxInputs, JournalInputs, MountInputs, mount, sho
 use daxkit_format::dax::{DaxMode, FileKind};
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::pmd::{FileExtent, PMD_SIZE, PmdGeometry, WindowRun, windows};
+use daxkit_format::pmd::{PMD_SIZE, PmdGeometry, WindowRun, windows};
 use daxkit_volume::Inode;
 use serde_json::{Value, json};
 
@@ -137,14 +137,9 @@ fn dax(session: &mut Session<'_>, command: &'static Command, words: &[Vec<u8>]) 
 fn faults(session: &mut Session<'_>, inode: &Inode, data_offset: u64) -> Result<Vec<WindowRun>> {
     let geometry = PmdGeometry::new(session.volume.block_size(), data_offset).context("impossible block size")?;
     let (mut extents, mut failed) = (Vec::new(), None);
-    for run in session.volume.extents(inode) {
-        match run {
-            Ok(r) => extents.push(FileExtent {
-                logical: r.logical,
-                physical: r.physical.get(),
-                len: r.len,
-                written: r.written,
-            }),
+    for extent in session.volume.pmd_extents(inode) {
+        match extent {
+            Ok(extent) => extents.push(extent),
             Err(e) => failed = Some(e),
         }
     }

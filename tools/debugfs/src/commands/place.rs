@@ -17,7 +17,7 @@ pub(super) static COMMANDS: &[Command] = &[
         names: &["locate"],
         args: "PLACE",
         summary: "Go to a place and say where it lies: bytes, structure, field, checksums over it",
-        example: "locate inode:2.i_flags",
+        example: "locate inode:2.i_flags\nlocate \"inode.\"\"/two words\"\".i_size\"",
         run: locate,
     },
     Command {

@@ -1,6 +1,9 @@
 //! Images, the tool under test, and debugfs as the oracle.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "../../../../tests/shared/judge.rs"]
+pub mod judge;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

@@ -93,8 +93,12 @@ impl Request {
                 }
                 continue;
             }
-            let flag =
-                chattr_letter(letter).with_context(|| format!("{word}: {letter:?} is no letter of chattr(1)"))?;
+            let flag = chattr_letter(letter).with_context(|| match letter {
+                'E' | 'I' | 'N' | 'V' => format!(
+                    "{word}: {letter:?} is shown by lsattr(1) only: what the data are is not changed (set_inode_field sets the bit alone)"
+                ),
+                _ => format!("{word}: {letter:?} is no letter of chattr(1)"),
+            })?;
             let into: &mut InodeFlags = match sign {
                 '+' => &mut self.change.add,
                 '-' => &mut self.change.remove,
@@ -145,6 +149,10 @@ mod tests {
             ["/a", "+x", "+q /a", "=x +d /a", "+x-x /a", "--nope +x /a", "+x --inodes 0-3", "-v", "+x --inodes 9-3"]
         {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for (letter, why) in [('N', "shown by lsattr(1) only"), ('q', "no letter")] {
+            let error = parse(&format!("+{letter} /a")).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
         }
     }
 }

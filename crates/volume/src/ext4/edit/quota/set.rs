@@ -1,8 +1,6 @@
 //! Quota files made true by hand: for who has counted what is used.
 
-use daxkit_format::OnDisk;
-use daxkit_format::ext4::quota::{BLOCK_SIZE, DEFAULT_GRACE, DqHeader, DqInfo, QuotaKind, TREE_ROOT, VERSION_R1};
-use zerocopy::IntoBytes;
+use daxkit_format::ext4::quota::{QuotaKind, empty_file};
 
 use super::super::{EditError, Editor};
 
@@ -32,18 +30,7 @@ impl Editor<'_> {
         let Some(file) = self.quota_inode(kind) else { return Ok(()) };
         let mut inode = self.inode(file)?;
         self.truncate(&mut inode, 0)?;
-        let root = TREE_ROOT as usize;
-        let mut bytes = vec![0; (root + 1) * BLOCK_SIZE];
-        let mut header = DqHeader::zeroed();
-        header.dqh_magic.set(kind.magic());
-        header.dqh_version.set(VERSION_R1);
-        let mut info = DqInfo::zeroed();
-        info.dqi_bgrace.set(DEFAULT_GRACE);
-        info.dqi_igrace.set(DEFAULT_GRACE);
-        info.dqi_blocks.set(TREE_ROOT + 1);
-        let head = [header.as_bytes(), info.as_bytes()].concat();
-        bytes.iter_mut().zip(head).for_each(|(to, from)| *to = from);
         self.volume.hints_mut().quota = super::QuotaHints::default();
-        self.write_content(&mut inode, 0, &bytes)
+        self.write_content(&mut inode, 0, &empty_file(kind))
     }
 }
