@@ -3,7 +3,7 @@
 //! [`Pmem<B, W>`] is the memory. Below it lies an immutable base `B` (any [`BlockDevice`](crate::BlockDevice): an image
 //! file, a [`MemoryDevice`](crate::MemoryDevice), [`Resident`] for an image read into memory once, [`Zeroes`] for none),
 //! shared by `Arc`; what was stored lies above it as cache lines. `W` watches: [`NoWatch`] costs nothing, [`Counting`]
-//! counts, [`Persistence`] keeps apart what is in the CPU cache, on its way and durable, and `(A, B)` is both.
+//! counts, [`Persistence`] keeps apart what is in the CPU cache, on its way and durable, and `Both(a, b)` is two of them.
 //!
 //! **Snapshots.** `Pmem` is plain data: a clone is a snapshot, and `clone_from` restores one without allocating (once
 //! the allocations are as large as they ever get), in time proportional to the lines touched, not to the memory's length.
@@ -46,4 +46,4 @@ pub use error::PmemError;
 pub use handle::PmemHandle;
 pub use persistence::{Domain, InFlight, Persistence, Whereabouts};
 pub use resident::{Resident, Zeroes};
-pub use watch::{LineStore, NoWatch, StoreKind, Tracks, Watch, WriteBack};
+pub use watch::{Both, LineStore, NoWatch, StoreKind, Tracks, Watch, WriteBack};

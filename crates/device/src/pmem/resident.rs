@@ -88,8 +88,7 @@ impl Resident {
     pub fn read(device: &dyn BlockDevice) -> Result<Self, DeviceError> {
         let len = device.len();
         let parts_of_device = len.div_ceil(PAGE * PART as u64);
-        let mut this =
-            Self { len, directory: vec![0; parts_of_device as usize], parts: Vec::new(), bytes: Vec::new() };
+        let mut this = Self { len, directory: vec![0; parts_of_device as usize], parts: Vec::new(), bytes: Vec::new() };
         let mut buf = vec![0; COPY_BUFFER];
         let mut at = 0;
         while let Some(data) = device.next_data(at)? {

@@ -81,8 +81,22 @@ impl Watch for NoWatch {
     const WATCHES_LINES: bool = false;
 }
 
-/// Two that watch, the first first. `clone_from` is that of the parts.
-impl<A: Watch, B: Watch> Watch for (A, B) {
+/// Two that watch, the first first. (No pair: `clone_from` of a pair drops the old one and allocates a new one.)
+#[derive(Debug, Default)]
+pub struct Both<A, B>(pub A, pub B);
+
+impl<A: Clone, B: Clone> Clone for Both<A, B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), self.1.clone())
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.0.clone_from(&source.0);
+        self.1.clone_from(&source.1);
+    }
+}
+
+impl<A: Watch, B: Watch> Watch for Both<A, B> {
     const WATCHES_LINES: bool = A::WATCHES_LINES || B::WATCHES_LINES;
 
     #[inline]
@@ -128,7 +142,7 @@ impl Tracks for Persistence {
     }
 }
 
-impl<A: Watch> Tracks for (A, Persistence) {
+impl<A: Watch> Tracks for Both<A, Persistence> {
     fn persistence(&self) -> &Persistence {
         &self.1
     }

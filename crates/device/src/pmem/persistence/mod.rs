@@ -86,12 +86,7 @@ pub struct Persistence {
 
 impl Clone for Persistence {
     fn clone(&self) -> Self {
-        Self {
-            domain: self.domain,
-            lines: self.lines.clone(),
-            stores: self.stores.clone(),
-            marks: self.marks.clone(),
-        }
+        Self { domain: self.domain, lines: self.lines.clone(), stores: self.stores.clone(), marks: self.marks.clone() }
     }
 
     fn clone_from(&mut self, source: &Self) {

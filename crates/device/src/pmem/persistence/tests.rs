@@ -186,11 +186,8 @@ impl Model {
 
     fn store(&mut self, cpu: Cpu, addr: usize, data: &[u8], non_temporal: bool) {
         for line in 0..self.lines.len() {
-            let part: Vec<(usize, u8)> = (addr..)
-                .zip(data)
-                .filter(|(at, _)| at / LINE == line)
-                .map(|(at, byte)| (at % LINE, *byte))
-                .collect();
+            let part: Vec<(usize, u8)> =
+                (addr..).zip(data).filter(|(at, _)| at / LINE == line).map(|(at, byte)| (at % LINE, *byte)).collect();
             if !part.is_empty() {
                 self.lines[line].stores.push(part);
                 if non_temporal {
