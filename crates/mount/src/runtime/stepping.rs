@@ -61,7 +61,7 @@ struct Slot {
 /// The tasks of a run and the world they run on.
 pub struct Stepper<F> {
     shared: Rc<Shared<F>>,
-    slots: Vec<Slot>,
+    slots: Vec<Option<Slot>>,
     stacks: Vec<DefaultStack>,
 }
 
@@ -80,20 +80,28 @@ impl<F: FileSystem + 'static> Stepper<F> {
 
     /// Puts the world back to `first`, drops the tasks of the run before.
     pub fn reset(&mut self, first: &World<F>) {
-        while let Some(mut slot) = self.slots.pop() {
+        for at in 0..self.slots.len() {
+            self.retire(at);
+        }
+        self.slots.clear();
+        self.shared.world.borrow_mut().clone_from(first);
+    }
+
+    /// Drops the program in place `at`, wherever it stands, and keeps its stack. What it holds in the world stays held.
+    pub fn retire(&mut self, at: usize) {
+        if let Some(mut slot) = self.slots[at].take() {
             if !slot.coroutine.done() {
                 slot.coroutine.force_unwind();
             }
             self.stacks.push(slot.coroutine.into_stack());
         }
-        self.shared.world.borrow_mut().clone_from(first);
     }
 
-    /// Starts `task` and runs it up to its first step.
+    /// Starts a program of `task` and runs it up to its first step. Returns its place.
     ///
     /// # Panics
     /// If the host has no memory for another stack.
-    pub fn start(&mut self, task: TaskId, program: impl FnOnce(&Stepped<'_, F>) + 'static) {
+    pub fn start(&mut self, task: TaskId, program: impl FnOnce(&Stepped<'_, F>) + 'static) -> usize {
         let stack = self.stacks.pop().unwrap_or_else(|| DefaultStack::new(STACK).expect("memory for a stack"));
         let shared = Rc::clone(&self.shared);
         let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), Pending>, ()| {
@@ -101,7 +109,12 @@ impl<F: FileSystem + 'static> Stepper<F> {
         });
         let mut slot = Slot { task, coroutine, pending: None };
         Self::resume(&mut slot);
-        self.slots.push(slot);
+        if let Some(at) = self.slots.iter().position(Option::is_none) {
+            self.slots[at] = Some(slot);
+            return at;
+        }
+        self.slots.push(Some(slot));
+        self.slots.len() - 1
     }
 
     fn resume(slot: &mut Slot) {
@@ -111,38 +124,41 @@ impl<F: FileSystem + 'static> Stepper<F> {
         };
     }
 
-    /// How many tasks were started.
+    /// How many places there are; some may be empty.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.slots.len()
     }
 
-    /// What the `at`th task does next; `None` when it has ended.
+    /// What the program in place `at` does next; `None` when it has ended.
     #[must_use]
     pub fn pending(&self, at: usize) -> Option<&Pending> {
-        self.slots[at].pending.as_ref()
+        self.slots[at].as_ref().and_then(|slot| slot.pending.as_ref())
     }
 
-    /// Whether the `at`th task can move: it has not ended and does not sleep.
+    /// Whether the program in place `at` can move: it has not ended and does not sleep.
     #[must_use]
     pub fn enabled(&self, at: usize) -> bool {
-        match &self.slots[at].pending {
+        let Some(slot) = &self.slots[at] else { return false };
+        match &slot.pending {
             None => false,
             Some(Pending::Step(_)) => true,
-            Some(Pending::Sleep(_)) => !self.shared.world.borrow().tasks.is_blocked(self.slots[at].task),
+            Some(Pending::Sleep(_)) => !self.shared.world.borrow().tasks.is_blocked(slot.task),
         }
     }
 
-    /// Lets the `at`th task make its step and run up to the next.
+    /// Lets the program in place `at` make its step and run up to the next.
     pub fn advance(&mut self, at: usize) {
         debug_assert!(self.enabled(at), "the task cannot move");
-        Self::resume(&mut self.slots[at]);
+        if let Some(slot) = &mut self.slots[at] {
+            Self::resume(slot);
+        }
     }
 
-    /// Whether every task has ended.
+    /// Whether every program has ended.
     #[must_use]
     pub fn finished(&self) -> bool {
-        self.slots.iter().all(|slot| slot.pending.is_none())
+        self.slots.iter().flatten().all(|slot| slot.pending.is_none())
     }
 
     /// Steps made since the stepper was made.

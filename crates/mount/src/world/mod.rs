@@ -195,6 +195,11 @@ impl<F: FileSystem> World<F> {
         }
     }
 
+    /// Notes that tasks are left that can never go on.
+    pub fn note_stuck(&mut self) {
+        self.findings.add(Finding::Deadlock);
+    }
+
     /// The kernel crashes in `task`.
     pub fn oops(&mut self, task: TaskId, oops: Oops) -> Fail {
         self.findings.add(Finding::Oops(task, oops));
