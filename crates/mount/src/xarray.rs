@@ -123,6 +123,10 @@ impl XArray {
         if self.root == 0 {
             let id: u32 = nodes.insert(EMPTY).into();
             (self.root, self.level) = (id + 1, lowest);
+            // The first node is made as high as it must be: an empty one below would be taken for entries.
+            while !self.reaches(index) {
+                self.level += 1;
+            }
         }
         while !self.reaches(index) || self.level < lowest {
             let old = nodes[NodeId(self.root - 1)];
