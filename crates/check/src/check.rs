@@ -12,6 +12,7 @@ use crate::open::{Edits, Opened, Opening, open};
 use crate::pass::dax::DaxRules;
 use crate::pass::{Context, Local, Usage};
 use crate::state::{BlockMap, Inodes};
+use crate::wishes::Wishes;
 
 /// Told how far a check has got: the pass (1 inodes, 2 directories, 3 connectivity, 4 links, 5 bitmaps), and how much of it is done.
 pub trait Progress: std::fmt::Debug + Send + Sync {
@@ -32,6 +33,8 @@ pub struct Options {
     pub uuid: [u8; 16],
     /// How to open.
     pub opening: Opening,
+    /// What is to be done besides mending.
+    pub wishes: Wishes,
     /// Told how far it has got.
     pub progress: Option<Arc<dyn Progress>>,
     /// Set by somebody who wants the check to end.
@@ -48,6 +51,7 @@ impl Options {
             dax: DaxRules::default(),
             uuid: *b"daxkit-check-id.",
             opening: Opening::default(),
+            wishes: Wishes::default(),
             progress: None,
             stop: Arc::default(),
         }
@@ -115,6 +119,7 @@ pub(crate) fn run(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&Stat
         now: options.now,
         threads: options.threads.max(1),
         dax_rules: options.dax,
+        wishes: &options.wishes,
         progress: options.progress.as_deref(),
         stop: &options.stop,
         image: &image,
@@ -142,8 +147,10 @@ fn passes(cx: &Context<'_>, local: &mut Local) -> (Usage, Vec<crate::pass::Dir>)
     cx.xattr_blocks(&mut scan);
     cx.features_used(&mut scan);
     local.findings.append(&mut scan.findings);
-    if !scan.twice.is_empty() && !cx.image.has.shared_blocks {
+    if !scan.twice.is_empty() && (!cx.image.has.shared_blocks || cx.wishes.unshare) {
         local.findings.extend(cx.duplicates(&scan.twice));
+    } else if cx.wishes.unshare {
+        cx.nothing_shared(local);
     }
     let dirs = std::mem::take(&mut scan.dirs);
     let mut found = cx.directories(&dirs);

@@ -134,6 +134,10 @@ codes! {
     /// The checksum type is known. Repair writes crc32c.
     SuperChecksumType = "SUP028", Error, true, [], "the type of the checksums is not known";
 
+    /// Blocks that files share on purpose can be copied, so that the file system can be written. Repair takes the feature away when none is
+    /// shared any more. It is found when that is asked for.
+    SuperShared = "SUP029", Advice, false, [], "the feature shared_blocks is set, and nothing is shared";
+
     // ---- MMP
     /// The MMP block lies inside the file system, where nothing else does. Repair takes mmp away.
     MmpBlock = "MMP001", Error, true, [0x000042], "the MMP block is where it cannot be";
@@ -304,6 +308,9 @@ codes! {
     ExtentDirHole = "EXT009", Error, false, [0x010072], "a directory's extents leave a hole";
     /// A directory's blocks are written. Repair marks them so.
     ExtentDirUnwritten = "EXT010", Error, true, [0x010073, 0x010087], "a directory's extent is marked as not written";
+
+    /// A tree has no more nodes than its extents need. Reading is only slower. Repair builds it anew.
+    ExtentTree = "EXT011", Advice, false, [0x014006, 0x014007], "an extent tree is deeper or wider than it needs to be";
 
     // ---- attributes
     /// A block of attributes can be read, and its header is right. Repair takes it from the inode.

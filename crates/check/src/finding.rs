@@ -152,6 +152,26 @@ impl Finding {
         self
     }
 
+    /// The same, mended in the other way that there is: a file that shares blocks is deleted instead of copied.
+    pub(crate) fn otherwise(&self) -> Option<Self> {
+        match self.fix {
+            // The lists that the file system keeps for itself are made anew as it is.
+            Some(Fix::Clone(ino, ..)) if ino > 10 => Some(Self { fix: Some(Fix::Clear(ino)), ..self.clone() }),
+            _ => None,
+        }
+    }
+
+    /// What is done about it, as a question.
+    #[must_use]
+    pub fn question(&self) -> &'static str {
+        match (self.code, &self.fix) {
+            (Code::BlocksShared, Some(Fix::Clone(..))) => "Copy the blocks",
+            (Code::BlocksShared, Some(Fix::Clear(_))) => "Delete the file",
+            (Code::ExtentTree, _) => "Optimise it",
+            _ => "Mend it",
+        }
+    }
+
     /// Whether repair knows what to do about it.
     #[must_use]
     pub fn is_fixable(&self) -> bool {

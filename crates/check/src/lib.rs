@@ -18,6 +18,7 @@ mod open;
 mod pass;
 mod repair;
 mod state;
+mod wishes;
 
 pub use check::{Options, Progress, Report, check};
 pub use code::{Code, Severity};
@@ -26,3 +27,4 @@ pub use open::Opening;
 pub use pass::Usage;
 pub use pass::dax::DaxRules;
 pub use repair::{Decide, Repaired, repair};
+pub use wishes::{BadBlocks, Directories, Improved, Wishes};

@@ -56,3 +56,26 @@ pub fn watch(then: impl Fn(Signal) + Send + 'static) -> io::Result<Interrupt> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(work)?;
     Ok(Interrupt(flag))
 }
+
+/// Something that SIGUSR1 turns on and SIGUSR2 off.
+#[derive(Debug, Clone)]
+pub struct Toggle(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Toggle {
+    /// Takes over the two signals.
+    ///
+    /// # Errors
+    /// The host does not let signals be caught.
+    pub fn of_user_signals(on: bool) -> io::Result<Self> {
+        let state = Arc::new(std::sync::atomic::AtomicUsize::new(usize::from(on)));
+        signal_hook::flag::register_usize(signal_hook::consts::SIGUSR1, Arc::clone(&state), 1)?;
+        signal_hook::flag::register_usize(signal_hook::consts::SIGUSR2, Arc::clone(&state), 0)?;
+        Ok(Self(state))
+    }
+
+    /// Whether it is on.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}

@@ -16,6 +16,12 @@ With -n nothing is ever written. A journal that waits is replayed in memory, tha
 finding. A repair is made in memory, in rounds, until nothing is left; then it is written at once, the superblock last. -z keeps what is overwritten \
 in a file that e2undo takes as well.
 
+Besides what is wrong, a repair builds directories anew that lost their index or would gain from one, and with -y extent trees that are \
+deeper or wider than they need to be; -E fixes_only leaves both alone. That alone does not change the exit status.
+
+Words of -E: journal_only, fixes_only, bmap2extent, [no_]optimize_extents, unshare_blocks, check_encoding, fragcheck, [no]discard. \
+ea_ver=2, readahead_kb=N and [no_]inode_count_fullmap are taken and change nothing.
+
 The rules of the DAX flag (codes DAX...) are advice and leave the exit status alone, unless --dax-policy strict makes errors of them, or --deny of \
 one. --allow CODE keeps a code quiet, --allow CODE=GLOB for the paths that match.
 
@@ -78,18 +84,27 @@ pub(crate) struct Args {
     /// Say more: what is used
     #[arg(short = 'v', long)]
     pub(crate) verbose: bool,
-    /// Optimise directories
-    #[arg(short = 'D', hide = true)]
+    /// Optimise directories: build each anew, with an index where one helps
+    #[arg(short = 'D', conflicts_with = "check")]
     pub(crate) optimise: bool,
-    /// Keep the list of bad blocks
-    #[arg(short = 'k', hide = true)]
+    /// Read every block, and list those that cannot be read as bad
+    #[arg(short = 'c', action = clap::ArgAction::Count, conflicts_with = "check")]
+    pub(crate) scan_bad: u8,
+    /// With -c: keep the bad blocks that are listed already
+    #[arg(short = 'k')]
     pub(crate) keep_bad: bool,
-    /// Add bad blocks
-    #[arg(short = 'l', value_name = "FILE", hide = true)]
+    /// Add the blocks whose numbers FILE holds to the list of bad blocks
+    #[arg(short = 'l', value_name = "FILE", conflicts_with_all = ["check", "set_bad"])]
     pub(crate) add_bad: Option<PathBuf>,
-    /// Set bad blocks
-    #[arg(short = 'L', value_name = "FILE", hide = true)]
+    /// Let the list of bad blocks be the blocks whose numbers FILE holds
+    #[arg(short = 'L', value_name = "FILE", conflicts_with = "check")]
     pub(crate) set_bad: Option<PathBuf>,
+    /// Taken because e2fsck takes it, and does nothing
+    #[arg(short = 'r', hide = true)]
+    pub(crate) nothing: bool,
+    /// Taken because e2fsck takes it: nothing is cached that would have to be flushed
+    #[arg(short = 'F', hide = true)]
+    pub(crate) flush: bool,
     /// Byte of IMAGE at which the file system begins
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
     pub(crate) offset: u64,

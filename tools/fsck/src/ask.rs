@@ -26,7 +26,7 @@ pub(crate) fn ask(finding: &Finding, rest: &mut Rest) -> bool {
     }
     let mut err = std::io::stderr().lock();
     let text = daxkit_cli::message::one_line(&finding);
-    if write!(err, "{text}. Mend it? (y, N, a: all) ").and_then(|()| err.flush()).is_err() {
+    if write!(err, "{text}. {}? (y, N, a: all) ", finding.question()).and_then(|()| err.flush()).is_err() {
         return false;
     }
     let mut answer = String::new();

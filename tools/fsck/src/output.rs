@@ -1,6 +1,6 @@
 //! Text for people.
 
-use daxkit_check::{Finding, Severity, Usage};
+use daxkit_check::{Finding, Improved, Severity, Usage};
 use std::fmt::Write as _;
 
 /// A finding as a line, coloured by its weight.
@@ -28,6 +28,23 @@ pub(crate) fn summary(image: &str, verdict: &str, usage: &Usage, size: Option<(u
         usage.inodes,
         usage.blocks
     );
+}
+
+/// What was done besides mending.
+pub(crate) fn improved(image: &str, improved: &Improved, verbose: bool) {
+    let Improved { directories, converted, bad_blocks, left } = improved;
+    if let Some(count) = bad_blocks {
+        anstream::println!("{image}: bad blocks listed: {count}");
+    }
+    for (inodes, what) in [(directories, "directories built anew"), (converted, "files mapped by extents now")] {
+        if !inodes.is_empty() {
+            anstream::println!("{image}: {what}: {}", inodes.len());
+        }
+        if verbose {
+            inodes.iter().for_each(|ino| anstream::println!("  inode:{ino}"));
+        }
+    }
+    left.iter().for_each(|why| anstream::println!("{image}: not done: {}", daxkit_cli::message::one_line(why)));
 }
 
 /// What `-v` says more.

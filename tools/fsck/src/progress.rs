@@ -1,6 +1,7 @@
-//! Progress, for programs (`-C FD`) and for a terminal.
+//! Progress, for programs (`-C FD`) and for a terminal. SIGUSR1 begins it, SIGUSR2 ends it.
 
 use daxkit_check::Progress;
+use daxkit_cli::interrupt::Toggle;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -9,15 +10,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Writes lines `PASS DONE ALL DEVICE`, as e2fsck does, to a descriptor that the caller has opened.
 #[derive(Debug)]
 struct Lines {
-    out: Mutex<File>,
+    /// The descriptor, and the pass and how much of it was said last: threads may come too late.
+    out: Mutex<(File, u8, u64)>,
     device: String,
+    shown: Toggle,
 }
 
 impl Progress for Lines {
     fn pass(&self, pass: u8, done: u64, all: u64) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = out.1 == pass && out.2 > done && done != 0;
+        if late || !self.shown.is_on() {
+            return;
+        }
+        (out.1, out.2) = (pass, done);
         // Whoever wanted to know may be gone.
-        let _ = writeln!(out, "{pass} {done} {all} {}", self.device);
+        let _ = writeln!(out.0, "{pass} {done} {all} {}", self.device);
     }
 }
 
@@ -25,11 +33,12 @@ impl Progress for Lines {
 #[derive(Debug)]
 struct Screen {
     begin: std::time::Instant,
+    shown: Toggle,
 }
 
 impl Progress for Screen {
     fn pass(&self, pass: u8, done: u64, all: u64) {
-        if self.begin.elapsed().as_millis() < 500 {
+        if !self.shown.is_on() || self.begin.elapsed().as_millis() < 500 {
             return;
         }
         let share = (done * 100).checked_div(all).unwrap_or(100);
@@ -40,15 +49,17 @@ impl Progress for Screen {
 }
 
 /// What was asked for.
-pub(crate) fn of(descriptor: Option<i32>, quiet: bool, image: &str) -> Option<Arc<dyn Progress>> {
-    match descriptor {
-        Some(fd) if fd > 0 => {
-            // The descriptor was opened by whoever calls; the host gives it back by name.
-            let path = PathBuf::from(format!("/proc/self/fd/{fd}"));
-            let out = File::options().append(true).open(path).ok()?;
-            Some(Arc::new(Lines { out: Mutex::new(out), device: image.to_owned() }))
-        }
-        _ if !quiet && std::io::stderr().is_terminal() => Some(Arc::new(Screen { begin: std::time::Instant::now() })),
-        _ => None,
+///
+/// # Errors
+/// The host does not let signals be caught; there is no such descriptor.
+pub(crate) fn of(descriptor: Option<i32>, quiet: bool, image: &str) -> std::io::Result<Option<Arc<dyn Progress>>> {
+    let fd = descriptor.unwrap_or(0);
+    let shown = Toggle::of_user_signals(fd > 0 || (fd == 0 && !quiet && std::io::stderr().is_terminal()))?;
+    if fd == 0 {
+        return Ok(Some(Arc::new(Screen { begin: std::time::Instant::now(), shown })));
     }
+    // The descriptor was opened by whoever calls; the host gives it back by name.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", fd.unsigned_abs()));
+    let out = File::options().append(true).open(path)?;
+    Ok(Some(Arc::new(Lines { out: Mutex::new((out, 0, 0)), device: image.to_owned(), shown })))
 }

@@ -1,6 +1,6 @@
 //! What `--json` prints.
 
-use daxkit_check::{Finding, Severity};
+use daxkit_check::{Finding, Improved, Severity};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
@@ -23,6 +23,8 @@ pub(crate) struct Document {
     pub(crate) exit_status: u8,
     /// What was found, in order.
     pub(crate) findings: Vec<Found>,
+    /// What a repair did besides mending.
+    pub(crate) improved: Improvements,
     /// What is used; null when the superblock cannot be used.
     pub(crate) used: Option<Used>,
     /// Rounds of a repair; 0 for a check.
@@ -33,6 +35,26 @@ pub(crate) struct Document {
     pub(crate) dax: Option<Vec<crate::dax_report::Row>>,
     /// What new files can have, when it was asked for.
     pub(crate) free_space: Option<crate::dax_report::FreeSpace>,
+}
+
+/// What a repair did besides mending.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Improvements {
+    /// Directories that were built anew.
+    pub(crate) directories: Vec<u32>,
+    /// Files whose block map became one of extents.
+    pub(crate) converted: Vec<u32>,
+    /// Blocks in the list of bad blocks, when it was made.
+    pub(crate) bad_blocks: Option<u64>,
+    /// What was to be done and was not, and why.
+    pub(crate) left: Vec<String>,
+}
+
+impl Improvements {
+    pub(crate) fn of(improved: &Improved) -> Self {
+        let Improved { directories, converted, bad_blocks, left } = improved.clone();
+        Self { directories, converted, bad_blocks, left }
+    }
 }
 
 /// A finding.

@@ -1,7 +1,7 @@
 //! One run: open, check or repair, write, say.
 
 use anyhow::{Context, Result, bail};
-use daxkit_check::{Code, DaxRules, Finding, Opening, Options, Repaired, Severity, Usage, check, repair};
+use daxkit_check::{Code, DaxRules, Finding, Improved, Opening, Options, Repaired, Severity, Usage, check, repair};
 use daxkit_cli::interrupt;
 use daxkit_cli::message::Messages;
 use daxkit_device::rollback::honour;
@@ -16,8 +16,8 @@ use crate::args::Args;
 use crate::ask::{self, Rest};
 use crate::extended::{self, Extended};
 use crate::policy::{Paths, Policy, inode_of};
-use crate::report::{Document, Found, Second, Used, VERSION};
-use crate::{dax_report, opinion, output, progress, status, undo};
+use crate::report::{Document, Found, Improvements, Second, Used, VERSION};
+use crate::{dax_report, discard, fragments, opinion, output, progress, status, undo};
 
 /// What findings are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ struct Outcome {
     usage: Usage,
     size: Option<(u64, u64)>,
     rounds: usize,
+    improved: Improved,
 }
 
 /// Runs.
@@ -55,6 +56,9 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<u8> {
         if mode == Mode::Check {
             bail!(status::Usage("-z: a check has nothing to undo".to_owned()));
         }
+        if extended.discard {
+            bail!(status::Usage("-z: what -E discard gives back cannot be kept".to_owned()));
+        }
         undo::check_new(file)?;
     }
     if mode == Mode::Ask {
@@ -65,16 +69,27 @@ pub(crate) fn run(args: &Args, now: u64, messages: &Messages) -> Result<u8> {
     interrupt::watch(move |_| flag.store(true, Ordering::Relaxed)).context("signals")?;
     let begin = Instant::now();
     let device = open(args, image, mode != Mode::Check, messages)?;
-    let options = options(args, now, &stop, image)?;
+    let mut options = options(args, now, &stop, image)?;
+    options.wishes = extended.wishes.clone();
+    if extended.fragcheck
+        && !args.json
+        && let Some(volume) = volume(&device)
+    {
+        fragments::print(&volume);
+    }
     let outcome = match mode {
+        Mode::Check if extended.wishes.unshare => unshared(&device, &options),
         Mode::Check => checked(&device, &options),
-        _ => mended(args, &device, &options, &policy, mode, extended, messages)?,
+        _ => mended(args, &device, &options, &policy, mode, &extended, messages)?,
     };
     if stop.load(Ordering::Relaxed) {
         messages.error("stopped by a signal; nothing was written");
         return Ok(status::CANCELLED);
     }
     let status = say(args, image, &device, &policy, &outcome)?;
+    if extended.discard && mode != Mode::Check {
+        give_back(image, &device, status, messages)?;
+    }
     if args.timing > 0 {
         messages.note(format_args!("{:.3} s", begin.elapsed().as_secs_f64()));
     }
@@ -114,13 +129,43 @@ fn options(args: &Args, now: u64, stop: &Arc<AtomicBool>, image: &Path) -> Resul
         page_size: u32::try_from(args.page_size).unwrap_or(u32::MAX),
     };
     options.stop = Arc::clone(stop);
-    options.progress = progress::of(args.progress, args.json, &image.display().to_string());
+    options.progress = progress::of(args.progress, args.json, &image.display().to_string()).context("-C")?;
     Ok(options)
 }
 
 fn checked(device: &Arc<dyn BlockDevice>, options: &Options) -> Outcome {
     let report = check(Arc::clone(device), options);
-    Outcome { fixed: Vec::new(), left: report.findings, usage: report.usage, size: report.size, rounds: 0 }
+    Outcome {
+        fixed: Vec::new(),
+        left: report.findings,
+        usage: report.usage,
+        size: report.size,
+        rounds: 0,
+        improved: Improved::default(),
+    }
+}
+
+/// What would be left if files that share blocks were given their own. Nothing is written.
+fn unshared(device: &Arc<dyn BlockDevice>, options: &Options) -> Outcome {
+    let mut options = options.clone();
+    // What is asked is whether there is space.
+    (options.wishes.directories, options.wishes.narrow_trees) = (daxkit_check::Directories::None, false);
+    let mut decide = |finding: &Finding| matches!(finding.code, Code::BlocksShared | Code::SuperShared);
+    let Repaired { left, usage, size, .. } = repair(Arc::clone(device), &options, &mut decide);
+    Outcome { fixed: Vec::new(), left, usage, size, rounds: 0, improved: Improved::default() }
+}
+
+/// Gives back to the host what nothing uses, when nothing is wrong.
+fn give_back(image: &Path, device: &Arc<dyn BlockDevice>, status: u8, messages: &Messages) -> Result<()> {
+    if status & !status::CORRECTED != 0 {
+        messages.warning("-E discard: errors are left, nothing is given back");
+        return Ok(());
+    }
+    let volume =
+        Volume::open(Arc::clone(device), &OpenOptions::default()).with_context(|| image.display().to_string())?;
+    let bytes = discard::unused(&volume, &**device).context("-E discard")?;
+    messages.note(format_args!("{bytes} bytes that nothing uses were given back"));
+    Ok(())
 }
 
 fn mended(
@@ -129,7 +174,7 @@ fn mended(
     options: &Options,
     policy: &Policy,
     mode: Mode,
-    extended: Extended,
+    extended: &Extended,
     messages: &Messages,
 ) -> Result<Outcome> {
     let mut rest = Rest::Ask;
@@ -140,6 +185,9 @@ fn mended(
         }
         if extended.journal_only && !matches!(finding.code, Code::JournalPending | Code::JournalCorrupt) {
             return false;
+        }
+        if extended.wishes.unshare && finding.code == Code::SuperShared {
+            return true;
         }
         match mode {
             Mode::Check => false,
@@ -161,6 +209,7 @@ fn mended(
         usage: repaired.usage,
         size: repaired.size,
         rounds: repaired.rounds,
+        improved: repaired.improved,
     })
 }
 
@@ -185,10 +234,12 @@ fn say(args: &Args, image: &Path, device: &Arc<dyn BlockDevice>, policy: &Policy
     let errors = left.iter().any(|(_, severity)| *severity != Severity::Advice);
     let fatal = left.iter().any(|(_, severity)| *severity == Severity::Fatal) || outcome.size.is_none();
     let mut status = status::CLEAN;
-    status |= if outcome.fixed.is_empty() { 0 } else { status::CORRECTED };
+    // What was only made quicker was not wrong.
+    let mended = outcome.fixed.iter().any(|finding| finding.code != Code::ExtentTree);
+    status |= if mended { status::CORRECTED } else { 0 };
     status |= if errors { status::LEFT } else { 0 };
     status |= if fatal { status::OPERATIONAL } else { 0 };
-    let verdict = match (errors, outcome.fixed.is_empty()) {
+    let verdict = match (errors, !mended) {
         (true, _) => "errors",
         (false, false) => "mended",
         (false, true) => "clean",
@@ -223,6 +274,7 @@ fn say(args: &Args, image: &Path, device: &Arc<dyn BlockDevice>, policy: &Policy
                 dax: usage.dax,
             }),
             rounds: outcome.rounds,
+            improved: Improvements::of(&outcome.improved),
             second_opinion: second.as_ref().map(|second| Second::of(second, !errors)),
             dax: rows,
             free_space,
@@ -241,6 +293,7 @@ fn say(args: &Args, image: &Path, device: &Arc<dyn BlockDevice>, policy: &Policy
     if let Some(free_space) = &free_space {
         free_space.print();
     }
+    output::improved(&name, &outcome.improved, args.verbose);
     if args.verbose {
         output::verbose(&outcome.usage);
     }

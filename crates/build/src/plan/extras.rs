@@ -4,7 +4,6 @@
 //! is what the format cannot hold.
 
 use super::error::{ImagePath, PlanError};
-use super::htree::{Item, Shape};
 use super::map::Run;
 use super::needs::{Needs, block_ranges};
 use super::place::Data;
@@ -12,6 +11,7 @@ use super::verity;
 use crate::params::Params;
 use crate::source::{Extra, Kind, Mapping, NodeId, Placement, Tree};
 use daxkit_format::ext4::casefold::casefold;
+use daxkit_format::ext4::dir_tree::{Item, Shape};
 use daxkit_format::ext4::extent;
 use daxkit_format::ext4::features::Incompat;
 use daxkit_format::ext4::inode_flags::InodeFlags;

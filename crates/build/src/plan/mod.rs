@@ -5,7 +5,6 @@
 
 pub mod error;
 pub(crate) mod extras;
-pub mod htree;
 pub mod identity;
 pub mod inodes;
 pub mod map;

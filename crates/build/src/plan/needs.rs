@@ -3,7 +3,6 @@
 
 use super::error::{ImagePath, PlanError};
 use super::extras;
-use super::htree::{self, DirFormat, Item};
 use super::inodes::{InodePlan, LOST_FOUND_INO};
 use super::map::Run;
 use super::place::{Data, clusters};
@@ -13,6 +12,7 @@ use crate::extent_tree;
 use crate::params::{Holes, Params};
 use crate::source::{Kind, NodeId, Placement, Tree};
 use daxkit_format::ext4::dir_entry::file_type;
+use daxkit_format::ext4::dir_tree::{self, DirFormat, Item};
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::xattr::REFCOUNT_MAX;
@@ -161,7 +161,7 @@ impl Needs {
             Kind::Dir if Some(id) != self.inodes.lost_found && id != Tree::ROOT => {
                 // Names of at least four bytes take twelve: a directory with more of them cannot fit.
                 tree.children(id).len() <= room / 12 + 1
-                    && htree::build_inline(&self.items(tree, id), 2, room - 60, &self.dir_format).is_some()
+                    && dir_tree::build_inline(&self.items(tree, id), 2, room - 60, &self.dir_format).is_some()
             }
             _ => false,
         }
@@ -199,7 +199,7 @@ impl Needs {
                 blocks = blocks.max(self.lost_found_blocks());
             }
             if blocks > 1 {
-                self.dir_blocks.insert(id.0, (blocks, matches!(shape, htree::Shape::Hashed { .. })));
+                self.dir_blocks.insert(id.0, (blocks, matches!(shape, dir_tree::Shape::Hashed { .. })));
             }
         }
         Ok(())

@@ -2,11 +2,11 @@
 
 use super::inode::ROOT;
 use super::{WriteError, Writer};
-use crate::plan::htree::{DirFormat, Item};
 use crate::plan::inodes::LOST_FOUND_INO;
 use crate::plan::map::{NodeMap, Run};
 use crate::pool;
 use crate::source::NodeId;
+use daxkit_format::ext4::dir_tree::{DirFormat, Item};
 
 /// Directories built by a thread at a time.
 const BATCH: usize = 64;

@@ -2,12 +2,12 @@
 
 use super::{WriteError, Writer};
 use crate::extent_tree;
-use crate::plan::htree;
 use crate::plan::inodes::LOST_FOUND_INO;
 use crate::plan::map::{BlockMap, NodeMap, Run};
 use crate::plan::xattrs::{Attr, SetLayout};
 use crate::source::{Kind, NodeId, Reader, Tree};
 use daxkit_format::OnDisk;
+use daxkit_format::ext4::dir_tree;
 use daxkit_format::ext4::inline_data;
 use daxkit_format::ext4::inode::{self, EXTRA_ISIZE, GOOD_OLD_INODE_SIZE, Inode, Timestamp, mode};
 use daxkit_format::ext4::inode_flags::InodeFlags;
@@ -195,7 +195,7 @@ impl Writer<'_> {
                 let room = plan.needs.xattrs.inline_room(plan.needs.xattrs.set_of(tree, id)).unwrap_or(60) - 60;
                 let parent = self.parent_ino(id);
                 let items = plan.needs.items(tree, id);
-                if let Some((first, second)) = htree::build_inline(&items, parent, room, &plan.needs.dir_format) {
+                if let Some((first, second)) = dir_tree::build_inline(&items, parent, room, &plan.needs.dir_format) {
                     (d.i_block, rest) = (first, second);
                 }
                 d.size = 60 + rest.len() as u64;

@@ -363,7 +363,7 @@ impl Block<'_, '_> {
         if raw.name.iter().any(|b| matches!(b, 0 | b'/')) {
             return Some(self.entry(Code::EntryName, raw, EntryFix::Dots));
         }
-        let strict = self.cx.image.sb.s_encoding_flags.get() & ENCODING_STRICT != 0;
+        let strict = self.cx.wishes.check_encoding || self.cx.image.sb.s_encoding_flags.get() & ENCODING_STRICT != 0;
         let folded = self.cx.image.has.casefold && self.dir.has(InodeFlags::CASEFOLD);
         (folded && strict && casefold::validate(raw.name).is_err())
             .then(|| self.entry(Code::EntryEncoding, raw, EntryFix::Ascii))

@@ -265,6 +265,23 @@ pub(crate) fn header_is_valid(bytes: &[u8], depth: Option<u16>) -> bool {
     max <= room && max + 2 >= room && (depth.is_some() || max > 0)
 }
 
+/// How deep the tree of so many extents has to be, and how many nodes it needs below its root.
+pub(crate) fn least(extents: u64, block_size: u32) -> (u16, u64) {
+    let room = u64::from(extent::entries_per_block(block_size)).max(2);
+    let (mut depth, mut nodes, mut level) = (0, 0u64, extents);
+    while level > u64::from(extent::ROOT_ENTRIES) {
+        level = level.div_ceil(room);
+        nodes = nodes.saturating_add(level);
+        depth += 1;
+    }
+    (depth, nodes)
+}
+
+/// The depth that a root says.
+pub(crate) fn depth(root: &[u8]) -> u16 {
+    u16_at(root, 6)
+}
+
 /// Makes an empty tree of a root.
 pub(crate) fn empty_root(root: &mut [u8]) {
     root.fill(0);

@@ -34,6 +34,9 @@ struct Collector<'a> {
     good: u64,
     pieces: u64,
     end: u64,
+    /// Extents, and nodes of their tree.
+    extents: u64,
+    nodes: u64,
 }
 
 impl Collector<'_> {
@@ -83,10 +86,12 @@ impl Collector<'_> {
 
 impl extents::Seen for Collector<'_> {
     fn node(&mut self, block: u64) {
+        self.nodes += 1;
         self.own(block);
     }
 
     fn extent(&mut self, logical: u32, physical: u64, len: u32, written: bool) {
+        self.extents += 1;
         self.content(logical.into(), physical, len.into(), written);
     }
 
@@ -170,6 +175,8 @@ fn collector<'a>(image: &'a Image, ino: u32, claims: &'a mut dyn Claims) -> Coll
         good: 0,
         pieces: 0,
         end: 0,
+        extents: 0,
+        nodes: 0,
     }
 }
 
@@ -229,10 +236,31 @@ impl<'b, 'c> Blocks<'b, 'c> {
         let mut seen = collector(cx.image, checked.ino, &mut mark);
         seen.runs = (checked.kind == Kind::Dir).then(Vec::new);
         walk(cx.image, checked, Some(&cx.meta), &mut seen);
-        let Collector { count, last, last_written, runs, wrong, good, pieces, .. } = seen;
+        let Collector { count, last, last_written, runs, wrong, good, pieces, extents, nodes, .. } = seen;
         (self.count, self.last, self.last_written, self.runs) = (count, last, last_written, runs.unwrap_or_default());
         self.local.usage.fragmented += u64::from(pieces > 1);
+        if nodes > 0 && wrong.is_empty() {
+            self.tree(extents, nodes);
+        }
         self.report(wrong, good);
+    }
+
+    /// Says that a tree has more nodes, or levels, than its extents need.
+    fn tree(&mut self, extents: u64, nodes: u64) {
+        let (checked, image) = (self.checked, self.cx.image);
+        if !self.cx.wishes.narrow_trees || (checked.ino < image.geo.first_ino && checked.ino != 2) {
+            return;
+        }
+        let (depth, least) = extents::least(extents, image.geo.block_size);
+        // One node more comes of appending now and then.
+        if depth < extents::depth(&checked.disk.i_block) || least + 1 < nodes {
+            self.find(
+                Finding::new(Code::ExtentTree, checked.at("i_block"))
+                    .stored(nodes)
+                    .observed(least)
+                    .fix(Fix::PackTree(checked.ino)),
+            );
+        }
     }
 
     /// Says what of the map cannot stay.

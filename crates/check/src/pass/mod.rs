@@ -45,6 +45,7 @@ pub(crate) struct Context<'i> {
     pub(crate) now: u64,
     pub(crate) threads: usize,
     pub(crate) dax_rules: dax::DaxRules,
+    pub(crate) wishes: &'i crate::wishes::Wishes,
     pub(crate) progress: Option<&'i dyn crate::check::Progress>,
     /// Somebody wants to stop.
     pub(crate) stop: &'i AtomicBool,
@@ -200,6 +201,9 @@ impl Context<'_> {
         let next = AtomicUsize::new(0);
         let all = items.len() as u64;
         let step = (items.len() / 100).max(1);
+        if let Some(progress) = self.progress {
+            progress.pass(pass, 0, all);
+        }
         let run = || {
             let mut local = Local::default();
             loop {
@@ -207,7 +211,7 @@ impl Context<'_> {
                 let Some(item) = items.get(index).filter(|_| !self.stopped()) else { break };
                 work(&mut local, item);
                 if let Some(progress) = self.progress
-                    && (index + 1).is_multiple_of(step)
+                    && ((index + 1).is_multiple_of(step) || index + 1 == items.len())
                 {
                     progress.pass(pass, index as u64 + 1, all);
                 }

@@ -39,6 +39,14 @@ fn clear_incompat(sb: &mut SuperBlock, bits: u64) {
 }
 
 impl Context<'_> {
+    /// Says that nothing is shared any more, where the feature is set that lets files share blocks.
+    pub(crate) fn nothing_shared(&self, local: &mut Local) {
+        if self.image.has.shared_blocks {
+            let fix = Fix::Super(clear_ro, RoCompat::SHARED_BLOCKS.bits().into());
+            local.find(Finding::new(Code::SuperShared, At::Super("s_feature_ro_compat")).fix(fix));
+        }
+    }
+
     /// Checks the superblock.
     pub(crate) fn super_block(&self, local: &mut Local) {
         let sb = &self.image.sb;

@@ -42,7 +42,7 @@ type Block = (u64, u64, bool);
 
 impl Fixer<'_, '_> {
     /// All blocks of a file.
-    fn blocks_of(&self, ino: u32) -> Done<Vec<Block>> {
+    pub(crate) fn blocks_of(&self, ino: u32) -> Done<Vec<Block>> {
         let raw = self.raw_inode(ino)?;
         let checked = Checked::new(ino, &raw).ok_or("the inode is too short")?;
         let mut runs = Runs::default();

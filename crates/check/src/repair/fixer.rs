@@ -110,6 +110,7 @@ impl<'f, 'i> Fixer<'f, 'i> {
             Fix::NoOrphans => change_super(self.edits, crate::pass::journal::clear_orphan_present),
             Fix::NoOrphanFile => self.drop_orphan_file(),
             Fix::NewOrphanFile => self.new_orphan_file(),
+            Fix::PackTree(ino) => self.pack_tree(*ino),
         }
     }
 

@@ -10,6 +10,7 @@ mod dirs;
 mod driver;
 mod fixer;
 mod groups;
+mod improve;
 mod inodes;
 mod journal;
 mod names;
@@ -113,6 +114,8 @@ pub(crate) enum Fix {
     NoOrphans,
     NoOrphanFile,
     NewOrphanFile,
+    /// The extent tree of an inode is built anew.
+    PackTree(u32),
 }
 
 /// Changes the fields of an inode's bytes.
@@ -142,6 +145,8 @@ pub(crate) enum Stage {
     Names,
     Links,
     Last,
+    /// Nothing is wrong any more.
+    Optimise,
 }
 
 impl crate::Finding {
@@ -155,6 +160,9 @@ impl crate::Finding {
             // Whether it has a name is known when all names have been mended.
             crate::Code::InodeUnattachedEmpty => return Some(Stage::Names),
             crate::Code::LostFound => return Some(Stage::Last),
+            crate::Code::SuperShared => return Some(Stage::Optimise),
+            // The file goes, instead of its blocks.
+            crate::Code::BlocksShared => return Some(Stage::Blocks),
             GroupDirs | GroupFreeBlocks | GroupFreeInodes | SuperFreeBlocks | SuperFreeInodes => {
                 return Some(Stage::Maps);
             }
@@ -190,6 +198,7 @@ impl crate::Finding {
             Fix::Connect(_) | Fix::LostFound => Stage::Names,
             // What lies where its blocks will be has to be gone.
             Fix::ResizeInode | Fix::Quota(..) => Stage::Last,
+            Fix::PackTree(_) => Stage::Optimise,
         })
     }
 }

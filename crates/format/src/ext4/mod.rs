@@ -8,6 +8,7 @@ pub mod acl_inherit;
 pub mod casefold;
 pub mod dir_block;
 pub mod dir_entry;
+pub mod dir_tree;
 pub mod dx;
 pub mod encryption;
 pub mod extent;

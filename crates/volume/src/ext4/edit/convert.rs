@@ -45,9 +45,7 @@ impl Editor<'_> {
             disk.set_flags(flags);
         });
         self.new_map(inode);
-        for run in runs {
-            self.map_insert(inode, run)?;
-        }
+        self.map_insert_all(inode, runs)?;
         self.store_inode(inode)
     }
 }

@@ -6,6 +6,7 @@
 mod index;
 mod inline;
 mod linear;
+mod rebuild;
 mod reshape;
 
 use daxkit_format::InodeNr;

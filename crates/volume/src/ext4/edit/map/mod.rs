@@ -8,6 +8,7 @@ mod cursor;
 mod free;
 mod indirect;
 mod node;
+mod pack;
 mod place;
 mod tree;
 mod tree_node;

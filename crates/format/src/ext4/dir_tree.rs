@@ -1,14 +1,14 @@
-//! The blocks of a directory: one linear block, several, or a hashed tree.
+//! The blocks of a directory built whole: one linear block, several, or a hashed tree.
 //!
 //! A hashed directory is built whole: names in the order of their hashes, leaves filled to seven eighths so that the first
 //! names a running system adds need no split, index blocks above them. The shape is counted when the image is planned and built
 //! when it is written, by the same packing.
 
-use daxkit_format::OnDisk;
-use daxkit_format::ext4::casefold::dirhash_casefold;
-use daxkit_format::ext4::dir_entry::{self, DirEntry, entry_len, rec_len_to_disk};
-use daxkit_format::ext4::dx::{self, DxRoot};
-use daxkit_format::ext4::hash::{DirHash, HashVersion, dirhash};
+use super::casefold::dirhash_casefold;
+use super::dir_entry::{self, DirEntry, entry_len, rec_len_to_disk};
+use super::dx::{self, DxRoot};
+use super::hash::{DirHash, HashVersion, dirhash};
+use crate::OnDisk;
 use zerocopy::IntoBytes;
 
 /// One name.
@@ -394,8 +394,8 @@ fn fill_area(area: &mut [u8], items: &mut &[Item<'_>], format: &DirFormat) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daxkit_format::ext4::dir_entry::Entries;
-    use daxkit_format::ext4::dx::DxBlock;
+    use crate::ext4::dir_entry::Entries;
+    use crate::ext4::dx::DxBlock;
     use std::collections::BTreeSet;
 
     fn format(block_size: u32, large_dir: bool) -> DirFormat {
