@@ -4,7 +4,7 @@ use crate::bases;
 use crate::mutate::change;
 use crate::shared::tools;
 use crate::verdict::{NOW, ours};
-use daxkit_check::{Code, Options, check};
+use daxkit_check::{BadBlocks, Code, Finding, Options, check, repair};
 use daxkit_device::{BlockDevice, FaultInjector, FaultPlan, MemoryDevice};
 use std::fs;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub(crate) fn codes() -> Vec<Code> {
         Code::Unreadable,
         Code::SuperDirNlink,
         Code::XattrEaRefcount,
+        Code::ExtentTree,
+        Code::SuperShared,
     ]
 }
 
@@ -37,11 +39,12 @@ fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
     let mut command = tools::system("mke2fs");
     command.args(["-q", "-F", "-U", "01234567-89ab-cdef-0123-456789abcdef"]).args(args).arg(&path).arg(size);
     tools::succeed(&mut command).unwrap_or_else(|told| panic!("{told}"));
-    if !script.is_empty() {
+    // debugfs forgets what it wrote of an inode before: what has to be written first comes before an empty line.
+    for script in script.split("\n\n").filter(|script| !script.is_empty()) {
         let file = scratch.path().join("script");
         let script = script.replace("$DIR", scratch.path().to_str().expect("UTF-8"));
         fs::write(scratch.path().join("blocks"), vec![7; 2048]).expect("written");
-        fs::write(&file, script).expect("written");
+        fs::write(&file, script + "\n").expect("written");
         tools::output(tools::system("debugfs").arg("-w").arg("-f").arg(&file).arg(&path));
     }
     fs::read(&path).expect("readable")
@@ -66,6 +69,94 @@ fn features_that_need_each_other() {
     let mut bytes = image(&["-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode,^has_journal"], "1M", "");
     changed(&mut bytes, "super.s_first_meta_bg", &77u32.to_le_bytes());
     assert_eq!(found(&bytes), ["SUP013 super.s_first_meta_bg"]);
+}
+
+/// The image as repair leaves it that is told yes by `decide`.
+fn repaired(bytes: &[u8], mut decide: impl FnMut(&Finding) -> bool) -> Vec<u8> {
+    let device = Arc::new(MemoryDevice::from_bytes(bytes));
+    let done = repair(Arc::clone(&device) as Arc<dyn BlockDevice>, &Options::new(NOW), &mut decide);
+    done.edits().apply_to(&device).expect("memory is writable");
+    device.to_vec()
+}
+
+#[test]
+fn files_that_share_blocks_are_copied_or_deleted() {
+    let write = "write $DIR/blocks /a\nwrite $DIR/blocks /b\n";
+    let args = ["-t", "ext2", "-b", "1024", "-N", "64"];
+    let sound = image(&args, "1M", write);
+    let (_, volume) = crate::mutate::open_any(&sound);
+    let volume = volume.expect("sound");
+    let first = |path: &[u8]| {
+        let inode = volume.resolve(path, true).expect("there");
+        volume.extents(&inode).next().expect("mapped").expect("readable").physical.get() as u32
+    };
+    let mut bytes = sound.clone();
+    changed(&mut bytes, "inode:13.i_block", &first(b"/a").to_le_bytes());
+    let codes = found(&bytes);
+    assert!(codes.contains(&"DUP001 inode:13".to_owned()), "{codes:?}");
+    let mut asked = Vec::new();
+    let deleted = repaired(&bytes, |finding| {
+        if finding.code == Code::BlocksShared {
+            asked.push(finding.question());
+        }
+        finding.question() != "Copy the blocks"
+    });
+    assert_eq!(asked, ["Copy the blocks", "Delete the file"]);
+    let copied = repaired(&bytes, |_| true);
+    let scratch = bases::scratch();
+    for (bytes, there) in [(deleted, false), (copied, true)] {
+        let path = scratch.path().join("image");
+        fs::write(&path, &bytes).expect("written");
+        let (status, said) = crate::verdict::theirs(&path, "-fn");
+        assert_eq!(status, 0, "{said}");
+        let volume = crate::mutate::open_any(&bytes).1.expect("sound");
+        assert!(volume.resolve(b"/a", true).is_ok());
+        assert_eq!(volume.resolve(b"/b", true).is_ok(), there);
+    }
+    // Who declines both keeps it as it is.
+    let kept = repaired(&bytes, |finding| finding.code != Code::BlocksShared);
+    assert!(found(&kept).contains(&"DUP001 inode:13".to_owned()));
+}
+
+#[test]
+fn a_tree_with_more_nodes_than_it_needs() {
+    // Five extents need a node; two do not.
+    let set = |n: u64| format!("sif /f bmap[{}] {}\n", 2 * n, 700 + 2 * n);
+    let clear = |n: u64| format!("sif /f bmap[{}] 0\nfreeb {}\n", 2 * n, 700 + 2 * n);
+    let mut script = String::from("write $DIR/blocks /f\n\nsif /f size 20480\n\n");
+    script += &(1..9).map(|n| format!("setb {}\n", 700 + 2 * n)).collect::<String>();
+    script += &format!("\n{}\n{}", (1..9).map(set).collect::<String>(), (3..9).map(clear).collect::<String>());
+    // Counts are mended, the tree is not.
+    let bytes = repaired(&image(SMALL, "1M", &script), |finding| finding.code != Code::ExtentTree);
+    assert_eq!(found(&bytes), ["EXT011 inode:12.i_block"]);
+    let mut options = Options::new(NOW);
+    options.wishes.narrow_trees = false;
+    let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(&bytes));
+    assert!(check(device, &options).findings.is_empty());
+}
+
+#[test]
+fn blocks_that_are_shared_on_purpose() {
+    let bytes = image(SMALL, "1M", "write $DIR/blocks /f\nfeature shared_blocks\n");
+    assert_eq!(found(&bytes), [""; 0]);
+    let mut options = Options::new(NOW);
+    options.wishes.unshare = true;
+    let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(&bytes));
+    let report = check(device, &options);
+    let found: Vec<String> = report.findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect();
+    assert_eq!(found, ["SUP029 super.s_feature_ro_compat"]);
+}
+
+#[test]
+fn bad_blocks_are_found_by_reading() {
+    let bytes = image(SMALL, "1M", "write $DIR/blocks /f\n");
+    let plan = FaultPlan::new().bad_read(800 * 1024..801 * 1024).bad_read(900 * 1024 + 512..902 * 1024);
+    let device: Arc<dyn BlockDevice> = Arc::new(FaultInjector::new(MemoryDevice::from_bytes(&bytes), plan));
+    let mut options = Options::new(NOW);
+    options.wishes.bad_blocks = Some(BadBlocks { blocks: vec![700], keep: false, scan: true });
+    let repaired = repair(device, &options, &mut |_| true);
+    assert!(repaired.is_clean() && repaired.fixed.is_empty(), "{:?} {:?}", repaired.fixed, repaired.left);
+    assert_eq!(repaired.improved.bad_blocks, Some(4));
 }
 
 #[test]

@@ -159,7 +159,10 @@ fn passes(cx: &Context<'_>, local: &mut Local) -> (Usage, Vec<crate::pass::Dir>)
     cx.dax(&mut found);
     local.findings.append(&mut found.findings);
     let mut tree = Local::default();
+    let said = |done| cx.progress.iter().for_each(|progress| progress.pass(3, done, 1));
+    said(0);
     cx.tree(&dirs, &found, &mut tree);
+    said(1);
     local.findings.append(&mut tree.findings);
     local.findings.append(&mut cx.links(&scan.ea_inodes).findings);
     cx.quota(&scan.charges, local);

@@ -118,7 +118,7 @@ codes! {
     /// Nothing was mounted or written in the future. Repair writes now.
     SuperFuture = "SUP017", Error, true, [0x000031, 0x000032, 0x00003C, 0x00003D], "a time of the superblock lies in the future";
     /// A feature that is not known may mean anything. Nothing is judged, nothing written.
-    SuperUnsupported = "SUP019", Fatal, false, [0x00002A], "a feature is not known";
+    SuperUnsupported = "SUP019", Fatal, false, [], "a feature is not known";
     /// Free blocks of the superblock are those of the groups. Repair writes the sum.
     SuperFreeBlocks = "SUP020", Error, true, [0x05000F, 0x000040], "the count of free blocks is wrong";
     /// Free inodes of the superblock are those of the groups. Repair writes the sum.
@@ -148,7 +148,7 @@ codes! {
 
     // ---- groups
     /// The block bitmap lies inside the file system, in its group where groups are not joined. Repair moves it.
-    GroupBlockBitmap = "GDT001", Error, false, [0x000001, 0x010007, 0x01000A, 0x01001A, 0x01001B, 0x01001E, 0x010020, 0x010021], "the block bitmap is where it cannot be";
+    GroupBlockBitmap = "GDT001", Error, false, [0x000001, 0x010007, 0x01000A, 0x01001E, 0x010020, 0x010021], "the block bitmap is where it cannot be";
     /// The inode bitmap lies inside the file system, in its group where groups are not joined. Repair moves it.
     GroupInodeBitmap = "GDT002", Error, false, [0x000002, 0x010008, 0x01000B], "the inode bitmap is where it cannot be";
     /// The inode table lies inside the file system, in its group where groups are not joined. Repair takes the place from a backup.
@@ -174,7 +174,7 @@ codes! {
     /// Inodes in use lie before those that were never used. Repair lowers the count.
     GroupUnusedInUse = "GDT013", Error, true, [0x020047], "an inode is in use among those that were never used";
     /// Two structures never share a block. Repair moves the bitmap.
-    GroupConflict = "GDT014", Error, false, [0x010071, 0x01001D], "metadata of a group lies on other metadata";
+    GroupConflict = "GDT014", Error, false, [0x010071], "metadata of a group lies on other metadata";
 
     /// Descriptors can be used. It breaks when the blocks behind the superblock are written over. Repair takes those of a backup.
     GroupTable = "GDT015", Error, false, [0x000045], "the group descriptors cannot be used";
@@ -183,7 +183,7 @@ codes! {
     /// The journal is a regular file with a map. Repair takes the journal away, and makes a new one.
     JournalInode = "JNL001", Error, true, [0x00000F, 0x000011, 0x010034, 0x010035], "the journal's inode cannot be used";
     /// The journal's superblock is whole. Repair writes it anew when the rest can be used, else takes the journal away.
-    JournalSuper = "JNL002", Error, true, [0x000015, 0x000018, 0x000019, 0x00004A, 0x000012, 0x000010], "the journal's superblock cannot be used";
+    JournalSuper = "JNL002", Error, true, [0x000015, 0x000018, 0x000019, 0x000012], "the journal's superblock cannot be used";
     /// The journal has features that are known. Repair takes the journal away, which loses what is in it.
     JournalUnsupported = "JNL003", Error, false, [0x000014, 0x000025, 0x000026, 0x000027], "the journal has a feature that is not known";
     /// s_journal_inum belongs to has_journal. Repair clears it.
@@ -194,8 +194,8 @@ codes! {
     JournalPending = "JNL006", Error, true, [0x00002B, 0x00002C], "the journal waits for being replayed";
     /// Every transaction is whole. What comes behind the damage is lost; repair ends the journal there.
     JournalCorrupt = "JNL007", Error, false, [0x00003A], "a transaction of the journal is damaged";
-    /// The external journal has this file system's UUID.
-    JournalExternal = "JNL009", Error, false, [0x000013, 0x000033, 0x000028, 0x000029], "the journal lies on another device";
+    /// A journal on another device waits. It is replayed where that device is named; without it nothing can be said of what is in it.
+    JournalExternal = "JNL009", Error, false, [], "the journal lies on another device";
 
     // ---- orphans
     /// The list of orphans is a list of inodes in use. Repair cuts it off.
@@ -278,8 +278,8 @@ codes! {
     ResizeInode = "INO035", Error, false, [0x000030, 0x00002F, 0x01004E], "the resize inode is not what it should be";
     /// A file's last link count is not zero when names lead to it. Repair writes the count of names.
     InodeLinks = "INO036", Error, true, [0x040003, 0x040007, 0x040004], "the count of links is wrong";
-    /// A file in use has a name. Repair gives it one in lost+found.
-    InodeUnattached = "INO037", Error, false, [0x040002], "the inode has no name";
+    /// A file in use has a name. Repair gives it one in lost+found, which grows where it is full.
+    InodeUnattached = "INO037", Error, false, [0x040002, 0x030006], "the inode has no name";
     /// An inode without a name, size and blocks is nothing. Repair clears it.
     InodeUnattachedEmpty = "INO038", Error, true, [0x040001], "the inode has no name, and nothing in it";
     /// The size of inline data is that of its attribute. Repair writes it.
@@ -289,7 +289,7 @@ codes! {
 
     // ---- extents
     /// A node of an extent tree has a valid header. Repair takes the node out.
-    ExtentHeader = "EXT001", Error, false, [0x01005F, 0x010056, 0x010057, 0x01007F], "the header of an extent node is not valid";
+    ExtentHeader = "EXT001", Error, false, [0x01005F, 0x010056, 0x01007F], "the header of an extent node is not valid";
     /// With metadata_csum a node's checksum fits. Repair seals it when its entries can be.
     ExtentChecksum = "EXT002", Error, false, [0x01006A], "the checksum of an extent node does not fit";
     /// Extents lie behind one another. Repair takes out those that do not.
@@ -370,7 +370,7 @@ codes! {
     /// A name of a strict casefolded directory is valid UTF-8. Repair writes dots.
     EntryEncoding = "DIR015", Error, false, [0x020053], "a name is not valid in the file system's encoding";
     /// A block of a directory can be read. Repair makes it an empty one.
-    DirUnreadable = "DIR016", Error, false, [0x020020, 0x020021], "a block of a directory cannot be read";
+    DirUnreadable = "DIR016", Error, false, [0x020020], "a block of a directory cannot be read";
     /// Inline entries fit the inode. Repair cuts them off.
     DirInline = "DIR017", Error, false, [0x02004F], "inline entries of a directory are damaged";
 
@@ -402,7 +402,7 @@ codes! {
     /// `..` leads to the directory that names it. Repair writes it.
     DirParent = "CON003", Error, false, [0x030005], "the entry .. does not lead to the parent";
     /// There is a lost+found. Repair makes it.
-    LostFound = "CON004", Advice, true, [0x030004, 0x030002, 0x030006], "there is no directory lost+found";
+    LostFound = "CON004", Advice, true, [0x030004, 0x030002], "there is no directory lost+found";
     /// lost+found is a directory with blocks of its own. Repair takes its name away and makes a new one.
     LostFoundKind = "CON005", Advice, false, [0x030017, 0x030018, 0x03001B], "lost+found is not such a directory";
 

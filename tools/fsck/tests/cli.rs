@@ -132,11 +132,18 @@ fn what_there_is_not_is_refused_with_16() {
     for (args, why) in [
         (&["-n", "-y"][..], "cannot be used with"),
         (&["--frob"], "--frob"),
-        (&["-n", "-D"], "-D is not supported"),
-        (&["-n", "-k"], "-k is not supported"),
-        (&["-n", "-l", "x"], "-l is not supported"),
+        (&["-n", "-D"], "cannot be used with"),
+        (&["-n", "-l", "x"], "cannot be used with"),
+        (&["-n", "-c"], "cannot be used with"),
+        (&["-y", "-l", "x", "-L", "y"], "cannot be used with"),
+        (&["-y", "-c", "-c"], "-c -c is not supported"),
         (&["-n", "-E", "frob"], "-E frob: no such word"),
-        (&["-n", "-E", "unshare_blocks"], "-E unshare_blocks is not supported"),
+        (&["-n", "-E", "bmap2extent=1"], "-E bmap2extent=1: no such word"),
+        (&["-n", "-E", "ea_ver=1"], "-E ea_ver=1 is not supported"),
+        (&["-n", "-E", "ea_ver=3"], "the version is 1 or 2"),
+        (&["-n", "-E", "readahead_kb"], "a number is wanted"),
+        (&["-y", "-D", "-E", "fixes_only"], "-E fixes_only cannot be used with -D"),
+        (&["-y", "-E", "bmap2extent,fixes_only"], "-E fixes_only cannot be used with -E bmap2extent"),
         (&["-n", "--deny", "XXX999"], "XXX999: no such code"),
         (&["-n", "--allow", "DAX006=["], "--allow DAX006=["),
         (&["-n", "-z", "undo"], "-z: a check has nothing to undo"),
@@ -278,6 +285,40 @@ fn codes_are_listed_and_explained() {
     assert_eq!(tool(&["--explain", "nothing"]).status.code(), Some(16));
     let all: Value = serde_json::from_str(&out(&tool(&["--list-codes", "--json"]))).unwrap();
     assert_eq!(all.as_array().unwrap().len(), list.lines().count());
+}
+
+#[test]
+fn progress_is_told_to_a_descriptor_as_e2fsck_tells_it() {
+    let images = Images::new();
+    let image = images.name("sound");
+    let told = |program: &str, args: &str| {
+        let lines = images.path("lines");
+        let script = format!("'{program}' {args} '{image}' 3>'{}' >/dev/null", lines.display());
+        assert!(system("sh", &["-c", &script]).status.success(), "{script}");
+        let text = fs::read_to_string(&lines).unwrap();
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        text.lines().map(words).collect::<Vec<_>>()
+    };
+    let ours = told(env!("CARGO_BIN_EXE_dax-fsck"), "-n -C 3");
+    let theirs = told("e2fsck", "-fn -C 3");
+    for lines in [&ours, &theirs] {
+        let mut before = (0, 0);
+        for line in lines.iter() {
+            let [pass, done, all, device] = line.as_slice() else { panic!("{line:?}") };
+            let number = |word: &str| word.parse::<u64>().unwrap();
+            let now = (number(pass), number(done));
+            assert!(before <= now && now.1 <= number(all), "{lines:?}");
+            assert_eq!(*device, image);
+            before = now;
+        }
+        for pass in ["1", "2", "3", "4", "5"] {
+            let of_pass = lines.iter().filter(|line| line[0] == pass);
+            let last = of_pass.last().unwrap_or_else(|| panic!("no pass {pass}: {lines:?}"));
+            assert!(lines == &theirs || last[1] == last[2], "{last:?}");
+        }
+    }
+    assert!(told(env!("CARGO_BIN_EXE_dax-fsck"), "-n -C -3").is_empty(), "until SIGUSR1 comes");
+    assert_eq!(tool(&["-n", "-C", "77", &image]).status.code(), Some(8), "no such descriptor");
 }
 
 const SCHEMA: &str = include_str!("../schema/dax-fsck.v1.json");
