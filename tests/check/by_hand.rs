@@ -160,6 +160,33 @@ fn bad_blocks_are_found_by_reading() {
 }
 
 #[test]
+fn directories_whose_names_are_encrypted() {
+    use daxkit_format::ext4::inode_flags::InodeFlags;
+    let names: String = (0..60).map(|i| format!("ln /f /d/a-name-that-takes-some-room-{i}\n")).collect();
+    let script = format!("write $DIR/blocks /f\nmkdir /d\n{}{names}", "expand_dir /d\n".repeat(4));
+    let args = ["-t", "ext4", "-b", "1024", "-N", "64", "-O", "^has_journal,casefold,encrypt"];
+    let bytes = image(&args, "1M", &script);
+    let rebuilt = |more: InodeFlags| {
+        let device: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_bytes(&bytes));
+        let options = daxkit_volume::OpenOptions { writable: true, ..daxkit_volume::OpenOptions::default() };
+        let mut volume = daxkit_volume::Volume::open(device, &options).expect("sound");
+        let now = daxkit_format::ext4::inode::Timestamp { seconds: 0, nanos: 0 };
+        let done = volume.change_raw(now, |editor| {
+            let mut dir = editor.resolve(b"/d", true)?;
+            editor.modify(&mut dir, |disk| disk.set_flags(disk.flags() | more));
+            editor.rebuild_dir(&mut dir)
+        });
+        let dir = volume.resolve(b"/d", true).expect("there");
+        let names = volume.read_dir(&dir).expect("a directory").filter(Result::is_ok).count();
+        (done.ok(), dir.flags().contains(InodeFlags::INDEX), names)
+    };
+    // Names without a key are bytes that can be hashed; folded they cannot.
+    assert_eq!(rebuilt(InodeFlags::ENCRYPT), (Some(true), true, 62));
+    assert_eq!(rebuilt(InodeFlags::CASEFOLD), (Some(true), true, 62));
+    assert_eq!(rebuilt(InodeFlags::ENCRYPT | InodeFlags::CASEFOLD), (None, false, 62));
+}
+
+#[test]
 fn multiple_mount_protection() {
     let sound = image(&["-t", "ext4", "-b", "1024", "-O", "mmp,^has_journal"], "2M", "");
     assert_eq!(found(&sound), [""; 0]);

@@ -77,6 +77,11 @@ impl Image {
         (u32::from_str_radix(flags, 16).unwrap(), word("Size:").parse().unwrap())
     }
 
+    /// Where a block of a file lies.
+    fn block(&self, path: &str, logical: u64) -> u64 {
+        self.debugfs(&format!("bmap {path} {logical}\n")).lines().last().unwrap().trim().parse().unwrap()
+    }
+
     fn bad_blocks(&self) -> Vec<u64> {
         out(&run("dumpe2fs", &["-b", self.name()])).lines().map(|line| line.parse().unwrap()).collect()
     }
@@ -177,7 +182,7 @@ fn an_index_of_two_levels_is_built() {
 fn an_index_that_is_damaged_is_built_anew() {
     let image = Image::new(&["-t", "ext4", "-b", "1024"], "4M", &many("/d", 300));
     assert_eq!(image.fsck(&["-y", "-D"]).0, Some(0));
-    let root: u64 = image.debugfs("bmap /d 0\n").lines().last().unwrap().trim().parse().unwrap();
+    let root = image.block("/d", 0);
     let mut bytes = fs::read(&image.path).unwrap();
     // A kind of hash that there is not.
     bytes[root as usize * 1024 + 0x1c] = 77;
@@ -246,7 +251,7 @@ fn block_maps_become_extents() {
 fn bad_blocks_are_listed_and_kept_from_files() {
     let image = Image::new(&["-t", "ext4", "-b", "1024"], "8M", "write $CONTENT f\n");
     let content = image.debugfs("cat f\n");
-    let first: u64 = image.debugfs("bmap f 3\n").lines().last().unwrap().trim().parse().unwrap();
+    let first = image.block("f", 3);
     let list = image.file("list");
     let name = list.to_str().unwrap();
     fs::write(&list, format!("7000\n7001\n{first}\n99999999\n")).unwrap();
@@ -286,10 +291,7 @@ fn bad_blocks_are_listed_and_kept_from_files() {
 fn with_shared_blocks(size: &str) -> Image {
     let script = "write $CONTENT a\nwrite $CONTENT b\n";
     let image = Image::new(&["-t", "ext4", "-b", "1024", "-O", "^has_journal,^resize_inode"], size, script);
-    let map = |path: &str| {
-        let block = |n: u64| image.debugfs(&format!("bmap {path} {n}\n")).lines().last().unwrap().trim().to_owned();
-        (0..20).map(block).collect::<Vec<_>>()
-    };
+    let map = |path: &str| (0..20).map(|n| image.block(path, n)).collect::<Vec<_>>();
     let (a, b) = (map("a"), map("b"));
     let mut script = String::new();
     for (n, block) in a.iter().enumerate() {
@@ -313,7 +315,7 @@ fn shared_blocks_are_unshared() {
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("SUP029") && said.contains("DUP001 inode:13"), "{said}");
     assert!(!out(&run("dumpe2fs", &["-h", image.name()])).contains("shared_blocks"));
-    assert_eq!(image.debugfs("bmap a 0\n") == image.debugfs("bmap b 0\n"), false);
+    assert_ne!(image.block("a", 0), image.block("b", 0));
     image.is_sound();
     assert_eq!(image.fsck(&["-y", "-E", "unshare_blocks"]).0, Some(0));
 }
