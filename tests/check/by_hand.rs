@@ -187,6 +187,14 @@ fn directories_whose_names_are_encrypted() {
 }
 
 #[test]
+fn an_index_where_there_are_no_blocks() {
+    let args = ["-t", "ext4", "-b", "1024", "-N", "64", "-O", "^has_journal,inline_data"];
+    let bytes = image(&args, "1M", "mkdir /d\n\nsif /d flags 0x10001000\n");
+    assert_eq!(found(&bytes), ["HTR002 inode:12.i_flags"]);
+    assert_eq!(found(&repaired(&bytes, |_| true)), [""; 0]);
+}
+
+#[test]
 fn multiple_mount_protection() {
     let sound = image(&["-t", "ext4", "-b", "1024", "-O", "mmp,^has_journal"], "2M", "");
     assert_eq!(found(&sound), [""; 0]);

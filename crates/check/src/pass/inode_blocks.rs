@@ -372,11 +372,15 @@ impl<'b, 'c> Blocks<'b, 'c> {
         if !checked.flags.contains(InodeFlags::INDEX) {
             return false;
         }
-        if checked.kind == Kind::Dir && self.cx.image.has.dir_index {
+        let has_blocks = !checked.flags.contains(InodeFlags::INLINE_DATA);
+        let can_be = checked.kind == Kind::Dir && self.cx.image.has.dir_index;
+        if can_be && has_blocks {
             return false;
         }
         let fix = Fix::Inode(checked.ino, clear_flags, InodeFlags::INDEX.bits().into());
-        self.find(Finding::new(Code::HtreeFlag, checked.at("i_flags")).fix(fix));
+        // Without blocks there is no root.
+        let code = if can_be { Code::HtreeRoot } else { Code::HtreeFlag };
+        self.find(Finding::new(code, checked.at("i_flags")).fix(fix));
         false
     }
 
