@@ -200,24 +200,6 @@ impl<F: FileSystem> World<F> {
         false
     }
 
-    /// Takes the lock only if that needs no waiting.
-    pub(crate) fn try_lock(&mut self, task: TaskId, lock: LockId, mode: Mode) -> bool {
-        self.touch(Object::lock(lock), true);
-        let state = self.locks.entry(lock.key());
-        let free = match mode {
-            Mode::Shared => state.writer.is_none() && state.head.is_none(),
-            Mode::Exclusive => state.writer.is_none() && state.readers == 0 && state.head.is_none(),
-        };
-        if free {
-            match mode {
-                Mode::Shared => state.readers += 1,
-                Mode::Exclusive => state.writer = task,
-            }
-            self.tasks.hold(task, lock, mode);
-        }
-        free
-    }
-
     /// Gives the lock back, and hands it to whoever is first in the queue: one writer, or all readers before the next.
     pub(crate) fn unlock(&mut self, task: TaskId, lock: LockId) {
         self.touch(Object::lock(lock), true);

@@ -69,17 +69,22 @@ pub enum Wake {
 }
 
 impl<F: FileSystem> World<F> {
-    /// Puts `task` at the end of a queue, asleep. The runtime's `block` comes next.
+    /// Puts `task` on a queue, asleep: at the end if it waits exclusively, else at the front (`prepare_to_wait`). The runtime's
+    /// `block` comes next.
     pub fn queue_up(&mut self, task: TaskId, key: QueueKey, exclusive: bool) {
         self.touch(key.object(), true);
-        let queue = self.queues.entry(key.0);
-        let tail = std::mem::replace(&mut queue.tail, task);
-        if tail.is_none() {
-            queue.head = task;
-        } else {
-            self.tasks.set_next(tail, task);
-        }
         self.tasks.sleep_on_queue(task, key.0, exclusive);
+        let queue = self.queues.entry(key.0);
+        let (head, tail) = (queue.head, queue.tail);
+        if tail.is_none() {
+            (queue.head, queue.tail) = (task, task);
+        } else if exclusive {
+            queue.tail = task;
+            self.tasks.set_next(tail, task);
+        } else {
+            queue.head = task;
+            self.tasks.set_next(task, head);
+        }
     }
 
     /// Wakes sleepers of a queue, in their order. Returns how many.

@@ -5,6 +5,8 @@
 
 pub mod ext4;
 pub mod mem;
+#[cfg(test)]
+pub(crate) mod none;
 
 use daxkit_format::dax::fileattr::XFlags;
 use daxkit_format::dax::{Errno, FileKind};

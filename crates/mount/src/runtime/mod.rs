@@ -5,6 +5,8 @@
 //! world from living across steps, so a task that is abandoned between two steps owns nothing.
 
 pub mod stepping;
+#[cfg(test)]
+mod tests;
 pub mod threads;
 
 use crate::fs::FileSystem;
