@@ -197,6 +197,12 @@ impl Trace {
         self.on = on;
     }
 
+    /// Whether events are wanted.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// Notes an event.
     #[inline]
     pub fn emit(&mut self, task: TaskId, event: Event) {

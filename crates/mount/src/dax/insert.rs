@@ -1,1 +1,126 @@
-//! (insert)
+//! Putting what a fault found into `i_pages` and into the page table.
+
+use super::entry::{DaxEntry, PageEntry, label};
+use crate::fs::FileSystem;
+use crate::ids::{InodeId, PAGE_SHIFT, PTRS_PER_PMD};
+use crate::mm::fault::Vmf;
+use crate::mm::page_table::{Frame, Pte, Walk};
+use crate::mm::rmap::unmap_mapping_range;
+use crate::op::{Object, Op};
+use crate::runtime::Runtime;
+use crate::world::World;
+use crate::world::objects::IState;
+use crate::xarray::Tag;
+
+/// What `dax_insert_entry` is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Insert {
+    /// The file.
+    pub inode: InodeId,
+    /// Page of the file.
+    pub index: u64,
+    /// A write that is not synchronous: the entry becomes dirty.
+    pub dirty: bool,
+    /// The extent is shared: even a real entry is replaced.
+    pub shared: bool,
+}
+
+/// `dax_insert_entry`: replaces an empty or zero entry (or a shared one) by `new`; a real one stays as it is. The entry is
+/// locked by the caller and stays so. A zero page is taken out of every mapping first.
+#[inline]
+pub fn dax_insert_entry<R: Runtime>(rt: &R, insert: Insert, old: DaxEntry, new: DaxEntry) -> DaxEntry {
+    let Insert { inode, index, dirty, shared } = insert;
+    if dirty {
+        rt.step(Op::new("__mark_inode_dirty").write(Object::life(inode)), |w| {
+            w.inodes[inode].state |= IState::DIRTY_PAGES;
+        });
+    }
+    if shared || (old.is_zero() && !new.is_zero()) {
+        let pages = if old.is_pmd() { PTRS_PER_PMD } else { 1 };
+        let first = index & !(pages - 1);
+        unmap_mapping_range(rt, inode, first, first + pages - 1, false);
+    }
+    rt.step(Op::new("dax_insert_entry").write(label(inode, index)).write(Object::PINS), |w| {
+        let entry = if shared || old.is_zero() || old.is_empty() {
+            w.disassociate(inode, old);
+            w.associate(inode, index, new, shared);
+            let entry = new.locked();
+            w.set_page_entry(inode, index, PageEntry::Dax(entry));
+            entry
+        } else {
+            old.locked()
+        };
+        if dirty {
+            w.touch(label(inode, index), true);
+            let node = &mut w.inodes[inode];
+            node.pages.set_tag(&mut w.nodes, index, Tag::Dirty, true);
+            if shared {
+                node.pages.set_tag(&mut w.nodes, index, Tag::ToWrite, true);
+            }
+        }
+        entry
+    })
+}
+
+/// How `insert_pfn` puts an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// Read-only (`vmf_insert_mixed`).
+    ReadOnly,
+    /// Writable and dirty (`vmf_insert_mixed_mkwrite`): an entry for the same page is upgraded.
+    Writable,
+}
+
+fn pte_op(name: &'static str, vmf: &Vmf) -> Op {
+    Op::new(name).write(Object::pte(vmf.mm, vmf.address >> PAGE_SHIFT)).read(Object::vma(vmf.vma))
+}
+
+/// `insert_pfn` (`mm/memory.c`): one page-table entry, under its lock. An entry for another page stays; the access faults again.
+#[inline]
+pub fn insert_pfn<R: Runtime>(rt: &R, vmf: &Vmf, frame: Frame, put: Put) {
+    let page = vmf.address >> PAGE_SHIFT;
+    rt.step(pte_op("insert_pfn", vmf), |w| {
+        w.touch(Object::pte(vmf.mm, page), true);
+        let pte = match w.tables.walk(vmf.mm, page) {
+            Walk::Huge(_) => return,
+            Walk::PmdNone => Pte::NONE,
+            Walk::Pte(pte) => pte,
+        };
+        if pte.present() {
+            if put == Put::Writable && pte.frame() == frame {
+                w.tables.set_pte(vmf.mm, page, pte.made_writable());
+            }
+            return;
+        }
+        if pte.is_hwpoison() {
+            return;
+        }
+        let new = Pte::new(frame, true);
+        w.tables.set_pte(vmf.mm, page, if put == Put::Writable { new.made_writable() } else { new });
+    });
+}
+
+/// `insert_pfn_pmd` (`mm/huge_memory.c`). Returns whether the entry is there: not if a table is in the way.
+pub fn insert_pfn_pmd<R: Runtime>(rt: &R, vmf: &Vmf, frame: Frame, put: Put) -> bool {
+    let page = vmf.address >> PAGE_SHIFT & !(PTRS_PER_PMD - 1);
+    let op = Op::new("insert_pfn_pmd").write(Object::ptes(vmf.mm)).read(Object::vma(vmf.vma));
+    rt.step(op, |w| put_huge(w, vmf, page, frame, put))
+}
+
+fn put_huge<F: FileSystem>(w: &mut World<F>, vmf: &Vmf, page: u64, frame: Frame, put: Put) -> bool {
+    w.touch(Object::ptes(vmf.mm), true);
+    match w.tables.walk(vmf.mm, page) {
+        Walk::Pte(_) => false,
+        Walk::Huge(pte) => {
+            if put == Put::Writable && pte.frame() == frame {
+                w.tables.update(vmf.mm, page, Pte::made_writable);
+            }
+            true
+        }
+        Walk::PmdNone => {
+            let new = Pte::new(frame, true);
+            w.tables.set_huge(vmf.mm, page, if put == Put::Writable { new.made_writable() } else { new });
+            true
+        }
+    }
+}

@@ -1,1 +1,557 @@
-//! (mmap)
+//! `mmap`, `munmap`, `mprotect`, `mremap`, `msync`, `fork` (`mm/mmap.c`, Linux 6.12).
+
+use daxkit_format::dax::Errno;
+
+use crate::fail::Result;
+use crate::fs::FileSystem;
+use crate::ids::{FileId, InodeId, MmId, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, TaskId, VmaId};
+use crate::locks::{LockId, Mode, acquire, with_lock};
+use crate::mm::page_table::{Frame, FrameKind, Pte};
+use crate::op::{Object, Op};
+use crate::profile::Personality;
+use crate::runtime::Runtime;
+use crate::vfs::open::{fget, fput};
+use crate::vfs::sync::vfs_fsync_range;
+use crate::world::World;
+use crate::world::objects::{Mm, OpenFlags, VmFlags, VmOps, Vma};
+
+/// Where the first mapping goes that does not say where.
+const FIRST_ADDRESS: u64 = 0x7000_0000_0000;
+/// Addresses end here (47 bits).
+const TASK_SIZE: u64 = 1 << 47;
+
+/// `MAP_SHARED`, `MAP_PRIVATE`, `MAP_SHARED_VALIDATE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Copies on write.
+    Private,
+    /// Shared; unknown flags are ignored, `MAP_SYNC` among them.
+    Shared,
+    /// Shared; unknown flags are refused.
+    SharedValidate,
+}
+
+/// What `mmap` is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct MapRequest {
+    /// The file; none for anonymous memory.
+    pub file: Option<FileId>,
+    /// Offset in the file, bytes.
+    pub offset: u64,
+    /// Length, bytes.
+    pub len: u64,
+    /// `VmFlags::READ`, `WRITE`, `EXEC`.
+    pub prot: VmFlags,
+    /// How writes go.
+    pub share: Share,
+    /// `MAP_SYNC`.
+    pub sync: bool,
+    /// `MAP_FIXED_NOREPLACE` there; else a region of its own, aligned to 2 MiB, apart from all others.
+    pub address: Option<u64>,
+}
+
+/// A new address space.
+pub fn mm_alloc<F: FileSystem>(w: &mut World<F>) -> MmId {
+    w.mms.insert(Mm { vmas: VmaId::NONE, users: 1, next_address: FIRST_ADDRESS, thp_disabled: false })
+}
+
+/// The mapping that an address is in.
+#[must_use]
+pub fn find_vma<F: FileSystem>(w: &World<F>, mm: MmId, address: u64) -> Option<VmaId> {
+    let mut at = if mm.is_some() { w.mms[mm].vmas } else { VmaId::NONE };
+    while let Some(id) = at.some() {
+        let vma = &w.vmas[id];
+        if address < vma.start {
+            return None;
+        }
+        if address < vma.end {
+            return Some(id);
+        }
+        at = vma.next_of_mm;
+    }
+    None
+}
+
+fn overlaps<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> bool {
+    let mut at = w.mms[mm].vmas;
+    while let Some(id) = at.some() {
+        if w.vmas[id].start < end && start < w.vmas[id].end {
+            return true;
+        }
+        at = w.vmas[id].next_of_mm;
+    }
+    false
+}
+
+fn link<F: FileSystem>(w: &mut World<F>, id: VmaId) {
+    let (mm, start) = (w.vmas[id].mm, w.vmas[id].start);
+    let mut before = VmaId::NONE;
+    let mut at = w.mms[mm].vmas;
+    while at.is_some() && w.vmas[at].start < start {
+        before = at;
+        at = w.vmas[at].next_of_mm;
+    }
+    w.vmas[id].next_of_mm = at;
+    if before.is_some() {
+        w.vmas[before].next_of_mm = id;
+    } else {
+        w.mms[mm].vmas = id;
+    }
+}
+
+fn unlink<F: FileSystem>(w: &mut World<F>, id: VmaId) {
+    let mm = w.vmas[id].mm;
+    let next = w.vmas[id].next_of_mm;
+    let mut at = w.mms[mm].vmas;
+    if at == id {
+        w.mms[mm].vmas = next;
+        return;
+    }
+    while at.is_some() && w.vmas[at].next_of_mm != id {
+        at = w.vmas[at].next_of_mm;
+    }
+    if at.is_some() {
+        w.vmas[at].next_of_mm = next;
+    }
+}
+
+/// What the file's `->mmap` decides.
+struct Decided {
+    inode: InodeId,
+    ops: VmOps,
+    flags: VmFlags,
+}
+
+/// `ext4_file_mmap`, `xfs_file_mmap`: reads `S_DAX`, and answers `MAP_SYNC`.
+fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<Decided> {
+    let (open, inode, kind, sb, personality, synchronous) =
+        rt.step(Op::new("mmap file").read(Object::file(file)), |w| {
+            let open = w.files[file];
+            let node = &w.inodes[open.inode];
+            let sb = w.sb(node.sb);
+            (open, open.inode, node.kind(), node.sb, sb.personality, sb.synchronous)
+        });
+    if open.flags.contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF.into());
+    }
+    if kind != daxkit_format::dax::FileKind::Regular {
+        return Err(Errno::ENODEV.into());
+    }
+    let shared = request.share != Share::Private;
+    if !open.flags.readable() || (shared && request.prot.contains(VmFlags::WRITE) && !open.flags.writable()) {
+        return Err(Errno::EACCES.into());
+    }
+    let mut flags = request.prot;
+    if shared {
+        flags |= VmFlags::SHARED;
+    }
+    if !shared || open.flags.writable() {
+        flags |= VmFlags::MAYWRITE;
+    }
+    let dax = rt.step(Op::new("mmap IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+    // Only MAP_SHARED_VALIDATE looks at flags it may not know.
+    if request.sync && request.share == Share::SharedValidate {
+        if !(dax && synchronous) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        flags |= VmFlags::SYNC;
+    }
+    let _ = sb;
+    if dax {
+        flags |= VmFlags::HUGEPAGE;
+        let kernel = rt.step(Op::new("profile"), |w| w.sb(sb).profile.kernel);
+        if kernel < daxkit_format::dax::Kernel(4, 19) {
+            flags |= VmFlags::MIXEDMAP;
+        }
+    }
+    let ops = match (personality, dax) {
+        (Personality::Ext4, true) => VmOps::Ext4Dax,
+        (Personality::Ext4, false) => VmOps::Ext4File,
+        (Personality::Xfs, _) => VmOps::XfsFile,
+    };
+    Ok(Decided { inode, ops, flags })
+}
+
+/// Maps a file or anonymous memory; returns the address.
+///
+/// # Errors
+/// `EINVAL`, `EACCES`, `EBADF`, `ENODEV`, `EOPNOTSUPP` (`MAP_SYNC`), `EEXIST` (the address is taken), `ENOMEM`.
+pub fn mmap<R: Runtime>(rt: &R, request: &MapRequest) -> Result<u64> {
+    let task = rt.task();
+    if request.len == 0 || request.offset % PAGE_SIZE != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let len = request.len.checked_next_multiple_of(PAGE_SIZE).filter(|len| *len < TASK_SIZE).ok_or(Errno::ENOMEM)?;
+    if request.offset.checked_add(len).is_none() {
+        return Err(Errno::EOVERFLOW.into());
+    }
+    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
+        let start = rt.step(Op::new("get_unmapped_area").write(Object::vmas(mm)), |w| {
+            w.touch(Object::vmas(mm), true);
+            match request.address {
+                Some(at) if at % PAGE_SIZE != 0 => Err(Errno::EINVAL),
+                Some(at) if at.checked_add(len).is_none_or(|end| end > TASK_SIZE) => Err(Errno::ENOMEM),
+                Some(at) if overlaps(w, mm, at, at + len) => Err(Errno::EEXIST),
+                Some(at) => Ok(at),
+                None => {
+                    // The colour of the offset is kept, so that 2 MiB of the file can be 2 MiB of addresses.
+                    let at = w.mms[mm].next_address + request.offset % PMD_SIZE;
+                    let next = (at + len).next_multiple_of(PMD_SIZE) + PMD_SIZE;
+                    if next > TASK_SIZE || overlaps(w, mm, at, at + len) {
+                        return Err(Errno::ENOMEM);
+                    }
+                    w.mms[mm].next_address = next;
+                    Ok(at)
+                }
+            }
+        })?;
+        let decided = match request.file {
+            Some(file) => file_mmap(rt, request, file)?,
+            None => Decided {
+                inode: InodeId::NONE,
+                ops: VmOps::Anonymous,
+                flags: request.prot
+                    | VmFlags::MAYWRITE
+                    | if request.share == Share::Private { VmFlags::empty() } else { VmFlags::SHARED },
+            },
+        };
+        if let Some(file) = request.file {
+            fget(rt, file)?;
+        }
+        let vma = Vma {
+            mm,
+            start,
+            end: start + len,
+            pgoff: request.offset >> PAGE_SHIFT,
+            flags: decided.flags,
+            ops: decided.ops,
+            file: request.file.unwrap_or(FileId::NONE),
+            inode: decided.inode,
+            next_of_inode: VmaId::NONE,
+            next_of_mm: VmaId::NONE,
+        };
+        let vma = rt.step(Op::new("vma_link").write(Object::vmas(mm)), |w| {
+            w.touch(Object::vmas(mm), true);
+            let id = w.vmas.insert(vma);
+            link(w, id);
+            id
+        });
+        if decided.inode.is_some() {
+            link_file(rt, decided.inode, vma);
+        }
+        Ok(start)
+    })
+}
+
+fn link_file<R: Runtime>(rt: &R, inode: InodeId, vma: VmaId) {
+    let lock = LockId::i_mmap(inode);
+    acquire(rt, lock, Mode::Exclusive);
+    rt.step(Op::new("vma_link_file").write(Object::i_mmap(inode)), |w| w.vma_link_file(vma));
+    crate::locks::release(rt, lock);
+}
+
+/// Splits the mapping at `address`, which is inside of it.
+fn split<F: FileSystem>(w: &mut World<F>, id: VmaId, address: u64) {
+    let old = w.vmas[id];
+    w.vmas[id].end = address;
+    let tail = Vma { start: address, pgoff: old.index_of(address), ..old };
+    let tail = w.vmas.insert(tail);
+    link(w, tail);
+    if old.file.is_some() {
+        w.files[old.file].refs += 1;
+    }
+    w.vma_link_file(tail);
+}
+
+/// Makes mapping borders at both ends of a range, and gives the first mapping in it.
+fn carve<F: FileSystem>(w: &mut World<F>, mm: MmId, start: u64, end: u64) {
+    for at in [start, end] {
+        if let Some(id) = find_vma(w, mm, at)
+            && w.vmas[id].start < at
+        {
+            split(w, id, at);
+        }
+    }
+}
+
+fn first_in<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> Option<VmaId> {
+    let mut at = w.mms[mm].vmas;
+    while let Some(id) = at.some() {
+        if w.vmas[id].end > start {
+            return (w.vmas[id].start < end).then_some(id);
+        }
+        at = w.vmas[id].next_of_mm;
+    }
+    None
+}
+
+fn range(address: u64, len: u64) -> Result<(u64, u64)> {
+    if address % PAGE_SIZE != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let end = len.checked_next_multiple_of(PAGE_SIZE).and_then(|len| address.checked_add(len));
+    match end {
+        Some(end) if end <= TASK_SIZE => Ok((address, end)),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// Unmaps a range; what is not mapped there does not matter.
+///
+/// # Errors
+/// `EINVAL`.
+pub fn munmap<R: Runtime>(rt: &R, address: u64, len: u64) -> Result<()> {
+    let task = rt.task();
+    let (start, end) = range(address, len)?;
+    if start == end {
+        return Err(Errno::EINVAL.into());
+    }
+    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
+        rt.step(Op::world("split_vma"), |w| carve(w, mm, start, end));
+        loop {
+            let next = rt.step(Op::new("find_vma").read(Object::vmas(mm)), |w| {
+                first_in(w, mm, start, end).map(|id| (id, w.vmas[id]))
+            });
+            let Some((id, vma)) = next else { return Ok(()) };
+            remove_vma(rt, id, &vma)?;
+        }
+    })
+}
+
+/// `unmap_region` and `remove_vma` of one mapping.
+fn remove_vma<R: Runtime>(rt: &R, id: VmaId, vma: &Vma) -> Result<()> {
+    let mm = vma.mm;
+    rt.step(Op::new("unlink_vma").write(Object::vmas(mm)), |w| {
+        w.touch(Object::vmas(mm), true);
+        unlink(w, id);
+    });
+    let (from, to) = (vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT);
+    rt.step(Op::new("unmap_vmas").write(Object::ptes(mm)).write(Object::ALL_DATA), |w| {
+        w.zap_range(vma, from, to, true);
+    });
+    if vma.inode.is_some() {
+        let lock = LockId::i_mmap(vma.inode);
+        acquire(rt, lock, Mode::Exclusive);
+        rt.step(Op::new("unlink_file_vma").write(Object::i_mmap(vma.inode)), |w| w.vma_unlink_file(id));
+        crate::locks::release(rt, lock);
+    }
+    rt.step(Op::new("free_pgtables").write(Object::ptes(mm)).write(Object::vmas(mm)), |w| {
+        let mut page = from;
+        while page < to {
+            w.tables.free_table(mm, page);
+            page = (page / crate::ids::PTRS_PER_PMD + 1) * crate::ids::PTRS_PER_PMD;
+        }
+        w.vmas.remove(id);
+    });
+    if vma.file.is_some() { fput(rt, vma.file) } else { Ok(()) }
+}
+
+/// Changes the permissions of a range.
+///
+/// # Errors
+/// `EINVAL`, `ENOMEM` (a part is not mapped), `EACCES` (the file was not opened for that).
+pub fn mprotect<R: Runtime>(rt: &R, address: u64, len: u64, prot: VmFlags) -> Result<()> {
+    const PROT: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::EXEC);
+    let task = rt.task();
+    let (start, end) = range(address, len)?;
+    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
+        rt.step(Op::world("mprotect"), |w| {
+            let mut at = start;
+            while at < end {
+                let id = find_vma(w, mm, at).ok_or(Errno::ENOMEM)?;
+                if prot.contains(VmFlags::WRITE) && !w.vmas[id].flags.contains(VmFlags::MAYWRITE) {
+                    return Err(Errno::EACCES.into());
+                }
+                at = w.vmas[id].end;
+            }
+            carve(w, mm, start, end);
+            let mut at = start;
+            while at < end {
+                let Some(id) = find_vma(w, mm, at) else { break };
+                w.vmas[id].flags = w.vmas[id].flags.difference(PROT) | prot;
+                at = w.vmas[id].end;
+            }
+            if !prot.contains(VmFlags::WRITE) {
+                let (from, to) = (start >> PAGE_SHIFT, end >> PAGE_SHIFT);
+                let mut page = from;
+                while let Some((first, huge, _)) = w.tables.next_present(mm, page, to) {
+                    w.tables.update(mm, first, Pte::write_protected);
+                    page = first.max(page) + 1;
+                    if huge {
+                        page = first + crate::ids::PTRS_PER_PMD;
+                    }
+                }
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Makes a mapping longer or shorter; moves it if it has to and may.
+///
+/// # Errors
+/// `EINVAL`, `EFAULT` (not one mapping), `ENOMEM` (it may not move).
+pub fn mremap<R: Runtime>(rt: &R, old: u64, old_len: u64, new_len: u64, may_move: bool) -> Result<u64> {
+    let task = rt.task();
+    let (start, end) = range(old, old_len)?;
+    let (_, new_end) = range(old, new_len)?;
+    if new_end == start || end == start {
+        return Err(Errno::EINVAL.into());
+    }
+    if new_end <= end {
+        if new_end < end {
+            munmap(rt, new_end, end - new_end)?;
+        }
+        return Ok(old);
+    }
+    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
+        rt.step(Op::world("mremap"), |w| {
+            let id = find_vma(w, mm, start).ok_or(Errno::EFAULT)?;
+            if w.vmas[id].end < end {
+                return Err(Errno::EFAULT.into());
+            }
+            let len = new_end - start;
+            if w.vmas[id].end == end && !overlaps(w, mm, end, new_end) {
+                w.vmas[id].end = new_end;
+                w.mms[mm].next_address = w.mms[mm].next_address.max(new_end.next_multiple_of(PMD_SIZE) + PMD_SIZE);
+                return Ok(old);
+            }
+            if !may_move {
+                return Err(Errno::ENOMEM.into());
+            }
+            carve(w, mm, start, end);
+            let id = find_vma(w, mm, start).ok_or(Errno::EFAULT)?;
+            let to = w.mms[mm].next_address + start % PMD_SIZE;
+            w.mms[mm].next_address = (to + len).next_multiple_of(PMD_SIZE) + PMD_SIZE;
+            unlink(w, id);
+            move_entries(w, mm, start >> PAGE_SHIFT, end >> PAGE_SHIFT, to >> PAGE_SHIFT);
+            (w.vmas[id].start, w.vmas[id].end) = (to, to + len);
+            link(w, id);
+            Ok(to)
+        })
+    })
+}
+
+/// `move_page_tables`: entries of 4 KiB move; huge ones are split and fault in again.
+fn move_entries<F: FileSystem>(w: &mut World<F>, mm: MmId, from: u64, to: u64, new: u64) {
+    let mut at = from;
+    while let Some((page, huge, pte)) = w.tables.next_present(mm, at, to) {
+        if huge {
+            w.tables.split(mm, page);
+            at = page + crate::ids::PTRS_PER_PMD;
+            continue;
+        }
+        w.tables.set_pte(mm, page, Pte::NONE);
+        w.tables.set_pte(mm, new + (page - from), pte);
+        at = page + 1;
+    }
+}
+
+/// Makes what was stored through a range durable (`MS_SYNC`); `MS_ASYNC` does nothing.
+///
+/// # Errors
+/// `EINVAL`, `ENOMEM` (a part is not mapped), `EIO`.
+pub fn msync<R: Runtime>(rt: &R, address: u64, len: u64, sync: bool) -> Result<()> {
+    let task = rt.task();
+    let (start, end) = range(address, len)?;
+    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+    let mut at = start;
+    let mut hole = false;
+    while at < end {
+        // mmap_lock is dropped over the fsync, as in the kernel.
+        let found = with_lock(rt, LockId::mmap(mm), Mode::Shared, || {
+            Ok(rt.step(Op::new("find_vma").read(Object::vmas(mm)), |w| first_in(w, mm, at, end).map(|id| w.vmas[id])))
+        })?;
+        let Some(vma) = found else { return Err(Errno::ENOMEM.into()) };
+        hole |= vma.start > at;
+        let (from, to) = (vma.start.max(at), vma.end.min(end));
+        if sync && vma.file.is_some() && vma.shared() {
+            fget(rt, vma.file)?;
+            let result = vfs_fsync_range(rt, vma.inode, vma.index_of(from), vma.index_of(to - 1), false);
+            fput(rt, vma.file)?;
+            result?;
+        }
+        at = vma.end;
+    }
+    if hole { Err(Errno::ENOMEM.into()) } else { Ok(()) }
+}
+
+/// A child with a copy of the address space. Entries of shared file mappings are not copied, they fault in again; private
+/// pages are shared read-only until one side writes.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn fork<R: Runtime>(rt: &R) -> Result<TaskId> {
+    let task = rt.task();
+    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
+        Ok(rt.step(Op::world("dup_mmap"), |w| {
+            let child = mm_alloc(w);
+            w.mms[child].next_address = w.mms[mm].next_address;
+            let cred = w.tasks.cred(task);
+            let new = w.tasks.spawn(cred, child);
+            let mut at = w.mms[mm].vmas;
+            while let Some(id) = at.some() {
+                let vma = w.vmas[id];
+                at = vma.next_of_mm;
+                if vma.flags.contains(VmFlags::DONTCOPY) {
+                    continue;
+                }
+                let copy = w.vmas.insert(Vma { mm: child, next_of_inode: VmaId::NONE, ..vma });
+                link(w, copy);
+                if vma.file.is_some() {
+                    w.files[vma.file].refs += 1;
+                }
+                w.vma_link_file(copy);
+                copy_private(w, &vma, child);
+            }
+            new
+        }))
+    })
+}
+
+fn copy_private<F: FileSystem>(w: &mut World<F>, vma: &Vma, child: MmId) {
+    let (mut at, to) = (vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT);
+    while let Some((page, huge, pte)) = w.tables.next_present(vma.mm, at, to) {
+        at = if huge { page + crate::ids::PTRS_PER_PMD } else { page + 1 };
+        let FrameKind::Folio(folio) = pte.frame().kind() else { continue };
+        if huge || w.folios[folio].inode.is_some() {
+            continue;
+        }
+        let shared = if vma.shared() { pte } else { pte.write_protected() };
+        w.folios[folio].refs += 1;
+        w.tables.set_pte(vma.mm, page, shared);
+        w.tables.set_pte(child, page, Pte::new(Frame::folio(folio), false));
+        w.tables.update(child, page, |_| shared);
+    }
+}
+
+/// The task lets go of its address space; with its last user every mapping goes.
+///
+/// # Errors
+/// An oops only.
+pub fn exit_mm<R: Runtime>(rt: &R) -> Result<()> {
+    let task = rt.task();
+    let (mm, last) = rt.step(Op::world("exit_mm"), |w| {
+        let mm = w.tasks.mm(task);
+        w.tasks.kill(task);
+        w.mms[mm].users -= 1;
+        (mm, w.mms[mm].users == 0)
+    });
+    if !last {
+        return Ok(());
+    }
+    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
+        loop {
+            let next = rt.step(Op::new("exit_mmap").read(Object::vmas(mm)), |w| {
+                w.mms[mm].vmas.some().map(|id| (id, w.vmas[id]))
+            });
+            let Some((id, vma)) = next else { return Ok(()) };
+            remove_vma(rt, id, &vma)?;
+        }
+    })
+}

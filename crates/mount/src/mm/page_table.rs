@@ -364,32 +364,42 @@ impl PageTables {
         }
     }
 
-    /// Every present or poisoned entry of pages `from .. to`, with its first page and whether it is huge. A huge entry counts if it
-    /// overlaps.
-    pub fn for_each(&self, mm: MmId, from: u64, to: u64, mut f: impl FnMut(u64, bool, Pte)) {
+    /// The first entry of pages `from .. to` that is not none, with its first page and whether it is huge.
+    #[must_use]
+    pub fn next_present(&self, mm: MmId, from: u64, to: u64) -> Option<(u64, bool, Pte)> {
         let mut page = from;
         while page < to {
             let end = (page / PTRS_PER_PMD + 1) * PTRS_PER_PMD;
             if let Some(pmd) = self.pmds.get(pmd_key(mm, page)) {
                 if !pmd.huge.is_none() {
-                    f(page & !(PTRS_PER_PMD - 1), true, pmd.huge);
-                } else if pmd.used > 0 {
-                    let mut at = page;
-                    while at < end.min(to) {
-                        let block = pmd.blocks[(at as usize >> 6) & 7];
-                        if block == 0 {
-                            at = (at | 63) + 1;
-                            continue;
-                        }
-                        let pte = self.blocks[PteBlockId(block - 1)].0[at as usize & 63];
-                        if !pte.is_none() {
-                            f(at, false, pte);
-                        }
-                        at += 1;
+                    return Some((page & !(PTRS_PER_PMD - 1), true, pmd.huge));
+                }
+                let mut at = page;
+                while pmd.used > 0 && at < end.min(to) {
+                    let block = pmd.blocks[(at as usize >> 6) & 7];
+                    if block == 0 {
+                        at = (at | 63) + 1;
+                        continue;
                     }
+                    let pte = self.blocks[PteBlockId(block - 1)].0[at as usize & 63];
+                    if !pte.is_none() {
+                        return Some((at, false, pte));
+                    }
+                    at += 1;
                 }
             }
             page = end;
+        }
+        None
+    }
+
+    /// Every entry of pages `from .. to` that is not none, with its first page and whether it is huge. A huge entry counts if it
+    /// overlaps.
+    pub fn for_each(&self, mm: MmId, from: u64, to: u64, mut f: impl FnMut(u64, bool, Pte)) {
+        let mut at = from;
+        while let Some((page, huge, pte)) = self.next_present(mm, at, to) {
+            f(page, huge, pte);
+            at = if huge { page + PTRS_PER_PMD } else { page + 1 };
         }
     }
 }

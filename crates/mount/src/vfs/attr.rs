@@ -1,1 +1,123 @@
-//! (attr)
+//! `chmod`, `chown`, extended attributes.
+
+use daxkit_format::dax::Errno;
+use daxkit_format::ext4::inode_flags::InodeFlags;
+
+use super::freeze::with_write;
+use super::open::fdget;
+use crate::fail::Result;
+use crate::fs::FileSystem;
+use crate::ids::{FileId, InodeId};
+use crate::locks::{LockId, Mode, with_lock};
+use crate::op::{Object, Op};
+use crate::runtime::Runtime;
+use crate::world::World;
+use crate::world::objects::IState;
+
+/// `notify_change` of an open file: owner or privilege, not immutable, then `f`.
+fn change<R: Runtime, T>(
+    rt: &R,
+    file: FileId,
+    f: impl FnOnce(&mut World<R::Fs>, InodeId, crate::world::tasks::Cred) -> std::result::Result<T, Errno>,
+) -> Result<T> {
+    let inode = fdget(rt, file)?.inode;
+    let task = rt.task();
+    let sb = rt.step(Op::new("i_sb"), |w| w.inodes[inode].sb);
+    with_write(rt, sb, || {
+        with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
+            let out = rt.step(Op::new("notify_change").write(Object::WORLD), |w| {
+                let cred = w.tasks.cred(task);
+                if w.inodes[inode].disk.flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND) {
+                    return Err(Errno::EPERM);
+                }
+                let out = f(w, inode, cred)?;
+                w.inodes[inode].disk.ctime = w.now;
+                w.inodes[inode].state |= IState::DIRTY;
+                Ok(out)
+            });
+            Ok(out?)
+        })
+    })
+}
+
+/// `fchmod`.
+///
+/// # Errors
+/// `EPERM`, `EROFS`, `EBADF`.
+pub fn fchmod<R: Runtime>(rt: &R, file: FileId, mode: u16) -> Result<()> {
+    change(rt, file, |w, inode, cred| {
+        let disk = &mut w.inodes[inode].disk;
+        if !cred.privileged && cred.uid != disk.uid {
+            return Err(Errno::EPERM);
+        }
+        disk.mode = disk.mode & !0o7777 | mode & 0o7777;
+        Ok(())
+    })
+}
+
+/// `fchown`.
+///
+/// # Errors
+/// `EPERM`, `EROFS`, `EBADF`.
+pub fn fchown<R: Runtime>(rt: &R, file: FileId, uid: u32, gid: u32) -> Result<()> {
+    change(rt, file, |w, inode, cred| {
+        let disk = &mut w.inodes[inode].disk;
+        let own_group = cred.uid == disk.uid && uid == disk.uid && gid == cred.gid;
+        if !cred.privileged && !own_group {
+            return Err(Errno::EPERM);
+        }
+        (disk.uid, disk.gid) = (uid, gid);
+        if disk.kind() == daxkit_format::dax::FileKind::Regular {
+            disk.mode &= !0o6000;
+        }
+        Ok(())
+    })
+}
+
+/// `fsetxattr`.
+///
+/// # Errors
+/// `ENOSPC`, `ERANGE`, `EOPNOTSUPP`, `EPERM`.
+pub fn fsetxattr<R: Runtime>(rt: &R, file: FileId, name: &[u8], value: &[u8]) -> Result<()> {
+    set_xattr(rt, file, name, Some(value))
+}
+
+/// `fremovexattr`.
+///
+/// # Errors
+/// `ENODATA` and as [`fsetxattr`].
+pub fn fremovexattr<R: Runtime>(rt: &R, file: FileId, name: &[u8]) -> Result<()> {
+    set_xattr(rt, file, name, None)
+}
+
+fn set_xattr<R: Runtime>(rt: &R, file: FileId, name: &[u8], value: Option<&[u8]>) -> Result<()> {
+    change(rt, file, |w, inode, cred| {
+        check_name(name, cred.privileged)?;
+        let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
+        w.sb_mut(sb).fs.set_xattr(ino, name, value)
+    })
+}
+
+/// `fgetxattr`.
+///
+/// # Errors
+/// `ENODATA`, `EOPNOTSUPP`.
+pub fn fgetxattr<R: Runtime>(rt: &R, file: FileId, name: &[u8]) -> Result<Vec<u8>> {
+    let inode = fdget(rt, file)?.inode;
+    check_name(name, true)?;
+    Ok(rt.step(Op::new("vfs_getxattr").read(Object::WORLD), |w| {
+        let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
+        w.sb(sb).fs.get_xattr(ino, name)
+    })?)
+}
+
+/// The name spaces that there are.
+fn check_name(name: &[u8], privileged: bool) -> std::result::Result<(), Errno> {
+    if name.starts_with(b"user.") || name.starts_with(b"security.") {
+        return Ok(());
+    }
+    if name.starts_with(b"trusted.") {
+        return if privileged { Ok(()) } else { Err(Errno::EPERM) };
+    }
+    Err(Errno::EOPNOTSUPP)
+}

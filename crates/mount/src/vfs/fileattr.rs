@@ -1,1 +1,217 @@
-//! (fileattr)
+//! `FS_IOC_GETFLAGS`, `FS_IOC_SETFLAGS`, `FS_IOC_FSGETXATTR`, `FS_IOC_FSSETXATTR` (`fs/ioctl.c` and the methods, Linux 6.12).
+//!
+//! A set call changes the flag. It never touches `S_DAX`, `a_ops`, `i_pages` or a page table; what it does for the change to take
+//! effect some time is to mark the inode `I_DONTCACHE`.
+
+use daxkit_format::dax::fileattr::{Caller, FileAttr, SetCall, XFlags, set, to_flags, to_xflags};
+use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
+use daxkit_format::ext4::inode_flags::InodeFlags;
+
+use super::freeze::with_write;
+use super::icache::{d_mark_dontcache, xfs_attrs};
+use super::namespace::xfs_geometry;
+use super::open::fdget;
+use crate::fail::Result;
+use crate::fs::FileSystem;
+use crate::ids::{FileId, InodeId, TaskId};
+use crate::locks::{LockId, Mode, acquire, release};
+use crate::op::{Object, Op};
+use crate::profile::Personality;
+use crate::runtime::Runtime;
+use crate::world::World;
+use crate::world::objects::IState;
+
+impl<F: FileSystem> World<F> {
+    /// `vfs_fileattr_get`.
+    #[must_use]
+    pub fn fileattr(&self, inode: InodeId) -> FileAttr {
+        let node = &self.inodes[inode];
+        let disk = &node.disk;
+        match self.sb(node.sb).personality {
+            Personality::Ext4 => ext4::fileattr_get(node.kind(), disk.flags, disk.projid),
+            Personality::Xfs => FileAttr::from_xflags(disk.xflags, disk.extsize, disk.cowextsize, disk.projid),
+        }
+    }
+}
+
+/// `FS_IOC_GETFLAGS`: the bits of `FS_*_FL`.
+///
+/// # Errors
+/// `EBADF`, `ENOTTY` (XFS: special files).
+pub fn ioctl_getflags<R: Runtime>(rt: &R, file: FileId) -> Result<u32> {
+    ioctl_fsgetxattr(rt, file).map(|attr| {
+        let flags = if attr.flags.is_empty() { to_flags(attr.xflags) } else { attr.flags };
+        flags.bits()
+    })
+}
+
+/// `FS_IOC_FSGETXATTR`.
+///
+/// # Errors
+/// As [`ioctl_getflags`].
+pub fn ioctl_fsgetxattr<R: Runtime>(rt: &R, file: FileId) -> Result<FileAttr> {
+    let inode = fdget(rt, file)?.inode;
+    rt.step(Op::new("fileattr_get").read(Object::attr(inode)), |w| {
+        w.touch(Object::attr(inode), false);
+        let node = &w.inodes[inode];
+        if w.sb(node.sb).personality == Personality::Xfs && node.kind() == FileKind::Special {
+            return Err(Errno::ENOTTY.into());
+        }
+        Ok(w.fileattr(inode))
+    })
+}
+
+/// `FS_IOC_SETFLAGS`.
+///
+/// # Errors
+/// Those of the generic checks, then of ext4 or XFS, in their order.
+pub fn ioctl_setflags<R: Runtime>(rt: &R, file: FileId, flags: u32) -> Result<()> {
+    vfs_fileattr_set(rt, file, &SetCall::SetFlags(InodeFlags::from_bits_retain(flags)))
+}
+
+/// `FS_IOC_FSSETXATTR`.
+///
+/// # Errors
+/// As [`ioctl_setflags`].
+pub fn ioctl_fssetxattr<R: Runtime>(
+    rt: &R,
+    file: FileId,
+    xflags: XFlags,
+    extsize: u32,
+    cowextsize: u32,
+    projid: u32,
+) -> Result<()> {
+    vfs_fileattr_set(rt, file, &SetCall::FsSetXattr { xflags, extsize, cowextsize, projid })
+}
+
+/// `vfs_fileattr_set`.
+fn vfs_fileattr_set<R: Runtime>(rt: &R, file: FileId, call: &SetCall) -> Result<()> {
+    let inode = fdget(rt, file)?.inode;
+    let task = rt.task();
+    let sb = rt.step(Op::new("i_sb"), |w| w.inodes[inode].sb);
+    with_write(rt, sb, || {
+        let lock = LockId::i_rwsem(inode);
+        acquire(rt, lock, Mode::Exclusive);
+        let out = set_locked(rt, task, inode, call);
+        release(rt, lock);
+        out
+    })
+}
+
+fn set_locked<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, call: &SetCall) -> Result<()> {
+    let checked = rt.step(Op::new("fileattr_set_prepare").read(Object::attr(inode)), |w| {
+        w.touch(Object::attr(inode), false);
+        let cred = w.tasks.cred(task);
+        let node = &w.inodes[inode];
+        let caller = Caller {
+            argument_readable: true,
+            mount_writable: true,
+            has_method: true,
+            owner_or_capable: cred.privileged || cred.uid == node.disk.uid,
+            cap_linux_immutable: cred.linux_immutable,
+            init_user_ns: cred.init_user_ns,
+        };
+        set(call, &caller, node.kind(), &w.fileattr(inode)).map(|attr| (attr, w.sb(node.sb).personality, node.sb))
+    });
+    let (attr, personality, sb) = checked?;
+    match personality {
+        Personality::Ext4 => {
+            // The handle is started before anything changes.
+            acquire(rt, LockId::journal(sb), Mode::Shared);
+            let out = ext4_fileattr_set(rt, task, inode, &attr);
+            release(rt, LockId::journal(sb));
+            out
+        }
+        Personality::Xfs => xfs_fileattr_set(rt, inode, &attr, call.is_fsx()),
+    }
+}
+
+fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &FileAttr) -> Result<()> {
+    let s_dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+    let op = Op::new("ext4_ioctl_setflags").write(Object::attr(inode)).write(Object::life(inode)).write(Object::ICACHE);
+    rt.step(op, |w| {
+        w.touch(Object::attr(inode), true);
+        let node = w.inodes[inode];
+        let mount = w.sb(node.sb);
+        let features = mount.fs.features();
+        let outcome = ext4::fileattr_set(
+            &ext4::SetTarget {
+                kind: node.kind(),
+                flags: node.disk.flags,
+                projid: node.disk.projid,
+                s_dax,
+                verity_in_progress: node.verity_in_progress,
+                quota_file: false,
+                has_entries: false,
+                cap_sys_resource: w.tasks.cred(task).sys_resource,
+                has_journal: features.has_journal,
+                casefold: features.casefold,
+                project: features.project,
+                mode: mount.dax,
+            },
+            attr,
+        );
+        let now = w.now;
+        let disk = &mut w.inodes[inode].disk;
+        disk.flags = outcome.flags;
+        disk.xflags = to_xflags(outcome.flags);
+        disk.ctime = now;
+        if outcome.result.is_ok() && features.project {
+            disk.projid = attr.projid;
+        }
+        w.inodes[inode].state |= IState::DIRTY;
+        if outcome.dontcache {
+            d_mark_dontcache(w, inode);
+        }
+        outcome.result.map_err(Into::into)
+    })
+}
+
+fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bool) -> Result<()> {
+    let s_dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+    let lock = LockId::i_data(inode);
+    let op = Op::new("xfs_ioctl_setattr").write(Object::attr(inode)).write(Object::life(inode)).write(Object::ICACHE);
+    let outcome = |w: &World<R::Fs>| {
+        let node = &w.inodes[inode];
+        let mount = w.sb(node.sb);
+        let target = xfs::SetTarget {
+            kind: node.kind(),
+            attrs: xfs_attrs(node),
+            s_dax,
+            has_extents: node.disk.blocks > 0,
+            geometry: xfs_geometry(mount),
+            mode: mount.dax,
+            data_dax: mount.device_dax,
+            rt_dax: false,
+            read_only: mount.read_only,
+            shutdown: mount.shutdown,
+        };
+        xfs::fileattr_set(&target, attr, fsx, mount.profile.kernel)
+    };
+    // xfs_ioctl_setattr_prepare_dax comes before the transaction: a set that fails may still doom the cached inode.
+    rt.step(Op::new("xfs_ioctl_setattr_prepare_dax").write(Object::life(inode)).write(Object::ICACHE), |w| {
+        if outcome(w).dontcache {
+            d_mark_dontcache(w, inode);
+        }
+    });
+    acquire(rt, lock, Mode::Exclusive);
+    let result = rt.step(op, |w| {
+        w.touch(Object::attr(inode), true);
+        let outcome = outcome(w);
+        if outcome.result.is_ok() {
+            let now = w.now;
+            let node = &mut w.inodes[inode];
+            node.disk.xflags = xfs::to_xflags(outcome.flags, outcome.flags2);
+            node.disk.projid = attr.projid;
+            let hint = |on: bool, bytes| if on { bytes } else { 0 };
+            let sized = XFlags::EXTSIZE | XFlags::EXTSZINHERIT;
+            node.disk.extsize = hint(node.disk.xflags.intersects(sized), attr.extsize);
+            node.disk.cowextsize = hint(node.disk.xflags.contains(XFlags::COWEXTSIZE), attr.cowextsize);
+            node.disk.ctime = now;
+            node.state |= IState::DIRTY;
+        }
+        outcome.result
+    });
+    release(rt, lock);
+    result.map_err(Into::into)
+}

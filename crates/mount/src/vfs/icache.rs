@@ -1,1 +1,460 @@
-//! (icache)
+//! The inode cache: instantiation, references, the end of an inode (`fs/inode.c`, `fs/dcache.c`, Linux 6.12).
+//!
+//! `S_DAX` is decided here and nowhere else, once, before anybody else can see the inode.
+
+use daxkit_format::dax::{Errno, ext4, xfs};
+
+use crate::dax::entry::bug_if_pages_left;
+use crate::fail::Result;
+use crate::filemap::invalidate::{invalidate_mapping_pages, truncate_inode_pages_range};
+use crate::filemap::writeback::filemap_write_and_wait;
+use crate::fs::{FileSystem, Ino};
+use crate::ids::{DentryId, InodeId, PAGE_SHIFT, PAGE_SIZE, SbId, VmaId};
+use crate::op::{Object, Op};
+use crate::profile::Personality;
+use crate::runtime::Runtime;
+use crate::trace::Event;
+use crate::wait::{QueueKey, Wake, sleep_on};
+use crate::world::World;
+use crate::world::objects::{Aops, Dentry, IState, Inode};
+use crate::xarray::XArray;
+
+const fn key(sb: SbId, ino: Ino) -> u64 {
+    (sb.0 as u64) << 48 | ino & 0xFFFF_FFFF_FFFF
+}
+
+fn dkey(sb: SbId, dir: Ino, name: &[u8]) -> (u64, u64) {
+    // FNV-1a: the names of a cache, not a defence against anybody.
+    let hash = name.iter().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01B3));
+    ((hash ^ key(sb, dir).rotate_left(17)) >> 1, hash)
+}
+
+/// The XFS attributes of an in-core inode.
+#[must_use]
+pub fn xfs_attrs(inode: &Inode) -> xfs::Attrs {
+    let (kind, disk) = (inode.kind(), &inode.disk);
+    xfs::Attrs {
+        flags: xfs::to_di_flags(kind, xfs::DiFlags::empty(), disk.xflags),
+        flags2: xfs::to_di_flags2(xfs::DiFlags2::empty(), disk.xflags),
+        extsize: disk.extsize,
+        cowextsize: disk.cowextsize,
+        projid: disk.projid,
+    }
+}
+
+impl<F: FileSystem> World<F> {
+    /// `S_DAX` of an inode of this mount, as `ext4_should_enable_dax` and `xfs_inode_should_enable_dax` decide.
+    #[must_use]
+    pub fn should_enable_dax(&self, inode: &Inode) -> daxkit_format::dax::DaxDecision {
+        let sb = self.sb(inode.sb);
+        let features = sb.fs.features();
+        match sb.personality {
+            Personality::Ext4 => ext4::should_enable_dax(&ext4::DaxInputs {
+                mode: sb.dax,
+                kind: inode.kind(),
+                flags: inode.disk.flags,
+                has_inline_data: inode.disk.inline_data,
+                journal: ext4::JournalInputs {
+                    has_journal: features.has_journal,
+                    data: sb.data,
+                    delalloc: sb.delalloc,
+                },
+                device: sb.device_dax,
+                block_size: features.block_size,
+                page_size: PAGE_SIZE as u32,
+            }),
+            Personality::Xfs => {
+                let attrs = xfs_attrs(inode);
+                xfs::should_enable_dax(&xfs::DaxInputs {
+                    config_fs_dax: true,
+                    mode: sb.dax,
+                    kind: inode.kind(),
+                    flags: attrs.flags,
+                    flags2: attrs.flags2,
+                    block_size: features.block_size,
+                    page_size: PAGE_SIZE as u32,
+                    data_dax: sb.device_dax,
+                    rt_dax: false,
+                    kernel: sb.profile.kernel,
+                })
+            }
+        }
+    }
+
+    /// Takes from the file system what belongs to it: links, blocks.
+    pub(crate) fn refresh_inode(&mut self, inode: InodeId) {
+        let node = &self.inodes[inode];
+        if let Ok(disk) = self.sb(node.sb).fs.read_inode(node.ino) {
+            let node = &mut self.inodes[inode];
+            (node.disk.nlink, node.disk.blocks) = (disk.nlink, disk.blocks);
+            if node.kind() != daxkit_format::dax::FileKind::Regular {
+                (node.disk.mtime, node.disk.size) = (disk.mtime, disk.size);
+            }
+            node.disk.ctime = node.disk.ctime.max(disk.ctime);
+        }
+    }
+
+    /// The in-core inode of a number, if there is one.
+    #[must_use]
+    pub fn ilookup(&self, sb: SbId, ino: Ino) -> Option<InodeId> {
+        self.icache.get(key(sb, ino))
+    }
+}
+
+enum Found {
+    Have(InodeId),
+    Wait(InodeId),
+    New(InodeId),
+}
+
+/// `iget_locked` and what fills the inode: the inode of a number, with a reference.
+///
+/// # Errors
+/// Those of reading it; `ESTALE` does not occur.
+pub fn iget<R: Runtime>(rt: &R, sb: SbId, ino: Ino) -> Result<InodeId> {
+    let task = rt.task();
+    loop {
+        let found = rt.step(Op::new("iget_locked").write(Object::ICACHE).write(Object::fs(sb)), |w| {
+            w.touch(Object::ICACHE, true);
+            if let Some(id) = w.icache.get(key(sb, ino)) {
+                let state = w.inodes[id].state;
+                if state.intersects(IState::NEW | IState::FREEING | IState::WILL_FREE) {
+                    return Ok(Found::Wait(id));
+                }
+                w.inodes[id].refs += 1;
+                w.inodes[id].state |= IState::REFERENCED;
+                return Ok(Found::Have(id));
+            }
+            let disk = w.sb(sb).fs.read_inode(ino)?;
+            let mount = w.sb_mut(sb);
+            mount.generation += 1;
+            let generation = mount.generation;
+            let id = w.inodes.insert(Inode {
+                sb,
+                ino,
+                disk,
+                s_dax: false,
+                aops: Aops::PageCache,
+                state: IState::NEW,
+                refs: 1,
+                pages: XArray::default(),
+                nrpages: 0,
+                mmap: VmaId::NONE,
+                mapped: 0,
+                dio: 0,
+                generation,
+                opens: 0,
+                aliases: DentryId::NONE,
+                verity_in_progress: false,
+            });
+            w.icache.insert(key(sb, ino), id);
+            Ok::<_, Errno>(Found::New(id))
+        })?;
+        match found {
+            Found::Have(id) => return Ok(id),
+            Found::New(id) => {
+                set_inode_flags(rt, id);
+                return Ok(id);
+            }
+            Found::Wait(id) => {
+                let queue = QueueKey::inode(id);
+                let op = Op::new("wait_on_inode").write(Object::ICACHE).write(queue.object());
+                let asleep = rt.step(op, |w| {
+                    let busy = IState::NEW | IState::FREEING | IState::WILL_FREE;
+                    let still = w.icache.get(key(sb, ino)) == Some(id) && w.inodes[id].state.intersects(busy);
+                    if still {
+                        w.queue_up(task, queue, false);
+                    }
+                    still
+                });
+                if asleep {
+                    sleep_on(rt, queue);
+                }
+            }
+        }
+    }
+}
+
+/// `ext4_set_inode_flags(init)` and `ext4_set_aops`, `xfs_setup_inode` and `xfs_setup_iops`: `S_DAX`, then the vector, then the
+/// inode is for everybody.
+fn set_inode_flags<R: Runtime>(rt: &R, id: InodeId) {
+    rt.step(Op::new("set S_DAX").write(Object::s_dax(id)).read(Object::attr(id)), |w| {
+        w.touch(Object::s_dax(id), true);
+        let decision = w.should_enable_dax(&w.inodes[id]);
+        w.inodes[id].s_dax = decision.s_dax;
+    });
+    rt.step(Op::new("set a_ops").write(Object::aops(id)).read(Object::s_dax(id)), |w| {
+        w.touch(Object::aops(id), true);
+        let aops = if w.is_dax(id) { Aops::Dax } else { Aops::PageCache };
+        w.inodes[id].aops = aops;
+    });
+    let queue = QueueKey::inode(id);
+    rt.step(Op::new("unlock_new_inode").write(Object::ICACHE).write(queue.object()), |w| {
+        w.inodes[id].state.remove(IState::NEW);
+        w.wake(queue, Wake::All);
+    });
+}
+
+/// `igrab`: another reference to an inode that has one.
+pub fn igrab<R: Runtime>(rt: &R, inode: InodeId) {
+    rt.step(Op::new("igrab").write(Object::ICACHE), |w| w.inodes[inode].refs += 1);
+}
+
+/// `iput`: with the last reference the inode is kept on the LRU, or, without a name or with `I_DONTCACHE`, written back and evicted.
+///
+/// # Errors
+/// An oops in the eviction.
+pub fn iput<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
+    let plan = rt.step(Op::new("iput").write(Object::ICACHE).read(Object::life(inode)), |w| {
+        w.touch(Object::ICACHE, true);
+        w.inodes[inode].refs -= 1;
+        let node = w.inodes[inode];
+        if node.refs > 0 {
+            return None;
+        }
+        let sb = w.sb(node.sb);
+        let drop = node.disk.nlink == 0 || sb.gone;
+        let dontcache = node.state.contains(IState::DONTCACHE);
+        if !drop && !dontcache {
+            let shrinkable = node.nrpages == 0 || !sb.profile.populated_is_not_shrinkable();
+            w.inodes[inode].state.set(IState::LRU, shrinkable);
+            return None;
+        }
+        // generic_drop_inode of the first releases took a DONTCACHE inode for dropped: no write-back.
+        let write = !drop && !(dontcache && sb.profile.dontcache_loses_data());
+        w.inodes[inode].state |= if write { IState::WILL_FREE } else { IState::FREEING };
+        Some(write)
+    });
+    let Some(write) = plan else { return Ok(()) };
+    if write {
+        // write_inode_now(sync). An error does not keep the inode.
+        let _ = write_inode_now(rt, inode);
+        rt.step(Op::new("I_FREEING").write(Object::ICACHE), |w| {
+            w.inodes[inode].state.remove(IState::WILL_FREE);
+            w.inodes[inode].state |= IState::FREEING;
+        });
+    }
+    evict(rt, inode)
+}
+
+/// Data and metadata of an inode go to the file system.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_inode_now<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
+    let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+    if !dax {
+        filemap_write_and_wait(rt, inode, 0, u64::MAX >> PAGE_SHIFT)?;
+    }
+    write_inode(rt, inode)
+}
+
+/// `write_inode`: what is kept in core goes into the running transaction, if it is dirty.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_inode<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
+    let op = Op::new("write_inode").read(Object::attr(inode)).write(Object::life(inode)).write(Object::WORLD);
+    rt.step(op, |w| {
+        let node = w.inodes[inode];
+        if !node.state.contains(IState::DIRTY) {
+            return Ok(());
+        }
+        w.inodes[inode].state.remove(IState::DIRTY);
+        Ok(w.sb_mut(node.sb).fs.write_inode(node.ino, &node.disk)?)
+    })
+}
+
+/// `evict`: pages go, then the inode; without a name, on disk as well. `clear_inode` insists that no page is left.
+fn evict<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
+    let task = rt.task();
+    truncate_inode_pages_range(rt, inode, 0, u64::MAX >> PAGE_SHIFT);
+    bug_if_pages_left(rt, inode)?;
+    let queue = QueueKey::inode(inode);
+    rt.step(Op::world("evict"), |w| {
+        let node = w.inodes[inode];
+        w.trace.emit(task, Event::EvictInode { inode });
+        if node.disk.nlink == 0 {
+            // An error leaves an orphan for the next mount.
+            let _ = w.sb_mut(node.sb).fs.free_inode(node.ino);
+        }
+        w.icache.remove(key(node.sb, node.ino));
+        w.wake(queue, Wake::All);
+        w.inodes.remove(inode);
+    });
+    Ok(())
+}
+
+/// `d_mark_dontcache`: the inode, and every alias that it has now. Those that come later are not marked.
+pub fn d_mark_dontcache<F: FileSystem>(w: &mut World<F>, inode: InodeId) {
+    w.inodes[inode].state |= IState::DONTCACHE;
+    let mut at = w.inodes[inode].aliases;
+    while let Some(dentry) = at.some() {
+        w.dentries[dentry].dontcache = true;
+        at = w.dentries[dentry].next_alias;
+    }
+}
+
+/// The dentry of a name, with a reference and one of its own to the inode: found, or made for `inode`, whose reference it takes over.
+pub(crate) fn d_splice<R: Runtime>(rt: &R, sb: SbId, dir: Ino, name: &[u8], inode: InodeId) -> Result<DentryId> {
+    let (slot, hash) = dkey(sb, dir, name);
+    let (dentry, spare) = rt.step(Op::new("d_splice_alias").write(Object::ICACHE), |w| {
+        if let Some(dentry) = w.dcache.get(slot) {
+            let there = &mut w.dentries[dentry];
+            if there.sb == sb && there.dir == dir && there.hash == hash && there.inode == inode {
+                there.refs += 1;
+                return (dentry, true);
+            }
+        }
+        let next_alias = w.inodes[inode].aliases;
+        let dentry = w.dentries.insert(Dentry {
+            sb,
+            dir,
+            hash,
+            inode,
+            refs: 1,
+            dontcache: false,
+            referenced: false,
+            unhashed: false,
+            next_alias,
+        });
+        w.inodes[inode].aliases = dentry;
+        if let Some(old) = w.dcache.insert(slot, dentry) {
+            w.dentries[old].unhashed = true;
+        }
+        (dentry, false)
+    });
+    if spare {
+        iput(rt, inode)?;
+    }
+    Ok(dentry)
+}
+
+/// The inode that a cached name leads to, with references to both.
+pub(crate) fn d_lookup<F: FileSystem>(
+    w: &mut World<F>,
+    sb: SbId,
+    dir: Ino,
+    name: &[u8],
+) -> Option<(InodeId, DentryId)> {
+    let (slot, hash) = dkey(sb, dir, name);
+    let dentry = w.dcache.get(slot)?;
+    let there = &mut w.dentries[dentry];
+    if there.sb != sb || there.dir != dir || there.hash != hash {
+        return None;
+    }
+    there.refs += 1;
+    there.referenced = true;
+    Some((there.inode, dentry))
+}
+
+/// `d_drop`: a name that is gone, or means something else now.
+pub(crate) fn d_drop<F: FileSystem>(w: &mut World<F>, sb: SbId, dir: Ino, name: &[u8]) {
+    let (slot, hash) = dkey(sb, dir, name);
+    if let Some(dentry) = w.dcache.get(slot) {
+        let there = w.dentries[dentry];
+        if there.sb == sb && there.dir == dir && there.hash == hash {
+            w.dcache.remove(slot);
+            w.dentries[dentry].unhashed = true;
+        }
+    }
+}
+
+/// `dput`: with the last reference a dentry stays in the cache (and keeps its inode) unless it is unhashed or marked.
+///
+/// # Errors
+/// An oops in the eviction of its inode.
+pub fn dput<R: Runtime>(rt: &R, dentry: DentryId) -> Result<()> {
+    let inode = rt.step(Op::new("dput").write(Object::ICACHE), |w| {
+        let there = &mut w.dentries[dentry];
+        there.refs -= 1;
+        if there.refs > 0 {
+            return None;
+        }
+        let there = *there;
+        let keeps = w.sb(there.sb).profile.dontcache_keeps_referenced() && there.referenced;
+        if !there.unhashed && !(there.dontcache && !keeps) && !w.sb(there.sb).gone {
+            return None;
+        }
+        Some(kill_dentry(w, dentry))
+    });
+    inode.map_or(Ok(()), |inode| iput(rt, inode))
+}
+
+/// Takes a dentry out of everything; its reference to the inode is the caller's now.
+fn kill_dentry<F: FileSystem>(w: &mut World<F>, dentry: DentryId) -> InodeId {
+    let there = w.dentries[dentry];
+    if !there.unhashed {
+        let slot = (there.hash ^ key(there.sb, there.dir).rotate_left(17)) >> 1;
+        if w.dcache.get(slot) == Some(dentry) {
+            w.dcache.remove(slot);
+        }
+    }
+    let mut at = w.inodes[there.inode].aliases;
+    if at == dentry {
+        w.inodes[there.inode].aliases = there.next_alias;
+    } else {
+        while at.is_some() && w.dentries[at].next_alias != dentry {
+            at = w.dentries[at].next_alias;
+        }
+        if at.is_some() {
+            w.dentries[at].next_alias = there.next_alias;
+        }
+    }
+    w.dentries.remove(dentry);
+    there.inode
+}
+
+/// `echo WHAT > /proc/sys/vm/drop_caches`: 1 clean page cache, 2 unused dentries and inodes.
+///
+/// # Errors
+/// An oops in an eviction.
+pub fn drop_caches<R: Runtime>(rt: &R, what: u8) -> Result<()> {
+    if what & 1 != 0 {
+        let inodes = rt.step(Op::world("drop_pagecache"), |w| w.inodes.ids());
+        for inode in inodes {
+            invalidate_mapping_pages(rt, inode);
+        }
+    }
+    if what & 2 != 0 {
+        prune(rt, None)?;
+    }
+    Ok(())
+}
+
+/// Drops unused dentries, then unused inodes, of one mount or of all.
+pub(crate) fn prune<R: Runtime>(rt: &R, of: Option<SbId>) -> Result<()> {
+    loop {
+        let next = rt.step(Op::world("prune_dcache"), |w| {
+            let unused = |id: &DentryId| {
+                let dentry = &w.dentries[*id];
+                dentry.refs == 0 && of.is_none_or(|sb| sb == dentry.sb)
+            };
+            let dentry = w.dentries.ids().into_iter().find(unused)?;
+            Some(kill_dentry(w, dentry))
+        });
+        match next {
+            Some(inode) => iput(rt, inode)?,
+            None => break,
+        }
+    }
+    loop {
+        let next = rt.step(Op::world("prune_icache"), |w| {
+            let unused = |id: &InodeId| {
+                let node = &w.inodes[*id];
+                let gone = w.sb(node.sb).gone;
+                let busy = IState::NEW | IState::FREEING | IState::WILL_FREE;
+                // An inode with pages is not on the LRU, and one with DAX entries never loses them here.
+                let on_lru = node.state.contains(IState::LRU) && node.nrpages == 0;
+                node.refs == 0 && !node.state.intersects(busy) && (on_lru || gone) && of.is_none_or(|sb| sb == node.sb)
+            };
+            let inode = w.inodes.ids().into_iter().find(unused)?;
+            w.inodes[inode].state |= IState::WILL_FREE;
+            Some(inode)
+        });
+        let Some(inode) = next else { return Ok(()) };
+        let _ = write_inode_now(rt, inode);
+        rt.step(Op::new("I_FREEING").write(Object::ICACHE), |w| w.inodes[inode].state |= IState::FREEING);
+        evict(rt, inode)?;
+    }
+}

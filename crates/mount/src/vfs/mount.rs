@@ -1,1 +1,184 @@
-//! (mount)
+//! `mount`, `remount`, `umount` (`fs/ext4/super.c`, `fs/xfs/xfs_super.c`, Linux 6.12).
+
+use daxkit_format::dax::ext4::DataMode;
+use daxkit_format::dax::{DaxMode, Errno, ext4, xfs};
+
+use super::icache::prune;
+use super::sync::sync_filesystem;
+use crate::fail::Result;
+use crate::fs::FileSystem;
+use crate::ids::{PAGE_SIZE, SbId};
+use crate::locks::{LockId, Mode, with_lock};
+use crate::op::Op;
+use crate::profile::{Personality, Profile};
+use crate::runtime::Runtime;
+use crate::world::World;
+use crate::world::objects::SuperBlock;
+
+/// What is mounted, on what, with which options.
+#[derive(Debug, Clone)]
+pub struct MountRequest<F> {
+    /// The file system.
+    pub fs: F,
+    /// Whose methods.
+    pub personality: Personality,
+    /// Which kernel.
+    pub profile: Profile,
+    /// Option `dax`.
+    pub dax: Option<DaxMode>,
+    /// Option `data`.
+    pub data: DataMode,
+    /// Option `delalloc`.
+    pub delalloc: bool,
+    /// The device can DAX.
+    pub device_dax: bool,
+    /// The device is synchronous.
+    pub synchronous: bool,
+    /// The device is a partition.
+    pub partition: bool,
+    /// Option `ro`.
+    pub read_only: bool,
+}
+
+/// Mounts.
+///
+/// # Errors
+/// `EINVAL` as the tables of ext4 and XFS say.
+pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
+    let features = request.fs.features();
+    let (dax, dax_shown) = match request.personality {
+        Personality::Ext4 => {
+            let mounted = ext4::mount(&ext4::MountInputs {
+                option: request.dax,
+                device: request.device_dax,
+                block_size: features.block_size,
+                page_size: PAGE_SIZE as u32,
+                inline_data: features.inline_data,
+                data: request.data,
+            })
+            .map_err(ext4::MountRefusal::errno)?;
+            (mounted.mode, mounted.shown)
+        }
+        Personality::Xfs => {
+            let mounted = xfs::mount(&xfs::MountInputs {
+                option: request.dax,
+                data_dax: request.device_dax,
+                rt_dax: false,
+                block_size: features.block_size,
+                page_size: PAGE_SIZE as u32,
+                reflink: features.reflink,
+                partition: request.partition,
+                kernel: request.profile.kernel,
+            })?;
+            (mounted.mode, mounted.shown)
+        }
+    };
+    if features.read_only && !request.read_only {
+        return Err(Errno::EROFS.into());
+    }
+    Ok(rt.step(Op::world("mount"), |w| {
+        w.sbs.push(SuperBlock {
+            fs: request.fs,
+            personality: request.personality,
+            profile: request.profile,
+            dax,
+            dax_shown,
+            data: request.data,
+            // Data journalling and delayed allocation exclude each other.
+            delalloc: request.delalloc && request.data != DataMode::Journal,
+            device_dax: request.device_dax,
+            synchronous: request.synchronous,
+            read_only: request.read_only,
+            gone: false,
+            frozen: false,
+            shutdown: false,
+            generation: 0,
+        });
+        SbId((w.sbs.len() - 1) as u16)
+    }))
+}
+
+/// Changes options of a mount. Another DAX mode is refused by ext4 and not looked at by XFS.
+///
+/// # Errors
+/// `EINVAL`, `EBUSY` (files are open for writing and `ro` is wanted).
+pub fn remount<R: Runtime>(
+    rt: &R,
+    sb: SbId,
+    dax: Option<DaxMode>,
+    data: Option<DataMode>,
+    read_only: Option<bool>,
+) -> Result<()> {
+    with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
+        let checked = rt.step(Op::world("reconfigure_super"), |w| {
+            let mount = w.sb(sb);
+            if mount.personality == Personality::Ext4 {
+                let mounted = ext4::Mounted { mode: mount.dax, shown: mount.dax_shown };
+                ext4::remount(&mounted, dax, data.unwrap_or(mount.data))?;
+                // data= cannot be changed on a mounted file system.
+                if data.is_some_and(|data| data != mount.data) {
+                    return Err(Errno::EINVAL);
+                }
+            }
+            if read_only == Some(true) && !mount.read_only {
+                let writers = w.files.ids().into_iter().any(|id| {
+                    let file = w.files[id];
+                    w.inodes[file.inode].sb == sb && file.flags.writable()
+                });
+                if writers {
+                    return Err(Errno::EBUSY);
+                }
+            }
+            Ok(())
+        });
+        checked?;
+        if read_only == Some(true) {
+            sync_filesystem(rt, sb)?;
+        }
+        rt.step(Op::world("reconfigure_super"), |w| {
+            if let Some(read_only) = read_only {
+                w.sb_mut(sb).read_only = read_only;
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Unmounts: everything is written, every inode goes. Gives the file system back.
+///
+/// # Errors
+/// `EBUSY` when something is open or mapped.
+pub fn umount<R: Runtime>(rt: &R, sb: SbId) -> Result<R::Fs> {
+    with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
+        let busy = rt.step(Op::world("may_umount"), |w| {
+            w.sb(sb).gone || w.files.ids().into_iter().any(|id| w.inodes[w.files[id].inode].sb == sb)
+        });
+        if busy {
+            return Err(Errno::EBUSY.into());
+        }
+        sync_filesystem(rt, sb)?;
+        rt.step(Op::world("kill_super"), |w| w.sb_mut(sb).gone = true);
+        prune(rt, Some(sb))?;
+        sync_filesystem(rt, sb)?;
+        Ok(rt.step(Op::world("put_super"), |w| w.sb(sb).fs.clone()))
+    })
+}
+
+/// Options as `/proc/mounts` shows them, as far as they are known here.
+#[must_use]
+pub fn show_options<F: FileSystem>(w: &World<F>, sb: SbId) -> String {
+    let mount = w.sb(sb);
+    let mut words = vec![if mount.read_only { "ro" } else { "rw" }];
+    if let Some(mode) = mount.dax_shown {
+        words.push(mode.option());
+    }
+    if !mount.delalloc && mount.personality == Personality::Ext4 {
+        words.push("nodelalloc");
+    }
+    match mount.data {
+        DataMode::Journal => words.push("data=journal"),
+        DataMode::Writeback => words.push("data=writeback"),
+        DataMode::Ordered => {}
+    }
+    words.join(",")
+}

@@ -1,1 +1,168 @@
-//! (rw)
+//! `read` and `write`: which path is taken is decided by `IS_DAX` before the lock; ext4 looks again after it when it reads, and
+//! not when it writes (Linux 6.12).
+
+use daxkit_format::dax::{Errno, FileKind};
+
+use super::freeze::with_write;
+use super::open::fdget;
+use super::setattr::{convert_inline, zero_tail};
+use crate::dax::rw::{dax_read, dax_write};
+use crate::fail::Result;
+use crate::filemap::rw::{buffered_read, buffered_write};
+use crate::ids::{FileId, InodeId};
+use crate::locks::{LockId, Mode, with_lock};
+use crate::mm::access::{copy_from_user, copy_to_user};
+use crate::op::{Object, Op};
+use crate::profile::Personality;
+use crate::runtime::Runtime;
+use crate::vfs::sync::vfs_fsync_range;
+use crate::world::objects::OpenFlags;
+
+/// Most bytes of a user's buffer that are moved at once.
+const CHUNK: usize = 1 << 20;
+
+fn is_dax<R: Runtime>(rt: &R, inode: InodeId) -> bool {
+    rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode))
+}
+
+fn kind_and_personality<R: Runtime>(rt: &R, inode: InodeId) -> (FileKind, Personality, crate::ids::SbId) {
+    rt.step(Op::new("i_mode").read(Object::attr(inode)), |w| {
+        let node = &w.inodes[inode];
+        (node.kind(), w.sb(node.sb).personality, node.sb)
+    })
+}
+
+fn advance<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, to: u64) {
+    if offset.is_none() {
+        rt.step(Op::new("f_pos").write(Object::file(file)), |w| w.files[file].pos = to);
+    }
+}
+
+/// `pread` with an offset, `read` without.
+///
+/// # Errors
+/// `EBADF`, `EISDIR`, `EINVAL`, `EIO`.
+pub fn read<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, buf: &mut [u8]) -> Result<usize> {
+    let open = fdget(rt, file)?;
+    if !open.flags.readable() {
+        return Err(Errno::EBADF.into());
+    }
+    let inode = open.inode;
+    let (kind, personality, _) = kind_and_personality(rt, inode);
+    match kind {
+        FileKind::Regular => {}
+        FileKind::Directory => return Err(Errno::EISDIR.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    let pos = offset.unwrap_or(open.pos);
+    let inline = rt.step(Op::new("has_inline").read(Object::attr(inode)), |w| w.inodes[inode].disk.inline_data);
+    if inline {
+        convert_inline(rt, inode)?;
+    }
+    let n = if is_dax(rt, inode) {
+        with_lock(rt, LockId::i_rwsem(inode), Mode::Shared, || {
+            if personality == Personality::Ext4 && !is_dax(rt, inode) {
+                return buffered_read(rt, inode, pos, buf);
+            }
+            dax_read(rt, inode, pos, buf)
+        })?
+    } else if personality == Personality::Xfs {
+        with_lock(rt, LockId::i_rwsem(inode), Mode::Shared, || buffered_read(rt, inode, pos, buf))?
+    } else {
+        buffered_read(rt, inode, pos, buf)?
+    };
+    advance(rt, file, offset, pos + n as u64);
+    Ok(n)
+}
+
+/// `pwrite` with an offset, `write` without.
+///
+/// # Errors
+/// `EBADF`, `EINVAL`, `EFBIG`, `ENOSPC`, `EIO`.
+pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8]) -> Result<usize> {
+    let open = fdget(rt, file)?;
+    if !open.flags.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let inode = open.inode;
+    let (kind, _, sb) = kind_and_personality(rt, inode);
+    if kind != FileKind::Regular {
+        return Err(Errno::EINVAL.into());
+    }
+    if data.is_empty() {
+        return Ok(0);
+    }
+    with_write(rt, sb, || {
+        let dax = is_dax(rt, inode);
+        let (pos, n) = with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
+            convert_inline(rt, inode)?;
+            let size = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
+            let pos = if open.flags.contains(OpenFlags::APPEND) { size } else { offset.unwrap_or(open.pos) };
+            if pos.checked_add(data.len() as u64).is_none_or(|end| end > 1 << 44) {
+                return Err(Errno::EFBIG.into());
+            }
+            if pos > size {
+                // Between the old end and the write everything reads as zero, whatever a mapping left in the last page.
+                zero_tail(rt, inode, size)?;
+            }
+            let n = if dax { dax_write(rt, inode, pos, data)? } else { buffered_write(rt, inode, pos, data)? };
+            Ok((pos, n))
+        })?;
+        advance(rt, file, offset, pos + n as u64);
+        if open.flags.intersects(OpenFlags::SYNC | OpenFlags::DSYNC) && n > 0 {
+            let (from, to) = (pos >> 12, (pos + n as u64 - 1) >> 12);
+            vfs_fsync_range(rt, inode, from, to, !open.flags.contains(OpenFlags::SYNC))?;
+        }
+        Ok(n)
+    })
+}
+
+/// `pread` into mapped memory, of whichever file. A buffer that is only partly there gives a short count.
+///
+/// # Errors
+/// `EFAULT` when not a byte could be stored, and as [`read`].
+pub fn read_to_user<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, address: u64, len: usize) -> Result<usize> {
+    let mut bounce = vec![0; len.min(CHUNK)];
+    let mut done = 0;
+    while done < len {
+        let n = (len - done).min(CHUNK);
+        let at = offset.map(|offset| offset + done as u64);
+        let got = read(rt, file, at, &mut bounce[..n])?;
+        let put = copy_to_user(rt, address + done as u64, &bounce[..got])?;
+        done += put;
+        if put < got && done == 0 {
+            return Err(Errno::EFAULT.into());
+        }
+        if put < n {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// `pwrite` from mapped memory, of whichever file.
+///
+/// # Errors
+/// `EFAULT` when not a byte could be loaded, and as [`write`].
+pub fn write_from_user<R: Runtime>(
+    rt: &R,
+    file: FileId,
+    offset: Option<u64>,
+    address: u64,
+    len: usize,
+) -> Result<usize> {
+    let mut bounce = vec![0; len.min(CHUNK)];
+    let mut done = 0;
+    while done < len {
+        let n = (len - done).min(CHUNK);
+        let got = copy_from_user(rt, address + done as u64, &mut bounce[..n])?;
+        if got == 0 {
+            return if done > 0 { Ok(done) } else { Err(Errno::EFAULT.into()) };
+        }
+        done += write(rt, file, offset.map(|offset| offset + done as u64), &bounce[..got])?;
+        if got < n {
+            break;
+        }
+    }
+    Ok(done)
+}

@@ -1,1 +1,100 @@
-//! (sync)
+//! `fsync`, `sync`: what was changed becomes durable.
+
+use super::icache::write_inode;
+use crate::dax::writeback::dax_writeback_mapping_range;
+use crate::fail::Result;
+use crate::filemap::writeback::filemap_write_and_wait;
+use crate::fs::FileSystem;
+use crate::ids::{FileId, InodeId, PAGE_SHIFT, SbId};
+use crate::op::{Object, Op};
+use crate::runtime::Runtime;
+use crate::world::objects::{IState, OpenFlags};
+use daxkit_format::dax::Errno;
+
+/// `vfs_fsync_range`, pages `from ..= to`: data first, then the journal.
+///
+/// # Errors
+/// `EIO` and others of the file system.
+pub fn vfs_fsync_range<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64, datasync: bool) -> Result<()> {
+    let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+    if dax {
+        dax_writeback_mapping_range(rt, inode, from, to)?;
+    } else {
+        filemap_write_and_wait(rt, inode, from, to)?;
+    }
+    let _ = datasync;
+    write_inode(rt, inode)?;
+    rt.step(Op::world("jbd2_complete_transaction"), |w| {
+        let sb = w.inodes[inode].sb;
+        w.inodes[inode].state.remove(IState::DIRTY_PAGES);
+        w.sb_mut(sb).fs.commit()
+    })?;
+    Ok(())
+}
+
+/// `fsync`, `fdatasync`.
+///
+/// # Errors
+/// `EBADF` (`O_PATH`), `EIO`.
+pub fn fsync<R: Runtime>(rt: &R, file: FileId, datasync: bool) -> Result<()> {
+    let open = rt.step(Op::new("fdget").read(Object::file(file)), |w| w.files[file]);
+    if open.flags.contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF.into());
+    }
+    vfs_fsync_range(rt, open.inode, 0, u64::MAX >> PAGE_SHIFT, datasync)
+}
+
+/// `sync_filesystem`: every inode of a mount, then the journal.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sync_filesystem<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
+    let inodes = rt.step(Op::world("sync_inodes_sb"), |w| {
+        let mut inodes = w.inodes.ids();
+        inodes.retain(|&id| w.inodes[id].sb == sb && !w.inodes[id].state.intersects(IState::NEW | IState::FREEING));
+        for &id in &inodes {
+            w.inodes[id].refs += 1;
+        }
+        inodes
+    });
+    for inode in inodes {
+        let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+        let block_size = rt.step(Op::new("i_blkbits"), |w| w.sb(sb).fs.features().block_size);
+        let done = match dax {
+            true if u64::from(block_size) == crate::ids::PAGE_SIZE => {
+                dax_writeback_mapping_range(rt, inode, 0, u64::MAX >> PAGE_SHIFT)
+            }
+            true => Ok(()),
+            false => filemap_write_and_wait(rt, inode, 0, u64::MAX >> PAGE_SHIFT),
+        };
+        let written = write_inode(rt, inode);
+        super::icache::iput(rt, inode)?;
+        done?;
+        written?;
+    }
+    rt.step(Op::world("sync_fs"), |w| w.sb_mut(sb).fs.commit())?;
+    Ok(())
+}
+
+/// `sync`.
+///
+/// # Errors
+/// Those of a file system.
+pub fn sync<R: Runtime>(rt: &R) -> Result<()> {
+    let count = rt.step(Op::world("sync"), |w| w.sbs.len());
+    for sb in 0..count {
+        let sb = SbId(sb as u16);
+        if !rt.step(Op::world("sync"), |w| w.sb(sb).gone) {
+            sync_filesystem(rt, sb)?;
+        }
+    }
+    Ok(())
+}
+
+/// `syncfs`.
+///
+/// # Errors
+/// Those of the file system.
+pub fn syncfs<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
+    sync_filesystem(rt, sb)
+}

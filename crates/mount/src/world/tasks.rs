@@ -204,6 +204,11 @@ impl Tasks {
         mode
     }
 
+    /// The lock stays held, but no task counts as its holder: a frozen file system's.
+    pub(crate) fn forget_held(&mut self, task: TaskId, lock: LockId) {
+        self.drop_held(task, lock);
+    }
+
     pub(crate) fn sleep_for_lock(&mut self, task: TaskId, lock: LockId, mode: Mode) {
         let task = self.get_mut(task);
         task.sleep = Sleep::Lock(lock);

@@ -1,0 +1,190 @@
+//! Blocks: which are free, and which belong where.
+
+use daxkit_format::dax::Errno;
+
+use super::MemFs;
+use crate::fs::{Backing, Extent, Ino, Media};
+use crate::ids::PAGE_SIZE;
+
+/// Sectors of 512 bytes in a block, for `i_blocks`.
+const SECTORS: u64 = PAGE_SIZE / 512;
+
+const fn key(ino: Ino, block: u64) -> u64 {
+    ino << 40 | block & 0xFF_FFFF_FFFF
+}
+
+const fn backing(value: Option<u64>) -> Backing {
+    match value {
+        None => Backing::Hole,
+        Some(value) if value & 1 == 1 => Backing::Unwritten(value >> 1),
+        Some(value) => Backing::Mapped(value >> 1),
+    }
+}
+
+impl MemFs {
+    fn is_used(&self, block: u64) -> bool {
+        self.bitmap[(block / 64) as usize] >> (block % 64) & 1 == 1
+    }
+
+    pub(super) fn set_used(&mut self, block: u64, used: bool) {
+        let bit = 1 << (block % 64);
+        let word = &mut self.bitmap[(block / 64) as usize];
+        if used {
+            *word |= bit;
+            self.free_blocks -= 1;
+        } else {
+            *word &= !bit;
+            self.free_blocks += 1;
+        }
+    }
+
+    fn blocks(&self) -> u64 {
+        self.options.size / PAGE_SIZE
+    }
+
+    /// A free block: the one behind `goal` if it is free, else the next from where the search stands.
+    fn take_block(&mut self, goal: Option<u64>) -> Result<u64, Errno> {
+        if self.free_blocks == 0 {
+            return Err(Errno::ENOSPC);
+        }
+        let goal = goal.filter(|&block| block < self.blocks() && !self.is_used(block));
+        let block = match goal {
+            Some(block) if self.options.gap == 0 => block,
+            _ => {
+                let mut block = self.next_block % self.blocks();
+                while self.is_used(block) {
+                    block = (block + 1) % self.blocks();
+                }
+                block
+            }
+        };
+        self.set_used(block, true);
+        self.next_block = block + 1 + self.options.gap;
+        Ok(block)
+    }
+
+    fn set_block(&mut self, ino: Ino, block: u64, value: Option<u64>) {
+        let old = match value {
+            Some(value) => self.map.insert(key(ino, block), value),
+            None => self.map.remove(key(ino, block)),
+        };
+        let inode = &mut self.inodes[ino as usize];
+        inode.dirty = true;
+        match (old.is_some(), value.is_some()) {
+            (false, true) => inode.disk.blocks += SECTORS,
+            (true, false) => inode.disk.blocks -= SECTORS,
+            _ => {}
+        }
+    }
+
+    /// How `block` is backed, and for how long the same way.
+    pub(super) fn extent_at(&self, ino: Ino, block: u64, len: u64) -> Extent {
+        let first = backing(self.map.get(key(ino, block)));
+        let mut n = 1;
+        while n < len {
+            let next = backing(self.map.get(key(ino, block + n)));
+            let goes_on = match (first, next) {
+                (Backing::Hole, Backing::Hole) => true,
+                (Backing::Unwritten(at), Backing::Unwritten(here)) | (Backing::Mapped(at), Backing::Mapped(here)) => {
+                    here == at + n
+                }
+                _ => false,
+            };
+            if !goes_on {
+                break;
+            }
+            n += 1;
+        }
+        Extent { block, len: n, backing: first, new: false, shared: false }
+    }
+
+    /// Allocates and converts, zeroes what becomes visible, and gives the written extent at `block`.
+    pub(super) fn make_written(&mut self, cpu: u16, ino: Ino, block: u64, len: u64) -> Result<Extent, Errno> {
+        let mut new = false;
+        for at in block..block + len.max(1) {
+            let device_block = match backing(self.map.get(key(ino, at))) {
+                Backing::Mapped(_) => {
+                    if new {
+                        break;
+                    }
+                    continue;
+                }
+                Backing::Unwritten(device_block) => device_block,
+                Backing::Hole => {
+                    if at > block && !new {
+                        break;
+                    }
+                    match self.take_block(self.goal(ino, at)) {
+                        Ok(device_block) => device_block,
+                        Err(_) if at > block => break,
+                        Err(errno) => return Err(errno),
+                    }
+                }
+            };
+            if at > block && !new {
+                break;
+            }
+            self.zero(cpu, device_block * PAGE_SIZE, PAGE_SIZE);
+            self.set_block(ino, at, Some(device_block << 1));
+            new = true;
+        }
+        Ok(Extent { new, ..self.extent_at(ino, block, len.max(1)) })
+    }
+
+    fn goal(&self, ino: Ino, block: u64) -> Option<u64> {
+        let before = block.checked_sub(1)?;
+        match backing(self.map.get(key(ino, before))) {
+            Backing::Hole => None,
+            Backing::Unwritten(at) | Backing::Mapped(at) => Some(at + 1),
+        }
+    }
+
+    pub(super) fn reserve(&mut self, ino: Ino, block: u64, len: u64) -> Result<(), Errno> {
+        for at in block..block.saturating_add(len) {
+            if self.map.get(key(ino, at)).is_none() {
+                let device_block = self.take_block(self.goal(ino, at))?;
+                self.set_block(ino, at, Some(device_block << 1 | 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Blocks of the file that are backed, ascending. For operations that nobody counts the cost of.
+    fn backed(&self, ino: Ino) -> Vec<(u64, u64)> {
+        let mut all: Vec<_> =
+            self.map.iter().filter(|(at, _)| at >> 40 == ino).map(|(at, value)| (at & 0xFF_FFFF_FFFF, value)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub(super) fn unmap(&mut self, ino: Ino, block: u64, len: u64) {
+        let end = block.saturating_add(len);
+        for (at, value) in self.backed(ino) {
+            if (block..end).contains(&at) {
+                self.set_block(ino, at, None);
+                self.set_used(value >> 1, false);
+            }
+        }
+    }
+
+    pub(super) fn free_blocks_of(&mut self, ino: Ino) {
+        self.unmap(ino, 0, u64::MAX);
+    }
+
+    pub(super) fn move_blocks(&mut self, ino: Ino, block: u64, len: u64, insert: bool) {
+        if !insert {
+            self.unmap(ino, block, len);
+        }
+        let all = self.backed(ino);
+        for (at, _) in &all {
+            if *at >= block {
+                self.set_block(ino, *at, None);
+            }
+        }
+        for (at, value) in all {
+            if at >= block {
+                self.set_block(ino, if insert { at + len } else { at - len }, Some(value));
+            }
+        }
+    }
+}
