@@ -90,6 +90,11 @@ impl<F: FileSystem> World<F> {
     /// Wakes sleepers of a queue, in their order. Returns how many.
     pub fn wake(&mut self, key: QueueKey, wake: Wake) -> usize {
         self.touch(key.object(), true);
+        self.wake_quietly(key, wake)
+    }
+
+    /// As [`wake`](Self::wake), for a queue whose label is that of something else: a folio's belongs to `i_pages`.
+    pub(crate) fn wake_quietly(&mut self, key: QueueKey, wake: Wake) -> usize {
         let Some(queue) = self.queues.get(key.0) else { return 0 };
         let (mut before, mut at) = (TaskId::NONE, queue.head);
         let (mut woken, mut exclusive_done) = (0, false);

@@ -4,7 +4,7 @@ use super::entry::{DaxEntry, Grab, dax_unlock_entry, grab_mapping_entry};
 use super::insert::{Insert, Put, dax_insert_entry, insert_pfn_pmd};
 use super::iomap::{iomap_begin, iomap_dirty};
 use crate::fail::{Fail, Result, VmFault};
-use crate::fs::{Backing, FileSystem, Media};
+use crate::fs::{Backing, Media};
 use crate::ids::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, PMD_SIZE, PTRS_PER_PMD};
 use crate::mm::fault::Vmf;
 use crate::mm::page_table::{Frame, Walk};

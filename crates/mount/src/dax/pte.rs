@@ -4,7 +4,7 @@ use super::entry::{DaxEntry, Grab, dax_unlock_entry, grab_mapping_entry};
 use super::insert::{Insert, Put, dax_insert_entry, insert_pfn};
 use super::iomap::{iomap_begin, iomap_dirty};
 use crate::fail::{Fail, Result, VmFault};
-use crate::fs::{Backing, Extent, FileSystem, Media};
+use crate::fs::{Backing, Extent, Media};
 use crate::ids::{PAGE_SHIFT, PAGE_SIZE};
 use crate::mm::fault::Vmf;
 use crate::mm::page_table::{Frame, Pte, Walk};

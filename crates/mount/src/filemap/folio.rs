@@ -72,7 +72,7 @@ impl<F: FileSystem> World<F> {
     /// `folio_unlock`, and a wake-up of who waits for it.
     pub(crate) fn unlock_folio(&mut self, folio: FolioId) {
         self.folios[folio].locked = false;
-        self.wake(QueueKey::folio(InodeId(folio.0), 0), Wake::One);
+        self.wake_quietly(QueueKey::folio(InodeId(folio.0), 0), Wake::One);
     }
 
     /// `folio_mark_dirty` of a page of the cache.

@@ -19,7 +19,7 @@ enum Try {
     Poison,
 }
 
-fn op<R: Runtime>(name: &'static str, page: u64, task_mm: crate::ids::MmId, write: bool) -> Op {
+fn op(name: &'static str, page: u64, task_mm: crate::ids::MmId, write: bool) -> Op {
     let op = Op::new(name).read(Object::pte(task_mm, page));
     if write { op.write(Object::ALL_DATA) } else { op.read(Object::ALL_DATA) }
 }
@@ -67,7 +67,7 @@ fn settle<R: Runtime>(
     let page = address >> PAGE_SHIFT;
     let name = if write { "store" } else { "load" };
     for _ in 0..MOST_FAULTS {
-        match rt.step(op::<R>(name, page, mm, write), |w| attempt(w, task.0, mm)) {
+        match rt.step(op(name, page, mm, write), |w| attempt(w, task.0, mm)) {
             Try::Hit => return Ok(()),
             Try::Poison => return Err(Fail::Signal(Signal::BusMceErrAr)),
             Try::Fault => handle_mm_fault(rt, address, write)?,

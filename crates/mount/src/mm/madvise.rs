@@ -37,7 +37,7 @@ pub enum Advice {
 /// `EINVAL`, `ENOMEM` (a part is not mapped), `EFAULT` (populate met a signal), `EPERM`; a signal from `HwPoison`.
 pub fn madvise<R: Runtime>(rt: &R, address: u64, len: u64, advice: Advice) -> Result<()> {
     let task = rt.task();
-    if address % PAGE_SIZE != 0 {
+    if !address.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
     let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(Errno::EINVAL)?;

@@ -178,7 +178,7 @@ fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<D
 /// `EINVAL`, `EACCES`, `EBADF`, `ENODEV`, `EOPNOTSUPP` (`MAP_SYNC`), `EEXIST` (the address is taken), `ENOMEM`.
 pub fn mmap<R: Runtime>(rt: &R, request: &MapRequest) -> Result<u64> {
     let task = rt.task();
-    if request.len == 0 || request.offset % PAGE_SIZE != 0 {
+    if request.len == 0 || !request.offset.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
     let len = request.len.checked_next_multiple_of(PAGE_SIZE).filter(|len| *len < TASK_SIZE).ok_or(Errno::ENOMEM)?;
@@ -287,7 +287,7 @@ fn first_in<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> Opti
 }
 
 fn range(address: u64, len: u64) -> Result<(u64, u64)> {
-    if address % PAGE_SIZE != 0 {
+    if !address.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
     let end = len.checked_next_multiple_of(PAGE_SIZE).and_then(|len| address.checked_add(len));

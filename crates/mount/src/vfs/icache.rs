@@ -221,7 +221,8 @@ pub fn iput<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
             return None;
         }
         // generic_drop_inode of the first releases took a DONTCACHE inode for dropped: no write-back.
-        let write = !drop && !(dontcache && sb.profile.dontcache_loses_data());
+        let loses = dontcache && sb.profile.dontcache_loses_data();
+        let write = !(drop || loses);
         w.inodes[inode].state |= if write { IState::WILL_FREE } else { IState::FREEING };
         Some(write)
     });
@@ -373,7 +374,8 @@ pub fn dput<R: Runtime>(rt: &R, dentry: DentryId) -> Result<()> {
         }
         let there = *there;
         let keeps = w.sb(there.sb).profile.dontcache_keeps_referenced() && there.referenced;
-        if !there.unhashed && !(there.dontcache && !keeps) && !w.sb(there.sb).gone {
+        let marked = there.dontcache && !keeps;
+        if !(there.unhashed || marked || w.sb(there.sb).gone) {
             return None;
         }
         Some(kill_dentry(w, dentry))

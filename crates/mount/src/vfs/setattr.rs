@@ -124,7 +124,7 @@ fn set_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) {
 
 /// Zeroes from `pos` to the end of its page, on the media or in the page cache.
 pub(crate) fn zero_tail<R: Runtime>(rt: &R, inode: InodeId, pos: u64) -> Result<()> {
-    if pos % PAGE_SIZE == 0 {
+    if pos.is_multiple_of(PAGE_SIZE) {
         return Ok(());
     }
     let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));

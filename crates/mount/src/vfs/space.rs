@@ -146,7 +146,7 @@ fn punch<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
 
 fn shift<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end: u64, size: u64) -> Result<()> {
     let insert = mode == Fallocate::Insert;
-    if offset % PAGE_SIZE != 0 || end % PAGE_SIZE != 0 {
+    if !offset.is_multiple_of(PAGE_SIZE) || !end.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
     if if insert { offset >= size } else { end >= size } {
