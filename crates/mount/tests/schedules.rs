@@ -8,6 +8,7 @@ use daxkit_format::dax::fileattr::XFlags;
 use daxkit_mount::fs::FileSystem;
 use daxkit_mount::fs::mem::MemFs;
 use daxkit_mount::ids::{FileId, TaskId};
+use daxkit_mount::invariants::check_all;
 use daxkit_mount::mm::access::{load, store};
 use daxkit_mount::mm::mmap::{self, MapRequest, Share};
 use daxkit_mount::profile::Personality;
@@ -99,6 +100,7 @@ fn run(
         assert!(ended, "tasks wait for each other: {told}");
         stepper.with(|w| {
             assert_eq!(w.findings.list(), [], "{told}");
+            assert_eq!(check_all(w), [], "{told}");
             for task in w.tasks.ids() {
                 assert_eq!(w.tasks.held(task).count(), 0, "{told}");
             }

@@ -3,7 +3,6 @@
 //! A file system here knows nothing of `S_DAX`, page caches or faults. Its metadata operations are atomic and change a
 //! running transaction; [`FileSystem::commit`] makes them durable. Data goes past it, straight to the memory.
 
-pub mod ext4;
 pub mod mem;
 #[cfg(test)]
 pub(crate) mod none;

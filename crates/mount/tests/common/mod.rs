@@ -9,6 +9,7 @@ use daxkit_format::dax::ext4::DataMode;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
 use daxkit_mount::fs::{Backing, FileSystem, Media};
 use daxkit_mount::ids::{FileId, SbId, TaskId};
+use daxkit_mount::invariants::check_all;
 use daxkit_mount::mm::mmap::{self, MapRequest, Share};
 use daxkit_mount::profile::{Personality, Profile};
 use daxkit_mount::runtime::Runtime;
@@ -169,6 +170,7 @@ impl Machine {
     pub fn done(&self) {
         self.shared.with(|w| {
             assert_eq!(w.findings.list(), []);
+            assert_eq!(check_all(w), []);
             for task in w.tasks.ids() {
                 assert_eq!(w.tasks.held(task).collect::<Vec<_>>(), []);
             }

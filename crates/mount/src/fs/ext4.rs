@@ -1,1 +1,0 @@
-//! The real ext4 volume behind the trait.
