@@ -8,6 +8,7 @@
 mod checks;
 mod edits;
 mod floor;
+mod kernel;
 mod measure;
 mod reads;
 mod report;
@@ -98,6 +99,9 @@ pub(crate) enum RowName {
     /// A check of one directory of 200,000 entries
     #[value(name = "check-dir-200k")]
     CheckDirectory,
+    /// Rates of the emulated kernel
+    #[value(name = "kernel-rates")]
+    KernelRates,
 }
 
 /// Where a bench works, and with what.
@@ -115,6 +119,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     // Who names all three programs builds none.
     let built = match (&args.mkfs, &args.debugfs, &args.fsck) {
         (Some(_), Some(_), Some(_)) => PathBuf::new(),
+        _ if args.row == Some(RowName::KernelRates) => PathBuf::new(),
         _ => workspace.build_tools(Profile::Release)?,
     };
     let program = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| built.join(name));
@@ -169,6 +174,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if wanted(RowName::CheckDirectory) {
         rows.push(checks::directory(&bench)?);
+    }
+    if wanted(RowName::KernelRates) {
+        rows.push(kernel::rates(workspace, &bench)?);
     }
     let report = report::Report::new(bench.runs, rows);
     if args.json {
