@@ -143,7 +143,6 @@ fn passes(cx: &Context<'_>, local: &mut Local) -> (Usage, Vec<crate::pass::Dir>)
     cx.journal(local);
     cx.orphans(local);
     let mut scan = cx.scan();
-    scan.dirs_of.sort_unstable();
     cx.xattr_blocks(&mut scan);
     cx.features_used(&mut scan);
     local.findings.append(&mut scan.findings);

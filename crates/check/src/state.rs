@@ -232,6 +232,19 @@ impl Inodes {
         known
     }
 
+    /// Counts a name that leads to an inode, if that is in use as what the name says and there is nothing else to know of it. Returns
+    /// whether it was counted.
+    pub(crate) fn name_plain(&self, ino: u32, file_type: u8) -> bool {
+        let Some(slot) = self.slot(ino) else { return false };
+        // Kinds and types have the same numbers. An empty file has nothing that matters here.
+        let word = slot.known.load(Relaxed) & 0xffff & !(u32::from(bits::EMPTY) << 8);
+        let plain = word == u32::from(file_type) && file_type != Kind::Free as u8 && file_type < Kind::Bad as u8;
+        if plain {
+            slot.names.fetch_add(1, Relaxed);
+        }
+        plain
+    }
+
     /// Takes a name back.
     pub(crate) fn unname(&self, ino: u32) {
         if let Some(slot) = self.slot(ino) {

@@ -12,6 +12,7 @@ pub mod block;
 pub mod error;
 pub mod fault;
 pub mod file;
+pub mod lanes;
 pub mod lock;
 pub mod mapped;
 pub mod memory;

@@ -1,10 +1,12 @@
-//! The pass over directories: each as a whole, several side by side.
+//! The pass over directories, several side by side.
+
+use std::ops::Range;
 
 use daxkit_format::ext4::dir_block::EntryStyle;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::entries::{Block, Names};
-use super::htree::Role;
+use super::htree::{Index, Role};
 use super::{Context, Dir, Local};
 use crate::code::Code;
 use crate::finding::{At, Datum, Finding};
@@ -13,6 +15,9 @@ use crate::repair::{EntryFix, Fix};
 
 /// Blocks read at once.
 const AT_ONCE: u32 = 16;
+
+/// Blocks of a large directory that one thread takes at once.
+const PART: u32 = 32;
 
 impl Image {
     /// How entries are written.
@@ -35,9 +40,37 @@ impl Dir {
 }
 
 impl Context<'_> {
-    /// Checks all directories.
+    /// Checks all directories: large ones with an index in parts, all others each as a whole.
     pub(crate) fn directories(&self, dirs: &[Dir]) -> Local {
         let mut found = self.parallel(2, dirs, |local, dir| self.directory(local, dir));
+        let large = std::mem::take(&mut found.large);
+        let find = |ino: u32| dirs.binary_search_by_key(&ino, |dir| dir.ino).ok().and_then(|at| dirs.get(at));
+        let mut parts = Vec::new();
+        for (ino, index) in &large {
+            let Some(dir) = find(*ino) else { continue };
+            let starts = (0..dir.blocks).step_by(PART as usize);
+            parts.extend(starts.map(|start| (dir, index, start..dir.blocks.min(start.saturating_add(PART)))));
+        }
+        if !parts.is_empty() {
+            let more = self.parallel(2, &parts, |local, (dir, index, part)| {
+                self.part(local, dir, Some(index), part.clone(), &mut Names::of_leaf(self.image.block_size()));
+            });
+            found.append(more);
+        }
+        found.edges.sort_unstable();
+        let twice = found.edges.array_windows().filter(|[one, other]| one == other).map(|[(ino, _), _]| *ino);
+        found.repeats.extend(twice);
+        for list in [&mut found.broken, &mut found.repeats] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        for ino in std::mem::take(&mut found.broken) {
+            found.find(self.no_index(Code::HtreeHashes, ino, 0));
+        }
+        let repeats: Vec<&Dir> = std::mem::take(&mut found.repeats).into_iter().filter_map(find).collect();
+        if !repeats.is_empty() {
+            found.append(self.parallel(2, &repeats, |local, dir| self.repeated(local, dir)));
+        }
         found.links.sort_unstable();
         found.dotdots.sort_unstable();
         found
@@ -50,17 +83,34 @@ impl Context<'_> {
         let index = dir.has(InodeFlags::INDEX) && self.image.has.dir_index;
         let read = |logical: u32| dir.block(logical).and_then(|block| self.image.block(block).ok());
         let index = if index { self.index(local, dir, &read) } else { None };
-        let mut names = Names::new(dir.blocks, self.image.block_size());
-        let mut next = 0;
+        if let Some(index) = index {
+            if dir.blocks > PART && index.hash.is_known() {
+                return local.large.push((dir.ino, index));
+            }
+            let mut names = Names::new(dir.blocks, self.image.block_size());
+            return self.part(local, dir, Some(&index), 0..dir.blocks, &mut names);
+        }
+        self.part(local, dir, None, 0..dir.blocks, &mut Names::new(dir.blocks, self.image.block_size()));
+    }
+
+    /// Checks some blocks of a directory. In a part of one with an index that holds, names are told apart by leaf: the same name twice
+    /// would have one hash, and a leaf has its hashes for itself.
+    fn part(&self, local: &mut Local, dir: &Dir, index: Option<&Index>, part: Range<u32>, names: &mut Names) {
+        let by_leaf = part != (0..dir.blocks);
+        let mut next = part.start;
         let size = self.image.block_size();
-        let mut buffer = Vec::new();
+        let mut buffer = std::mem::take(&mut local.room);
         let mut broken = false;
-        for (first, physical, len) in &dir.runs {
-            for hole in next..(*first).min(dir.blocks) {
+        let from = dir.runs.partition_point(|(first, _, len)| first.saturating_add(*len) <= part.start);
+        for (first, physical, len) in dir.runs.get(from..).unwrap_or_default() {
+            if *first >= part.end {
+                break;
+            }
+            for hole in next..(*first).min(part.end) {
                 self.hole(local, dir, hole);
             }
-            let end = (first + len).min(dir.blocks);
-            let mut logical = (*first).min(end);
+            let end = first.saturating_add(*len).min(part.end);
+            let mut logical = (*first).max(part.start).min(end);
             while logical < end {
                 let many = (end - logical).min(AT_ONCE);
                 buffer.resize(many as usize * size, 0);
@@ -76,24 +126,29 @@ impl Context<'_> {
                         );
                         continue;
                     }
-                    let role = index.as_ref().map(|i| i.roles.get(&at).copied().unwrap_or(Role::Index));
-                    let hash = index.as_ref().map(|i| i.hash);
+                    let role = index.map(|i| i.roles.get(&at).copied().unwrap_or(Role::Index));
+                    let hash = index.map(|i| i.hash);
                     let mut entries =
                         Block { cx: self, dir, logical: at, block, bytes, role, hash, local: &mut *local };
-                    broken |= entries.check(&mut names);
+                    broken |= entries.check(names);
+                    if by_leaf {
+                        names.forget();
+                    }
                 }
                 logical += many;
             }
             next = next.max(end);
         }
-        for hole in next..dir.blocks {
+        for hole in next..part.end {
             self.hole(local, dir, hole);
         }
+        local.room = buffer;
         if broken {
-            local.find(self.no_index(Code::HtreeHashes, dir.ino, 0));
+            local.broken.push(dir.ino);
         }
-        if names.may_repeat {
-            self.repeated(local, dir);
+        // A name in the wrong leaf may be in the right one as well.
+        if names.may_repeat || (by_leaf && broken) {
+            local.repeats.push(dir.ino);
         }
     }
 
@@ -129,7 +184,7 @@ impl Context<'_> {
             part.entries(bytes, base, &mut names);
         }
         if names.may_repeat {
-            self.repeated(local, dir);
+            local.repeats.push(dir.ino);
         }
     }
 

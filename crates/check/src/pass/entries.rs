@@ -20,13 +20,31 @@ const CIPHER: usize = 16;
 pub(crate) struct Names {
     slots: Vec<u32>,
     used: usize,
+    /// They are those of one leaf of an index, not of the whole directory.
+    by_leaf: bool,
     pub(crate) may_repeat: bool,
 }
 
 impl Names {
     pub(crate) fn new(blocks: u32, block_size: usize) -> Self {
         let expected = (blocks as usize).min(1 << 16) * (block_size / 32);
-        Self { slots: vec![0; (expected * 2).next_power_of_two().clamp(64, 1 << 22)], used: 0, may_repeat: false }
+        Self {
+            slots: vec![0; (expected * 2).next_power_of_two().clamp(64, 1 << 22)],
+            used: 0,
+            by_leaf: false,
+            may_repeat: false,
+        }
+    }
+
+    /// For one leaf of an index after the other.
+    pub(crate) fn of_leaf(block_size: usize) -> Self {
+        Self { slots: vec![0; (block_size / 6).next_power_of_two()], used: 0, by_leaf: true, may_repeat: false }
+    }
+
+    /// Forgets all names; what may repeat may still.
+    pub(crate) fn forget(&mut self) {
+        self.slots.fill(0);
+        self.used = 0;
     }
 
     fn add(&mut self, name: &[u8]) {
@@ -60,14 +78,27 @@ impl Names {
 /// A quick hash of a name. Names that share one are compared by themselves.
 fn hash_of(name: &[u8]) -> u32 {
     const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-    let (words, rest) = name.as_chunks::<8>();
     let mut hash = name.len() as u64;
-    for word in words {
-        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(MIX).rotate_left(29);
+    for word in words_of(name, 0) {
+        hash = (hash ^ word).wrapping_mul(MIX).rotate_left(29);
     }
-    let tail = rest.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
-    hash = (hash ^ tail).wrapping_mul(MIX);
-    (hash >> 32) as u32
+    (hash.wrapping_mul(MIX) >> 32) as u32
+}
+
+/// The name by eight bytes; the last word is filled up with `fill`.
+fn words_of(name: &[u8], fill: u8) -> impl Iterator<Item = u64> + '_ {
+    let (words, rest) = name.as_chunks::<8>();
+    let mut last = [fill; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let last = (!rest.is_empty()).then_some(last);
+    words.iter().copied().chain(last).map(u64::from_le_bytes)
+}
+
+/// Whether a name holds a zero or a slash.
+fn has_separator(name: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & ONES << 7 != 0;
+    words_of(name, 1).any(|word| has_zero(word) || has_zero(word ^ ONES * 0x2f))
 }
 
 /// An entry as it lies.
@@ -220,6 +251,10 @@ impl Block<'_, '_> {
 
     /// An entry that is neither `.` nor `..`. Returns whether it lies where the index does not look for it.
     fn name(&mut self, raw: &Raw<'_>, dots: &mut (bool, bool), names: &mut Names) -> bool {
+        if self.plain_name(raw) {
+            names.add(raw.name);
+            return self.is_misplaced(raw, names);
+        }
         let (cx, geo) = (self.cx, &self.cx.image.geo);
         let remove = EntryFix::Remove;
         let ino = raw.inode;
@@ -309,14 +344,36 @@ impl Block<'_, '_> {
             self.cx.dax_name(self.local, dir, (ino, known.kind, has), raw.name);
         }
         names.add(raw.name);
-        self.is_misplaced(raw)
+        self.is_misplaced(raw, names)
     }
 
-    fn is_misplaced(&self, raw: &Raw<'_>) -> bool {
+    /// Whether a name lies where the index does not look for it.
+    fn is_misplaced(&mut self, raw: &Raw<'_>, names: &Names) -> bool {
         let (Some(Role::Leaf(first, last)), Some(hasher)) = (self.role, self.hash) else {
             return self.role == Some(Role::Index) && raw.inode != 0 && raw.offset >= 24;
         };
-        hasher.of(raw.name).is_some_and(|hash| hash < first || hash > last)
+        let Some(hash) = hasher.of(raw.name) else { return false };
+        if names.by_leaf && (hash == first || hash | 1 == last) {
+            // Names of this hash may lie in the leaf beside it as well.
+            self.local.edges.push((self.dir.ino, hash_of(raw.name)));
+        }
+        hash < first || hash > last
+    }
+
+    /// An entry of the kind that nearly all are: a name that is one, of an inode in use that is no directory and has nothing special,
+    /// with the type that it has. Returns whether it was, and counts it.
+    fn plain_name(&self, raw: &Raw<'_>) -> bool {
+        const ODD: InodeFlags = InodeFlags::ENCRYPT.union(InodeFlags::CASEFOLD).union(InodeFlags::DAX);
+        let (cx, ino) = (self.cx, raw.inode);
+        if self.dir.ino == 2 || self.dir.flags & ODD.bits() != 0 || !cx.image.has.filetype {
+            return false;
+        }
+        if ino < cx.image.geo.first_ino || raw.name.first().is_none_or(|b| *b == b'.') || has_separator(raw.name) {
+            return false;
+        }
+        raw.file_type != Kind::Dir.file_type()
+            && !cx.image.is_own_inode(ino)
+            && cx.inodes.name_plain(ino, raw.file_type)
     }
 
     /// An entry whose inode is not in use, or in a part of the table that was never looked at.
@@ -360,12 +417,41 @@ impl Block<'_, '_> {
         if self.dir.has(InodeFlags::ENCRYPT) {
             return (raw.name.len() < CIPHER).then(|| self.entry(Code::EntryEncrypted, raw, EntryFix::Remove));
         }
-        if raw.name.iter().any(|b| matches!(b, 0 | b'/')) {
+        if has_separator(raw.name) {
             return Some(self.entry(Code::EntryName, raw, EntryFix::Dots));
         }
         let strict = self.cx.wishes.check_encoding || self.cx.image.sb.s_encoding_flags.get() & ENCODING_STRICT != 0;
         let folded = self.cx.image.has.casefold && self.dir.has(InodeFlags::CASEFOLD);
         (folded && strict && casefold::validate(raw.name).is_err())
             .then(|| self.entry(Code::EntryEncoding, raw, EntryFix::Ascii))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_separator_is_found_wherever_it_lies() {
+        for len in 0..40 {
+            let mut name: Vec<u8> = (0..len).map(|n| 0x30 + n as u8 * 5).collect();
+            assert!(!has_separator(&name), "{name:?}");
+            for at in 0..len {
+                let before = std::mem::replace(&mut name[at], if at % 2 == 0 { 0 } else { b'/' });
+                assert!(has_separator(&name), "{name:?}");
+                name[at] = before;
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_comes_again_is_noticed() {
+        let mut names = Names::of_leaf(1024);
+        for nr in 0..100u32 {
+            names.add(format!("name-{nr}").as_bytes());
+        }
+        assert!(!names.may_repeat);
+        names.add(b"name-7");
+        assert!(names.may_repeat);
     }
 }

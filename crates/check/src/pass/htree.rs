@@ -49,6 +49,11 @@ impl Hasher {
         }
     }
 
+    /// Whether hashes can be computed.
+    pub(crate) fn is_known(&self) -> bool {
+        self.version.is_some()
+    }
+
     /// The hash of a name; `None` where it cannot be computed without a key.
     pub(crate) fn of(&self, name: &[u8]) -> Option<u32> {
         let version = self.version?;

@@ -1,5 +1,6 @@
 //! The scan of the inode tables: each inode once, in the order in which they lie, groups side by side.
 
+use daxkit_device::lanes::LANES;
 use daxkit_format::ext4::inode::{self, Inode as DiskInode, mode};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::{encryption, xattr};
@@ -7,7 +8,7 @@ use daxkit_format::ext4::{encryption, xattr};
 use super::claims::Claims;
 use super::inline;
 use super::inode_blocks::Blocks;
-use super::{Context, Dir, Local};
+use super::{Context, Dir, Local, sums};
 use crate::code::Code;
 use crate::finding::{At, Finding};
 use crate::repair::{Fix, edit_inode};
@@ -16,8 +17,8 @@ use crate::state::{Kind, Known, bits};
 /// Bytes at the end of an encryption context that are chosen by chance.
 const NONCE: usize = 16;
 
-/// Bytes read at once.
-const CHUNK: usize = 256 << 10;
+/// Inodes of a group that one thread takes at once.
+const PART: u32 = 1024;
 
 /// Flags that special files and short links cannot have.
 const MAPPED: InodeFlags = InodeFlags::EXTENTS.union(InodeFlags::INLINE_DATA);
@@ -81,41 +82,51 @@ impl Context<'_> {
                 self.inodes.open(group as u32, scan.inodes);
             }
         }
-        let work: Vec<(u32, u32)> = scans
-            .iter()
-            .enumerate()
-            .filter(|(_, scan)| scan.inodes > 0)
-            .map(|(g, scan)| (g as u32, scan.inodes))
-            .collect();
-        self.parallel(1, &work, |local, (group, count)| self.scan_group(local, *group, *count))
+        let mut work = Vec::new();
+        for (group, scan) in scans.iter().enumerate() {
+            let starts = (0..scan.inodes).step_by(PART as usize);
+            work.extend(starts.map(|start| (group as u32, start, PART.min(scan.inodes - start))));
+        }
+        let mut found = self.parallel(1, &work, |local, part| self.scan_part(local, *part));
+        found.dirs_of.sort_unstable();
+        found.dirs_of.dedup_by(|(group, more), (first, count)| {
+            let same = group == first;
+            *count += if same { *more } else { 0 };
+            same
+        });
+        found
     }
 
-    fn scan_group(&self, local: &mut Local, group: u32, count: u32) {
+    /// Scans a part of a group's table: from this inode of the group on, so many.
+    fn scan_part(&self, local: &mut Local, (group, start, count): (u32, u32, u32)) {
         let geo = &self.image.geo;
         let size = usize::from(geo.inode_size);
-        let first = group * geo.inodes_per_group + 1;
-        let Some(mut at) = self.image.inode_at(first) else { return };
+        let first = group * geo.inodes_per_group + 1 + start;
+        let Some(at) = self.image.inode_at(first) else { return };
         local.group_dirs = 0;
-        let (mut left, mut ino) = (count as usize, first);
-        let mut buffer = vec![0; CHUNK.min(left * size)];
-        while left > 0 {
-            let many = left.min(CHUNK / size);
-            let Some(chunk) = buffer.get_mut(..many * size) else { return };
-            let read = self.image.device.read_at(at, chunk);
-            if read.is_err() {
-                self.scan_slowly(local, at, ino, chunk);
-            } else {
-                for raw in chunk.chunks_exact(size) {
-                    self.inode(local, ino, raw);
-                    ino += 1;
-                }
-            }
-            at += (many * size) as u64;
-            ino = first + (count - (left - many) as u32);
-            left -= many;
+        let mut room = std::mem::take(&mut local.room);
+        room.resize(count as usize * size, 0);
+        if self.image.device.read_at(at, &mut room).is_err() {
+            self.scan_slowly(local, at, first, &mut room);
+        } else {
+            self.scan_bytes(local, first, &room, size);
         }
+        local.room = room;
         if local.group_dirs > 0 {
             local.dirs_of.push((group, local.group_dirs));
+        }
+    }
+
+    /// Scans inodes that were read.
+    fn scan_bytes(&self, local: &mut Local, first: u32, bytes: &[u8], size: usize) {
+        let mut ino = first;
+        let at_once = if size == sums::BATCH / LANES { LANES } else { 1 };
+        for batch in bytes.chunks(size * at_once) {
+            let fit = self.image.seed.filter(|_| at_once > 1).and_then(|seed| sums::fit(seed, ino, batch));
+            for (index, raw) in batch.chunks_exact(size).enumerate() {
+                self.inode(local, ino, raw, fit.and_then(|fit| fit.get(index).copied()));
+                ino += 1;
+            }
         }
     }
 
@@ -130,14 +141,13 @@ impl Context<'_> {
                 ino += (part.len() / size) as u32;
                 continue;
             }
-            for raw in part.chunks_exact(size) {
-                self.inode(local, ino, raw);
-                ino += 1;
-            }
+            self.scan_bytes(local, ino, part, size);
+            ino += (part.len() / size) as u32;
         }
     }
 
-    fn inode(&self, local: &mut Local, ino: u32, raw: &[u8]) {
+    /// An inode; `fits` says whether its checksum does, if that is known already.
+    fn inode(&self, local: &mut Local, ino: u32, raw: &[u8], fits: Option<bool>) {
         let half = |at: usize| raw.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes);
         let (mode, links) = (half(0), half(0x1A));
         let reserved = ino < self.image.geo.first_ino;
@@ -150,7 +160,8 @@ impl Context<'_> {
             return self.inodes.set(ino, known);
         }
         let before = local.findings.len();
-        let fits = self.image.seed.is_none_or(|seed| inode::verify(seed, ino, raw)) || raw.iter().all(|b| *b == 0);
+        let fits = fits.unwrap_or_else(|| self.image.seed.is_none_or(|seed| inode::verify(seed, ino, raw)))
+            || raw.iter().all(|b| *b == 0);
         if fits && !reserved && links != 0 && self.plain_file(local, ino, raw) {
             return;
         }

@@ -17,6 +17,7 @@ pub(crate) mod journal;
 pub(crate) mod plain;
 pub(crate) mod quota;
 pub(crate) mod special;
+pub(crate) mod sums;
 pub(crate) mod super_block;
 pub(crate) mod tree;
 pub(crate) mod xattrs;
@@ -110,8 +111,18 @@ pub(crate) struct Local {
     pub(crate) dotdots: Vec<(u32, u32)>,
     /// Directories of each group that has any.
     pub(crate) dirs_of: Vec<(u32, u32)>,
-    /// Directories of the group that is being scanned.
+    /// Directories of the part of a group that is being scanned.
     pub(crate) group_dirs: u32,
+    /// Large directories with an index, which are looked at in parts.
+    pub(crate) large: Vec<(u32, htree::Index)>,
+    /// Directories with a name where the index does not look for it.
+    pub(crate) broken: Vec<u32>,
+    /// Directories in which a name may come twice.
+    pub(crate) repeats: Vec<u32>,
+    /// Names whose hash is the first or the last of a leaf: their directory, and a quick hash.
+    pub(crate) edges: Vec<(u32, u32)>,
+    /// Room for what is read, used again and again.
+    pub(crate) room: Vec<u8>,
 }
 
 /// What is used, for statistics.
@@ -171,6 +182,10 @@ impl Local {
             *self.ea_inodes.entry(ino).or_default() += uses;
         }
         self.dirs_of.append(&mut other.dirs_of);
+        self.large.append(&mut other.large);
+        self.broken.append(&mut other.broken);
+        self.repeats.append(&mut other.repeats);
+        self.edges.append(&mut other.edges);
         for (id, (bytes, inodes)) in other.charges {
             let used = self.charges.entry(id).or_default();
             *used = (used.0 + bytes, used.1 + inodes);

@@ -177,7 +177,9 @@ fn message<const N: usize, const SIGNED: bool>(rest: &[u8]) -> [u32; N] {
     let pad = pad | (pad << 16);
     let mut words = [pad; N];
     for (word, bytes) in words.iter_mut().zip(rest.chunks(4)) {
-        *word = if let (false, &[a, b, c, d]) = (SIGNED, bytes) {
+        *word = if let &[a, b, c, d] = bytes
+            && (!SIGNED || (a | b | c | d) < 0x80)
+        {
             u32::from_be_bytes([a, b, c, d])
         } else {
             // A negative byte borrows from the one before it, so this is a sum and not a concatenation.
