@@ -12,17 +12,19 @@ pub struct FlatMap<V> {
     keys: Vec<u64>,
     values: Vec<V>,
     len: usize,
+    /// Where the table goes when it grows; kept, so that a run that is repeated allocates the first time only.
+    spare: (Vec<u64>, Vec<V>),
 }
 
 impl<V> Default for FlatMap<V> {
     fn default() -> Self {
-        Self { keys: Vec::new(), values: Vec::new(), len: 0 }
+        Self { keys: Vec::new(), values: Vec::new(), len: 0, spare: (Vec::new(), Vec::new()) }
     }
 }
 
 impl<V: Copy> Clone for FlatMap<V> {
     fn clone(&self) -> Self {
-        Self { keys: self.keys.clone(), values: self.values.clone(), len: self.len }
+        Self { keys: self.keys.clone(), values: self.values.clone(), len: self.len, spare: (Vec::new(), Vec::new()) }
     }
 
     fn clone_from(&mut self, source: &Self) {
@@ -109,14 +111,20 @@ impl<V: Copy + Default> FlatMap<V> {
 
     fn grow(&mut self) {
         let capacity = (self.keys.len() * 2).max(8);
-        let keys = std::mem::replace(&mut self.keys, vec![EMPTY; capacity]);
-        let values = std::mem::replace(&mut self.values, vec![V::default(); capacity]);
+        let (mut keys, mut values) = std::mem::take(&mut self.spare);
+        keys.clear();
+        keys.resize(capacity, EMPTY);
+        values.clear();
+        values.resize(capacity, V::default());
+        std::mem::swap(&mut keys, &mut self.keys);
+        std::mem::swap(&mut values, &mut self.values);
         self.len = 0;
-        for (key, value) in keys.into_iter().zip(values) {
-            if key != EMPTY {
-                self.add(key, value);
+        for (key, value) in keys.iter().zip(&values) {
+            if *key != EMPTY {
+                self.add(*key, *value);
             }
         }
+        self.spare = (keys, values);
     }
 
     /// Takes `key` out; returns what it mapped to.

@@ -4,7 +4,7 @@ use daxkit_format::dax::{Errno, FileKind};
 
 use super::freeze::with_write;
 use super::open::fdget;
-use super::setattr::{convert_inline, zero_cached};
+use super::setattr::{convert_inline, zero_cached, zero_tail};
 use crate::dax::layout::break_layouts;
 use crate::dax::rw::dax_zero_range;
 use crate::fail::{Fail, Oops, Result};
@@ -89,8 +89,10 @@ fn locked<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end:
         }
         Fallocate::Collapse | Fallocate::Insert => return shift(rt, inode, mode, offset, end, size),
     }
-    if matches!(mode, Fallocate::Allocate | Fallocate::Zero) {
-        set_size(rt, inode, end.max(size));
+    if matches!(mode, Fallocate::Allocate | Fallocate::Zero) && end > size {
+        // What a mapping left behind the old end must not show.
+        zero_tail(rt, inode, size)?;
+        set_size(rt, inode, end);
     }
     Ok(())
 }

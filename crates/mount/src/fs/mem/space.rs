@@ -9,6 +9,9 @@ use crate::ids::PAGE_SIZE;
 /// Sectors of 512 bytes in a block, for `i_blocks`.
 const SECTORS: u64 = PAGE_SIZE / 512;
 
+/// Blocks of all files of a small world.
+const SMALL: usize = 64;
+
 const fn key(ino: Ino, block: u64) -> u64 {
     ino << 40 | block & 0xFF_FFFF_FFFF
 }
@@ -98,37 +101,38 @@ impl MemFs {
         Extent { block, len: n, backing: first, new: false, shared: false }
     }
 
-    /// Allocates and converts, zeroes what becomes visible, and gives the written extent at `block`.
+    /// Allocates and converts, zeroes what becomes visible, and gives the written extent at `block`. Nothing outside of that
+    /// extent changes: the caller has to hear of every block that is new.
     pub(super) fn make_written(&mut self, cpu: u16, ino: Ino, block: u64, len: u64) -> Result<Extent, Errno> {
-        let mut new = false;
-        for at in block..block + len.max(1) {
+        if let Backing::Mapped(_) = backing(self.map.get(key(ino, block))) {
+            return Ok(self.extent_at(ino, block, len.max(1)));
+        }
+        let mut first = 0;
+        let mut done = 0;
+        while done < len.max(1) {
+            let at = block + done;
             let device_block = match backing(self.map.get(key(ino, at))) {
-                Backing::Mapped(_) => {
-                    if new {
+                Backing::Mapped(_) => break,
+                Backing::Unwritten(device_block) if done == 0 || device_block == first + done => device_block,
+                Backing::Unwritten(_) => break,
+                Backing::Hole => match self.take_block(self.goal(ino, at)) {
+                    Ok(device_block) if done == 0 || device_block == first + done => device_block,
+                    Ok(elsewhere) => {
+                        self.set_used(elsewhere, false);
                         break;
                     }
-                    continue;
-                }
-                Backing::Unwritten(device_block) => device_block,
-                Backing::Hole => {
-                    if at > block && !new {
-                        break;
-                    }
-                    match self.take_block(self.goal(ino, at)) {
-                        Ok(device_block) => device_block,
-                        Err(_) if at > block => break,
-                        Err(errno) => return Err(errno),
-                    }
-                }
+                    Err(errno) if done == 0 => return Err(errno),
+                    Err(_) => break,
+                },
             };
-            if at > block && !new {
-                break;
+            if done == 0 {
+                first = device_block;
             }
             self.zero(cpu, device_block * PAGE_SIZE, PAGE_SIZE);
             self.set_block(ino, at, Some(device_block << 1));
-            new = true;
+            done += 1;
         }
-        Ok(Extent { new, ..self.extent_at(ino, block, len.max(1)) })
+        Ok(Extent { block, len: done, backing: Backing::Mapped(first), new: true, shared: false })
     }
 
     fn goal(&self, ino: Ino, block: u64) -> Option<u64> {
@@ -158,9 +162,20 @@ impl MemFs {
     }
 
     pub(super) fn unmap(&mut self, ino: Ino, block: u64, len: u64) {
-        let end = block.saturating_add(len);
+        let range = block..block.saturating_add(len);
+        if self.map.len() <= SMALL {
+            // In a small world, that of a search, nothing is allocated.
+            let mine = |at: u64| at >> 40 == ino && range.contains(&(at & 0xFF_FFFF_FFFF));
+            loop {
+                let next = self.map.iter().find(|(at, _)| mine(*at));
+                let Some((at, value)) = next else { break };
+                self.set_block(ino, at & 0xFF_FFFF_FFFF, None);
+                self.set_used(value >> 1, false);
+            }
+            return;
+        }
         for (at, value) in self.backed(ino) {
-            if (block..end).contains(&at) {
+            if range.contains(&at) {
                 self.set_block(ino, at, None);
                 self.set_used(value >> 1, false);
             }
