@@ -19,7 +19,7 @@ mod tests {
 
     #[test]
     fn each_lane_is_summed_as_by_itself() {
-        let data: Vec<u8> = (0..LANES as u32 * 256).map(|n| (n * 7 >> 3) as u8).collect();
+        let data: Vec<u8> = (0..LANES as u32 * 256).map(|n| ((n * 7) >> 3) as u8).collect();
         let states = [0, 1, !0, 0x1234_5678];
         let pieces: Vec<&[u8]> = data.chunks_exact(256).collect();
         let word = |lane: usize, index: usize| u64::from_le_bytes(pieces[lane].as_chunks::<8>().0[index]);

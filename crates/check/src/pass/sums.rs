@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_judged_as_each_inode_is() {
-        let mut bytes: Vec<u8> = (0..BATCH as u32).map(|n| (n * 11 >> 2) as u8).collect();
+        let mut bytes: Vec<u8> = (0..BATCH as u32).map(|n| ((n * 11) >> 2) as u8).collect();
         for (raw, ino) in bytes.chunks_exact_mut(SIZE).zip(77u32..) {
             raw[0x80..0x82].copy_from_slice(&32u16.to_le_bytes());
             let sum = inode::checksum(5, ino, raw);
