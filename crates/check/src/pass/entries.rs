@@ -97,7 +97,7 @@ fn words_of(name: &[u8], fill: u8) -> impl Iterator<Item = u64> + '_ {
 /// Whether a name holds a zero or a slash.
 fn has_separator(name: &[u8]) -> bool {
     const ONES: u64 = u64::MAX / 0xff;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & ONES << 7 != 0;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
     words_of(name, 1).any(|word| has_zero(word) || has_zero(word ^ (ONES * 0x2f)))
 }
 

@@ -99,6 +99,9 @@ pub(crate) enum RowName {
     /// A check of one directory of 200,000 entries
     #[value(name = "check-dir-200k")]
     CheckDirectory,
+    /// A check of one file of 5,000,000 extents
+    #[value(name = "check-extents-5m")]
+    CheckExtents,
     /// Rates of the emulated kernel
     #[value(name = "kernel-rates")]
     KernelRates,
@@ -174,6 +177,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if wanted(RowName::CheckDirectory) {
         rows.push(checks::directory(&bench)?);
+    }
+    if wanted(RowName::CheckExtents) {
+        rows.push(checks::extents(&bench)?);
     }
     if wanted(RowName::KernelRates) {
         rows.push(kernel::rates(workspace, &bench)?);
