@@ -1,36 +1,10 @@
 //! Going back to a snapshot allocates nothing once the arrays are as large as they get.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../../../tests/shared/counted.rs"]
+mod counted;
 
+use counted::allocations;
 use daxkit_device::pmem::{Both, Counting, Cpu, Domain, Persistence, PersistentMemory, Pmem, PmemOptions, Watch};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counted;
-
-// SAFETY: everything is the system allocator's; the counter is a plain cell without a destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counted {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promise is the system allocator's condition.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counted = Counted;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Cell::get)
-}
 
 fn run<W: Watch>(watch: W) {
     const A: Cpu = Cpu(1);

@@ -1,12 +1,14 @@
 //! A schedule, the reset before it included, allocates nothing once the arrays are as large as they get.
 
 mod common;
+#[path = "../../../tests/shared/counted.rs"]
+mod counted;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::rc::Rc;
 
 use common::{at, mem, request};
+use counted::allocations;
 use daxkit_format::dax::DaxMode;
 use daxkit_format::dax::fileattr::XFlags;
 use daxkit_mount::fs::mem::MemFs;
@@ -20,29 +22,6 @@ use daxkit_mount::vfs::{fileattr, open, rw, setattr, sync};
 use daxkit_mount::world::World;
 use daxkit_mount::world::objects::{OpenFlags, VmFlags};
 use daxkit_mount::world::tasks::Cred;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counted;
-
-// SAFETY: everything is the system allocator's; the counter is a plain cell without a destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counted {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promise is the system allocator's condition.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counted = Counted;
 
 const FILE: FileId = FileId(0);
 
@@ -79,7 +58,7 @@ fn a_schedule_allocates_nothing_in_the_steady_state() {
         let mut enabled_list = 0;
         for round in 0..600u64 {
             if round == 300 {
-                before = ALLOCATIONS.with(Cell::get);
+                before = allocations();
                 enabled_list = 0;
             }
             stepper.reset(&first);
@@ -104,7 +83,7 @@ fn a_schedule_allocates_nothing_in_the_steady_state() {
             // `run` keeps one list of who can move.
             enabled_list += 1;
         }
-        let allocated = ALLOCATIONS.with(Cell::get) - before;
+        let allocated = allocations() - before;
         println!("{personality:?} {dax:?}: {allocated} allocations in {enabled_list} schedules");
         assert_eq!(allocated, enabled_list, "one list a run, and nothing else");
     }
