@@ -6,7 +6,7 @@ crate::word::words! {
     /// A flag of `FS_IOC_GETFLAGS`, by the letter of lsattr.
     pub enum Flag "LETTERS" {
         /// `FS_SECRM_FL`.
-        Secrm = "s", 
+        Secrm = "s",
         /// `FS_UNRM_FL`.
         Unrm = "u",
         /// `FS_SYNC_FL`.
@@ -151,7 +151,7 @@ impl Letter for XFlag {
 
 /// Flags given to a call as they are: letters, or the number itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flags<L> {
+pub enum Flags<L: Letter> {
     /// By letters.
     Letters(Set<L>),
     /// The raw number.
@@ -171,7 +171,7 @@ impl<L: Letter> Flags<L> {
 
 /// A change of flags: `+x`, `-j`, `+x-j`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change<L> {
+pub struct Change<L: Letter> {
     /// Set.
     pub add: Set<L>,
     /// Cleared.

@@ -12,6 +12,7 @@ pub mod data;
 pub mod errno;
 pub mod error;
 pub mod letters;
+pub mod matching;
 pub mod ops;
 pub mod parse;
 pub mod place;

@@ -106,7 +106,12 @@ fn quoted(chars: &[char], start: usize) -> Result<(Vec<u8>, usize), (usize, Stri
                         bytes.push((high * 16 + low) as u8);
                         at += 2;
                     }
-                    _ => return Err((at - 2, "there is no such escape; there are \\n \\t \\0 \\\\ \\\" \\xHH".to_owned())),
+                    _ => {
+                        return Err((
+                            at - 2,
+                            "there is no such escape; there are \\n \\t \\0 \\\\ \\\" \\xHH".to_owned(),
+                        ));
+                    }
                 }
             }
             c => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),

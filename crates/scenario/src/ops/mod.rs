@@ -5,8 +5,8 @@ mod arg;
 pub mod args;
 mod table;
 
-pub use table::Operation;
 pub(crate) use arg::{Arg, NameVisitor};
+pub use table::Operation;
 
 /// What an operation gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
