@@ -1,8 +1,8 @@
 //! From the tree to its canonical text; comments are not in the tree, and so not in the text.
 
 use crate::ast::{
-    Claim, Condition, Declarations, Expectation, Failure, File, Formula, FsDecl, Pattern, RecordPattern, Source,
-    Statement, Step, TaskDecl, Turn, TurnExtent,
+    Claim, Compare, Condition, Declarations, Expectation, Failure, File, Formula, FsDecl, Pattern, RecordPattern,
+    Source, Statement, Step, TaskDecl, Turn, TurnExtent,
 };
 use crate::data::{self, Data, Fill};
 use crate::token::is_bare;
@@ -214,10 +214,11 @@ pub fn pattern(wanted: &Pattern) -> String {
 }
 
 fn record_text(record: &RecordPattern) -> String {
-    let field = |(name, compare, wanted): &(crate::place::Name, crate::ast::Compare, Pattern)| {
-        format!("{name} {} {}", compare.word(), pattern(wanted))
+    let field = |(name, compare, wanted): &(crate::place::Name, Compare, Pattern)| match compare {
+        Compare::Has | Compare::Lacks => format!("{name} {} {}", compare.word(), pattern(wanted)),
+        compare => format!("{name}{}{}", compare.word(), pattern(wanted)),
     };
-    format!("{}{{{}}}", record.tag.as_deref().unwrap_or(""), joined(&record.fields, ", ", field))
+    format!("{}{{{}}}", record.tag.as_deref().unwrap_or(""), joined(&record.fields, " ", field))
 }
 
 /// Data, as it is written.

@@ -61,7 +61,6 @@ pub(super) fn pattern(c: &mut Cursor<'_>, depth: usize) -> Result<Pattern, Error
         let mut items = Vec::new();
         while !c.take_sign("]") {
             items.push(pattern(c, depth + 1)?);
-            c.take_sign(",");
         }
         return Ok(Pattern::List(items));
     }
@@ -69,7 +68,8 @@ pub(super) fn pattern(c: &mut Cursor<'_>, depth: usize) -> Result<Pattern, Error
         return record(c, None, depth).map(Pattern::Record);
     }
     let (text, place) = c.bare("a value")?;
-    if c.at_sign("{") {
+    // A kind touches its brace; apart from it the brace begins the next value.
+    if matches!(c.peek(), Some(Token { kind: Kind::Sign("{"), apart: false, .. })) {
         return record(c, Some(text.to_owned()), depth).map(Pattern::Record);
     }
     if text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -85,7 +85,6 @@ pub(super) fn record(c: &mut Cursor<'_>, tag: Option<String>, depth: usize) -> R
     while !c.take_sign("}") {
         let name: Name = c.name("field")?;
         fields.push((name, c.word()?, pattern(c, depth + 1)?));
-        c.take_sign(",");
     }
     Ok(RecordPattern { tag, fields })
 }
