@@ -298,4 +298,52 @@ words! {
         /// Memory is locked.
         IpcLock = "CAP_IPC_LOCK",
     }
+
+    /// What the kernel counts; those that begin with `fallback.` are reasons why a fault of 2 MiB became one of 4 KiB.
+    pub enum CounterName "COUNTER" {
+        /// Traps into the kernel.
+        Faults = "faults",
+        /// Entries of 4 KiB put by DAX faults.
+        Pte = "pte",
+        /// Entries of 2 MiB put by DAX faults.
+        Pmd = "pmd",
+        /// Reads of holes.
+        Zero = "zero",
+        /// Private copies.
+        Cow = "cow",
+        /// Write-protect faults.
+        Wp = "wp",
+        /// Faults on the page cache.
+        PageCache = "page_cache",
+        /// Bytes of page cache that DAX made needless.
+        CacheSaved = "cache_saved",
+        /// Faults that fell back, whatever the reason.
+        Fallback = "fallback",
+        /// Huge pages are off.
+        ThpDisabled = "fallback.thp_disabled",
+        /// Address and offset differ modulo 2 MiB.
+        Colour = "fallback.colour",
+        /// A write to a private mapping.
+        PrivateWrite = "fallback.private_write",
+        /// The range reaches out of the mapping.
+        OutsideVma = "fallback.outside_vma",
+        /// The range reaches past the end of the file.
+        EndOfFile = "fallback.end_of_file",
+        /// An entry of 4 KiB is in the way.
+        SmallEntry = "fallback.small_entry",
+        /// The file system could not map the range.
+        MapError = "fallback.map_error",
+        /// The extent is shorter.
+        ShortExtent = "fallback.short_extent",
+        /// A write to blocks that are not written.
+        NotMapped = "fallback.not_mapped",
+        /// Blocks are not aligned.
+        UnalignedPfn = "fallback.unaligned_pfn",
+        /// The device has it not in one piece.
+        NotContiguous = "fallback.not_contiguous",
+        /// Another fault was first.
+        LostRace = "fallback.lost_race",
+        /// A page table is there.
+        TableThere = "fallback.table_there",
+    }
 }

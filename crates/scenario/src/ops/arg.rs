@@ -336,4 +336,4 @@ macro_rules! word_args {
     )+ };
 }
 
-word_args!(NodeKind, Whence, FileAdvice, Prot, MapAdvice, Width, Shutdown);
+word_args!(CounterName, NodeKind, Whence, FileAdvice, Prot, MapAdvice, Width, Shutdown);

@@ -40,16 +40,42 @@ pub struct OperationInfo {
     pub group: &'static str,
     /// What it does, in a sentence.
     pub about: &'static str,
-    /// Its arguments in order, then those by name.
-    pub usage: &'static [&'static str],
+    /// Its arguments in order: name and type. Flags may be left out.
+    pub arguments: &'static [(&'static str, &'static str)],
+    /// Its arguments by name.
+    pub options: &'static [(&'static str, &'static str)],
     /// What it gives.
     pub shape: Shape,
 }
 
 impl OperationInfo {
-    /// `open NEW_FD PATH OPEN_FLAGS [mode=MODE]`.
+    /// `open NEW_FD PATH OPEN_FLAGS [mode=MODE]`; numbers and texts go by their names.
     #[must_use]
     pub fn usage_line(&self) -> String {
-        [&[self.name][..], self.usage].concat().join(" ")
+        let shown = |(name, kind): &(&str, &str)| match *kind {
+            "NUMBER" | "TEXT" => name.to_uppercase(),
+            kind => kind.to_owned(),
+        };
+        let arguments = self.arguments.iter().map(shown);
+        let options = self.options.iter().map(|option| format!("[{}={}]", option.0, option.1));
+        [self.name.to_owned()].into_iter().chain(arguments).chain(options).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What it gives, in words.
+    #[must_use]
+    pub fn gives(&self) -> String {
+        let code = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+        match self.shape {
+            Shape::Unit => "-".to_owned(),
+            Shape::Number => "a number".to_owned(),
+            Shape::Text => "a word or text".to_owned(),
+            Shape::Bytes => "bytes".to_owned(),
+            Shape::Set => "a set".to_owned(),
+            Shape::Texts => "a list".to_owned(),
+            Shape::Record(fields) => format!("a record: {}", code(fields)),
+            Shape::Records([], _) => "records".to_owned(),
+            Shape::Records(kinds, fields) => format!("records {} with {}", code(kinds), code(fields)),
+            Shape::Any => "what was waited for".to_owned(),
+        }
     }
 }

@@ -9,8 +9,8 @@ use crate::letters::{Change, Flag, Flags, XFlag};
 use crate::parse::Cursor;
 use crate::word::Set;
 use crate::words::{
-    FallocFlag, FileAdvice, MapAdvice, MapFlag, MsyncFlag, NodeKind, OpenFlag, PinFlag, Prot, RenameFlag, Shutdown,
-    StatxFlag, StoreFlag, Whence, Width,
+    CounterName, FallocFlag, FileAdvice, MapAdvice, MapFlag, MsyncFlag, NodeKind, OpenFlag, PinFlag, Prot, RenameFlag,
+    Shutdown, StatxFlag, StoreFlag, Whence, Width,
 };
 
 macro_rules! operations {
@@ -35,7 +35,8 @@ macro_rules! operations {
                     name: $name,
                     group: $group,
                     about: concat!($($doc),+),
-                    usage: &[$(<$pt as Arg>::USAGE,)* $(concat!("[", stringify!($key), "=]"),)*],
+                    arguments: &[$((stringify!($pos), <$pt as Arg>::USAGE),)*],
+                    options: &[$((stringify!($key), <$kt as Arg>::USAGE),)*],
                     shape: $shape,
                 },
             )+)+];
@@ -322,8 +323,8 @@ operations! {
         Dontcache "dontcache" (target: Target) [] Shape::Number;
         /// Bytes of a file as they are durable.
         Durable "durable" (target: Target, offset: u64, length: u64) [] Shape::Bytes;
-        /// A counter: `faults.pte`, `faults.pmd`, `fallback.REASON`, `cache.saved`.
-        Counter "counter" (name: Key) [] Shape::Number;
+        /// A counter.
+        Counter "counter" (name: CounterName) [] Shape::Number;
         /// Sets all counters to 0.
         ResetCounters "reset_counters" () [] Shape::Unit;
         /// Trace events since the last `trace`, in order.
