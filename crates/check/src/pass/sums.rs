@@ -1,7 +1,7 @@
 //! The checksums of inodes, several side by side: with one after the other the processor waits for each.
 
 use daxkit_device::lanes::{LANES, crc32c_lanes};
-use daxkit_format::ext4::inode::{checksum_has_high, checksum_seed};
+use daxkit_format::ext4::inode::checksum_has_high;
 
 /// Bytes of the inodes that are taken: all but those of old or odd file systems have as many.
 const SIZE: usize = 256;
@@ -29,11 +29,13 @@ pub(crate) fn fit(fs_seed: u32, first: u32, bytes: &[u8]) -> Option<[bool; LANES
     if !inodes.iter().all(|raw| checksum_has_high(raw)) {
         return None;
     }
-    let mut seeds = [0; LANES];
-    for ((seed, raw), ino) in seeds.iter_mut().zip(inodes).zip(first..) {
+    // Number and generation come before all else; see `checksum_seed`.
+    let mut heads = [0; LANES];
+    for ((head, raw), ino) in heads.iter_mut().zip(inodes).zip(first..) {
         let generation = u32::from(half(raw, 0x64)) | u32::from(half(raw, 0x66)) << 16;
-        *seed = checksum_seed(fs_seed, ino, generation);
+        *head = u64::from(ino) | u64::from(generation) << 32;
     }
+    let seeds = crc32c_lanes([fs_seed; LANES], 1, |lane, _| heads.get(lane).copied().unwrap_or(0))?;
     let words: [&[[u8; 8]; WORDS]; LANES] = {
         let mut words = [&[[0; 8]; WORDS]; LANES];
         for (words, raw) in words.iter_mut().zip(inodes) {
