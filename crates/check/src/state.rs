@@ -163,46 +163,107 @@ pub(crate) mod bits {
     pub(crate) const DAX: u8 = 32;
 }
 
-/// Eight bytes for each inode of the groups' used parts.
-#[derive(Debug)]
-struct Slot {
-    /// Kind, bits, links.
-    known: AtomicU32,
-    /// Entries that name it.
-    names: AtomicU32,
+/// A table of zeroes. Pages of it that are never written take no memory.
+fn zeroed<N: Copy + Default, A>(len: usize, atomic: fn(N) -> A) -> Box<[A]> {
+    vec![N::default(); len].into_iter().map(atomic).collect()
 }
 
-/// The inodes.
+/// A bit for each inode that there is room for.
+#[derive(Debug, Default)]
+struct Bits(Box<[AtomicU64]>);
+
+impl Bits {
+    fn new(len: usize) -> Self {
+        Self(zeroed(len.div_ceil(64), AtomicU64::new))
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        self.0.get(index).map_or(0, |word| word.load(Relaxed))
+    }
+
+    fn get(&self, at: usize) -> bool {
+        self.word(at / 64) >> (at % 64) & 1 == 1
+    }
+
+    fn set(&self, at: usize) {
+        if let Some(word) = self.0.get(at / 64) {
+            word.fetch_or(1 << (at % 64), Relaxed);
+        }
+    }
+
+    /// As [`set`](Self::set), where no other thread sets bits of the same word: much cheaper.
+    fn set_alone(&self, at: usize) {
+        if let Some(word) = self.0.get(at / 64) {
+            word.store(word.load(Relaxed) | 1 << (at % 64), Relaxed);
+        }
+    }
+}
+
+/// Inodes that one thread found a name of. Most inodes have one name, so that a bit for each says nearly all there is to say, and what
+/// threads write often does not lie where others read.
+#[derive(Debug)]
+pub(crate) struct Named(Vec<u64>);
+
+/// The inodes of the groups' used parts. Plain files with one link are a bit, all others a word.
 #[derive(Debug)]
 pub(crate) struct Inodes {
-    groups: Vec<OnceLock<Box<[Slot]>>>,
+    /// For each group: where in the tables its inodes begin, a multiple of 64, and how many of them there are.
+    groups: Vec<(usize, u32)>,
     per_group: u32,
     count: u32,
+    /// Files with one link, of which there is nothing else to know.
+    plain: Bits,
+    /// Those of them that have neither size nor blocks.
+    empty: Bits,
+    /// All other inodes of which something is known.
+    others: Bits,
+    /// Of those: kind, bits, links.
+    known: Box<[AtomicU32]>,
+    /// Inodes with a name that was counted here and not in `names`.
+    named: Bits,
+    /// Inodes with names that were counted in `names`.
+    counted: Bits,
+    /// Names.
+    names: Box<[AtomicU32]>,
 }
 
 impl Inodes {
     pub(crate) fn new(groups: u32, per_group: u32) -> Self {
         Self {
-            groups: std::iter::repeat_with(OnceLock::new).take(groups as usize).collect(),
+            groups: vec![(0, 0); groups as usize],
             per_group: per_group.max(1),
             count: groups.saturating_mul(per_group),
+            plain: Bits::default(),
+            empty: Bits::default(),
+            others: Bits::default(),
+            known: Box::default(),
+            named: Bits::default(),
+            counted: Bits::default(),
+            names: Box::default(),
         }
     }
 
-    /// Makes room for the first inodes of a group.
-    pub(crate) fn open(&self, group: u32, inodes: u32) {
-        if let Some(slots) = self.groups.get(group as usize) {
-            slots.get_or_init(|| {
-                std::iter::repeat_with(|| Slot { known: AtomicU32::new(0), names: AtomicU32::new(0) })
-                    .take(inodes.min(self.per_group) as usize)
-                    .collect()
-            });
+    /// Makes room for the first inodes of each group; so many.
+    pub(crate) fn open(&mut self, used: impl Iterator<Item = u32>) {
+        let mut all = 0;
+        for (group, used) in self.groups.iter_mut().zip(used) {
+            let used = used.min(self.per_group);
+            *group = (all, used);
+            all += (used as usize).next_multiple_of(64);
         }
+        for bits in [&mut self.plain, &mut self.empty, &mut self.others, &mut self.named, &mut self.counted] {
+            *bits = Bits::new(all);
+        }
+        self.known = zeroed(all, AtomicU32::new);
+        self.names = zeroed(all, AtomicU32::new);
     }
 
-    fn slot(&self, ino: u32) -> Option<&Slot> {
+    /// Where an inode is in the tables.
+    fn place(&self, ino: u32) -> Option<usize> {
         let index = ino.checked_sub(1)?;
-        self.groups.get((index / self.per_group) as usize)?.get()?.get((index % self.per_group) as usize)
+        let (first, used) = self.groups.get((index / self.per_group) as usize)?;
+        let inside = index % self.per_group;
+        (inside < *used).then_some(first + inside as usize)
     }
 
     /// Whether there is an inode of this number.
@@ -210,70 +271,159 @@ impl Inodes {
         ino >= 1 && ino <= self.count
     }
 
+    /// Remembers an inode. Only one thread may do so for a group at a time, or for 64 inodes from a multiple of 64 in it on.
     pub(crate) fn set(&self, ino: u32, known: Known) {
-        if let Some(slot) = self.slot(ino) {
-            slot.known.store(known.kind as u32 | u32::from(known.bits) << 8 | u32::from(known.links) << 16, Relaxed);
+        let Some(at) = self.place(ino) else { return };
+        if known.kind == Kind::File && known.links == 1 && known.bits & !bits::EMPTY == 0 {
+            self.plain.set_alone(at);
+            if known.bits & bits::EMPTY != 0 {
+                self.empty.set_alone(at);
+            }
+        } else if let Some(word) = self.known.get(at) {
+            word.store(known.kind as u32 | u32::from(known.bits) << 8 | u32::from(known.links) << 16, Relaxed);
+            self.others.set_alone(at);
         }
     }
 
-    pub(crate) fn get(&self, ino: u32) -> Known {
-        let word = self.slot(ino).map_or(0, |slot| slot.known.load(Relaxed));
+    fn at(&self, at: usize) -> Known {
+        if self.plain.get(at) {
+            let bits = if self.empty.get(at) { bits::EMPTY } else { 0 };
+            return Known { kind: Kind::File, links: 1, bits };
+        }
+        if !self.others.get(at) {
+            return Known::default();
+        }
+        let word = self.known.get(at).map_or(0, |known| known.load(Relaxed));
         Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 }
+    }
+
+    pub(crate) fn get(&self, ino: u32) -> Known {
+        self.place(ino).map_or(Known::default(), |at| self.at(at))
+    }
+
+    fn count(&self, at: usize) {
+        if let Some(names) = self.names.get(at) {
+            names.fetch_add(1, Relaxed);
+            self.counted.set(at);
+        }
     }
 
     /// What is known of an inode, and counts a name that leads to it if it is in use.
     pub(crate) fn get_and_name(&self, ino: u32) -> Known {
-        let Some(slot) = self.slot(ino) else { return Known::default() };
-        let word = slot.known.load(Relaxed);
-        let known = Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 };
+        let Some(at) = self.place(ino) else { return Known::default() };
+        let known = self.at(at);
         if known.kind != Kind::Free {
-            slot.names.fetch_add(1, Relaxed);
+            self.count(at);
         }
         known
     }
 
-    /// Counts a name that leads to an inode, if that is in use as what the name says and there is nothing else to know of it. Returns
-    /// whether it was counted.
-    pub(crate) fn name_plain(&self, ino: u32, file_type: u8) -> bool {
-        let Some(slot) = self.slot(ino) else { return false };
-        // Kinds and types have the same numbers. An empty file has nothing that matters here.
-        let word = slot.known.load(Relaxed) & 0xffff & !(u32::from(bits::EMPTY) << 8);
-        let plain = word == u32::from(file_type) && file_type != Kind::Free as u8 && file_type < Kind::Bad as u8;
-        if plain {
-            slot.names.fetch_add(1, Relaxed);
+    /// Counts a name that leads to an inode, if that is in use as what the name says and there is nothing else to know of it: in the
+    /// first of `named`, which a thread has for itself until it is [merged](Self::merge). Returns whether it was counted.
+    pub(crate) fn name_plain(&self, named: &mut Vec<Named>, ino: u32, file_type: u8) -> bool {
+        let Some(at) = self.place(ino) else { return false };
+        if self.plain.get(at) {
+            if file_type != Kind::File as u8 {
+                return false;
+            }
+        } else {
+            let known = self.at(at);
+            // Kinds and types have the same numbers. An empty file has nothing that matters here.
+            let is_plain = known.kind as u8 == file_type && known.bits & !bits::EMPTY == 0;
+            if !is_plain || matches!(known.kind, Kind::Free | Kind::Bad) {
+                return false;
+            }
         }
-        plain
+        if named.is_empty() {
+            named.push(Named(vec![0; self.named.0.len()]));
+        }
+        if let Some(word) = named.first_mut().and_then(|named| named.0.get_mut(at / 64)) {
+            if *word >> (at % 64) & 1 == 1 {
+                self.count(at);
+            }
+            *word |= 1 << (at % 64);
+        }
+        true
     }
 
-    /// Takes a name back.
+    /// Takes over the names that one thread found.
+    pub(crate) fn merge(&self, named: &Named) {
+        for (index, (word, more)) in self.named.0.iter().zip(&named.0).enumerate() {
+            let twice = word.fetch_or(*more, Relaxed) & more;
+            ones(twice).for_each(|bit| self.count(index * 64 + bit));
+        }
+    }
+
+    /// Takes a name back that was not counted as that of a plain inode.
     pub(crate) fn unname(&self, ino: u32) {
-        if let Some(slot) = self.slot(ino) {
-            let _ = slot.names.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        if let Some(names) = self.place(ino).and_then(|at| self.names.get(at)) {
+            let _ = names.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
         }
     }
 
     /// Counts a name that leads to an inode.
     pub(crate) fn name(&self, ino: u32) {
-        if let Some(slot) = self.slot(ino) {
-            slot.names.fetch_add(1, Relaxed);
+        if let Some(at) = self.place(ino) {
+            self.count(at);
         }
+    }
+
+    /// Names of an inode.
+    fn names(&self, at: usize) -> u32 {
+        let counted = self.counted.get(at).then(|| self.names.get(at)).flatten();
+        u32::from(self.named.get(at)) + counted.map_or(0, |names| names.load(Relaxed))
+    }
+
+    /// The words of the tables of bits that a group has, and the number of the first inode of each.
+    fn words(&self, group: u32) -> impl Iterator<Item = (usize, u32)> + use<> {
+        let (first, used) = self.groups.get(group as usize).copied().unwrap_or_default();
+        let ino = group * self.per_group + 1;
+        (0..used.div_ceil(64)).map(move |word| (first / 64 + word as usize, ino + word * 64))
+    }
+
+    /// Those inodes of some words, of which `which` gives the bits: number, what is known, names.
+    fn of_words(&self, group: u32, which: impl Fn(usize) -> u64) -> impl Iterator<Item = (u32, Known, u32)> {
+        self.words(group).flat_map(move |(word, ino)| {
+            ones(which(word)).map(move |bit| {
+                let at = word * 64 + bit;
+                (ino + bit as u32, self.at(at), self.names(at))
+            })
+        })
     }
 
     /// The inodes that are known, of a group: number, what is known, names.
     pub(crate) fn of_group(&self, group: u32) -> impl Iterator<Item = (u32, Known, u32)> + '_ {
-        let first = group * self.per_group + 1;
-        let slots = self.groups.get(group as usize).and_then(OnceLock::get).map_or(&[][..], |slots| slots);
-        slots.iter().enumerate().map(move |(index, slot)| {
-            let word = slot.known.load(Relaxed);
-            let known =
-                Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 };
-            (first + index as u32, known, slot.names.load(Relaxed))
+        self.of_words(group, |word| self.plain.word(word) | self.others.word(word))
+    }
+
+    /// Those of [`of_group`](Self::of_group) that are not simply a plain file with one link and one name.
+    pub(crate) fn odd_of_group(&self, group: u32) -> impl Iterator<Item = (u32, Known, u32)> + '_ {
+        self.of_words(group, |word| {
+            let sound = self.plain.word(word) & self.named.word(word) & !self.counted.word(word);
+            (self.plain.word(word) | self.others.word(word)) & !sound
+        })
+    }
+
+    /// A group's inodes in use as bits, 64 at once; none where there is no room for any.
+    pub(crate) fn used(&self, group: u32) -> impl Iterator<Item = u64> + '_ {
+        self.words(group).map(|(word, _)| {
+            let others = ones(self.others.word(word)).filter(|bit| self.at(word * 64 + bit).kind != Kind::Free);
+            others.fold(self.plain.word(word), |all, bit| all | 1 << bit)
         })
     }
 
     pub(crate) fn groups(&self) -> u32 {
         self.groups.len() as u32
     }
+}
+
+/// The numbers of the bits that are set.
+fn ones(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit as usize)
+    })
 }
 
 #[cfg(test)]
@@ -296,16 +446,53 @@ mod tests {
 
     #[test]
     fn inodes_are_known_where_there_is_room() {
-        let inodes = Inodes::new(3, 16);
-        inodes.open(1, 8);
+        let mut inodes = Inodes::new(3, 16);
+        inodes.open([0, 8].into_iter());
         let known = Known { kind: Kind::Dir, links: 65_000, bits: bits::DAX };
         inodes.set(17, known);
         assert_eq!((inodes.get(17).kind, inodes.get(17).links, inodes.get(17).bits), (Kind::Dir, 65_000, bits::DAX));
+        inodes.set(25, known);
         assert_eq!(inodes.get(25).kind, Kind::Free);
         inodes.name(17);
         inodes.name(17);
         assert_eq!(inodes.of_group(1).next().map(|(ino, _, names)| (ino, names)), Some((17, 2)));
+        inodes.unname(17);
+        assert_eq!(inodes.of_group(1).next().map(|(ino, _, names)| (ino, names)), Some((17, 1)));
         assert!(inodes.exists(48) && !inodes.exists(49) && !inodes.exists(0));
-        assert_eq!(inodes.of_group(1).count(), 8);
+        assert_eq!(inodes.of_group(1).count(), 1);
+        assert_eq!(inodes.used(1).collect::<Vec<_>>(), [1]);
+        assert_eq!((inodes.used(0).count(), inodes.used(2).count()), (0, 0));
+    }
+
+    #[test]
+    fn each_name_counts_whoever_finds_it() {
+        let mut inodes = Inodes::new(2, 100);
+        inodes.open([100, 70].into_iter());
+        let file = |links, bits| Known { kind: Kind::File, links, bits };
+        for ino in 101..=170 {
+            inodes.set(ino, file(1, 0));
+        }
+        inodes.set(1, file(2, 0));
+        inodes.set(2, file(1, bits::EMPTY));
+        inodes.set(3, file(1, bits::EA_INODE));
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        for ino in 101..=170 {
+            assert!(inodes.name_plain(&mut one, ino, 1));
+        }
+        for ino in [1, 2, 105] {
+            assert!(inodes.name_plain(&mut other, ino, 1));
+        }
+        // Once more, by the same thread; a wrong type; something special; nothing.
+        assert!(inodes.name_plain(&mut one, 170, 1) && inodes.name_plain(&mut one, 1, 1));
+        assert!(!inodes.name_plain(&mut one, 101, 7) && !inodes.name_plain(&mut one, 1, 2));
+        assert!(!inodes.name_plain(&mut one, 3, 1) && !inodes.name_plain(&mut one, 4, 0));
+        assert_eq!((one.len(), other.len()), (1, 1));
+        one.iter().chain(&other).for_each(|named| inodes.merge(named));
+        let odd = |group| inodes.odd_of_group(group).map(|(ino, _, names)| (ino, names)).collect::<Vec<_>>();
+        assert_eq!(odd(0), [(1, 2), (3, 0)]);
+        assert_eq!(odd(1), [(105, 2), (170, 2)]);
+        assert_eq!(inodes.of_group(1).map(|(.., names)| names).sum::<u32>(), 72);
+        assert_eq!((inodes.get(2).bits, inodes.get(3).bits), (bits::EMPTY, bits::EA_INODE));
+        assert_eq!(inodes.used(0).collect::<Vec<_>>(), [7, 0]);
     }
 }

@@ -362,7 +362,7 @@ impl Block<'_, '_> {
 
     /// An entry of the kind that nearly all are: a name that is one, of an inode in use that is no directory and has nothing special,
     /// with the type that it has. Returns whether it was, and counts it.
-    fn plain_name(&self, raw: &Raw<'_>) -> bool {
+    fn plain_name(&mut self, raw: &Raw<'_>) -> bool {
         const ODD: InodeFlags = InodeFlags::ENCRYPT.union(InodeFlags::CASEFOLD).union(InodeFlags::DAX);
         let (cx, ino) = (self.cx, raw.inode);
         if self.dir.ino == 2 || self.dir.flags & ODD.bits() != 0 || !cx.image.has.filetype {
@@ -373,7 +373,7 @@ impl Block<'_, '_> {
         }
         raw.file_type != Kind::Dir.file_type()
             && !cx.image.is_own_inode(ino)
-            && cx.inodes.name_plain(ino, raw.file_type)
+            && cx.inodes.name_plain(&mut self.local.named, ino, raw.file_type)
     }
 
     /// An entry whose inode is not in use, or in a part of the table that was never looked at.

@@ -77,11 +77,6 @@ impl Context<'_> {
     /// Scans all tables.
     pub(crate) fn scan(&self) -> Local {
         let scans = &self.scans;
-        for (group, scan) in scans.iter().enumerate() {
-            if scan.inodes > 0 {
-                self.inodes.open(group as u32, scan.inodes);
-            }
-        }
         let mut work = Vec::new();
         for (group, scan) in scans.iter().enumerate() {
             let starts = (0..scan.inodes).step_by(PART as usize);

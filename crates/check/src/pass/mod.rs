@@ -28,7 +28,7 @@ use std::collections::HashMap;
 
 use crate::finding::Finding;
 use crate::image::Image;
-use crate::state::{BlockMap, Inodes};
+use crate::state::{BlockMap, Inodes, Named};
 
 /// What all passes share.
 pub(crate) struct Context<'i> {
@@ -105,6 +105,8 @@ pub(crate) struct Local {
     pub(crate) diverging: Vec<dax::Diverging>,
     /// Free clusters and inodes.
     pub(crate) free: (u64, u64),
+    /// Inodes with names; the first is this thread's, more come from others.
+    pub(crate) named: Vec<Named>,
     /// Names that lead to directories.
     pub(crate) links: Vec<DirLink>,
     /// Where `..` leads from each directory; 0 where there is none.
@@ -172,6 +174,7 @@ impl Local {
         self.twice.append(&mut other.twice);
         self.dax.append(&mut other.dax);
         self.diverging.append(&mut other.diverging);
+        self.named.append(&mut other.named);
         self.links.append(&mut other.links);
         self.dotdots.append(&mut other.dotdots);
         for (block, users) in other.xattr_blocks {

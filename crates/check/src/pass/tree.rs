@@ -122,7 +122,7 @@ impl Context<'_> {
         let batches: Vec<&[u32]> = groups.chunks(64).collect();
         self.parallel(4, &batches, |local, batch| {
             for group in *batch {
-                for (ino, known, names) in self.inodes.of_group(*group) {
+                for (ino, known, names) in self.inodes.odd_of_group(*group) {
                     let own = known.bits & bits::RESERVED != 0 || self.image.is_own_inode(ino);
                     if known.kind == Kind::Free || known.bits & bits::DOOMED != 0 || own {
                         continue;
