@@ -1,5 +1,6 @@
 //! The entries of one block of a directory.
 
+use daxkit_device::lanes::crc32c;
 use daxkit_format::ext4::casefold;
 use daxkit_format::ext4::dir_entry::{self, rec_len_from_disk};
 use daxkit_format::ext4::inode_flags::InodeFlags;
@@ -172,11 +173,12 @@ impl Block<'_, '_> {
         if let Some(seed) = seed
             && !is_index
         {
-            if dir_entry::tail(bytes).is_none() {
-                self.local.find(self.whole(Code::DirNoTail));
-            } else {
-                area = bytes.get(..bytes.len() - 12).unwrap_or(bytes);
-                fits = dir_entry::verify_block(seed, bytes);
+            match dir_entry::tail(bytes) {
+                None => self.local.find(self.whole(Code::DirNoTail)),
+                Some(tail) => {
+                    area = bytes.get(..bytes.len() - 12).unwrap_or(bytes);
+                    fits = tail.det_checksum.get() == crc32c(seed, area);
+                }
             }
         }
         let before = self.local.findings.len();

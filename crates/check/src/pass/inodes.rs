@@ -115,7 +115,7 @@ impl Context<'_> {
     /// Scans inodes that were read.
     fn scan_bytes(&self, local: &mut Local, first: u32, bytes: &[u8], size: usize) {
         let mut ino = first;
-        let at_once = if size == sums::BATCH / LANES { LANES } else { 1 };
+        let at_once = if size == sums::SIZE { LANES } else { 1 };
         for batch in bytes.chunks(size * at_once) {
             let fit = self.image.seed.filter(|_| at_once > 1).and_then(|seed| sums::fit(seed, ino, batch));
             for (index, raw) in batch.chunks_exact(size).enumerate() {

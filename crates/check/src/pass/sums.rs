@@ -1,22 +1,16 @@
 //! The checksums of inodes, several side by side: with one after the other the processor waits for each.
 
-use daxkit_device::lanes::{LANES, crc32c_lanes};
+use daxkit_device::lanes::{LANES, RECORD, crc32c_records};
 use daxkit_format::ext4::inode::checksum_has_high;
 
 /// Bytes of the inodes that are taken: all but those of old or odd file systems have as many.
-const SIZE: usize = 256;
-/// Their words.
-const WORDS: usize = SIZE / 8;
+pub(crate) const SIZE: usize = RECORD;
 
-/// Bytes of so many inodes.
-pub(crate) const BATCH: usize = LANES * SIZE;
-
-/// What of each word is summed: all but `i_checksum_lo` (0x7C) and `i_checksum_hi` (0x82).
-const MASKS: [u64; WORDS] = {
-    let mut masks = [u64::MAX; WORDS];
-    masks[0x7C / 8] = !(0xffff << 32);
-    masks[0x82 / 8] = !(0xffff << 16);
-    masks
+/// What of an inode is summed: all but `i_checksum_lo` (0x7C) and `i_checksum_hi` (0x82).
+const MASK: [u8; SIZE] = {
+    let mut mask = [0xff; SIZE];
+    (mask[0x7C], mask[0x7D], mask[0x82], mask[0x83]) = (0, 0, 0, 0);
+    mask
 };
 
 fn half(raw: &[u8; SIZE], at: usize) -> u16 {
@@ -35,19 +29,7 @@ pub(crate) fn fit(fs_seed: u32, first: u32, bytes: &[u8]) -> Option<[bool; LANES
         let generation = u32::from(half(raw, 0x64)) | u32::from(half(raw, 0x66)) << 16;
         *head = u64::from(ino) | u64::from(generation) << 32;
     }
-    let seeds = crc32c_lanes([fs_seed; LANES], 1, |lane, _| heads.get(lane).copied().unwrap_or(0))?;
-    let words: [&[[u8; 8]; WORDS]; LANES] = {
-        let mut words = [&[[0; 8]; WORDS]; LANES];
-        for (words, raw) in words.iter_mut().zip(inodes) {
-            *words = raw.as_chunks().0.try_into().ok()?;
-        }
-        words
-    };
-    let word = |lane: usize, index: usize| {
-        let word = words.get(lane).and_then(|words| words.get(index)).copied().map_or(0, u64::from_le_bytes);
-        word & MASKS.get(index).copied().unwrap_or(u64::MAX)
-    };
-    let sums = crc32c_lanes(seeds, WORDS, word)?;
+    let sums = crc32c_records(fs_seed, heads, inodes, &MASK)?;
     let mut fit = [false; LANES];
     for ((fit, raw), sum) in fit.iter_mut().zip(inodes).zip(sums) {
         *fit = half(raw, 0x7C) == sum as u16 && half(raw, 0x82) == (sum >> 16) as u16;
@@ -62,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_judged_as_each_inode_is() {
-        let mut bytes: Vec<u8> = (0..BATCH as u32).map(|n| ((n * 11) >> 2) as u8).collect();
+        let mut bytes: Vec<u8> = (0..(LANES * SIZE) as u32).map(|n| ((n * 11) >> 2) as u8).collect();
         for (raw, ino) in bytes.chunks_exact_mut(SIZE).zip(77u32..) {
             raw[0x80..0x82].copy_from_slice(&32u16.to_le_bytes());
             let sum = inode::checksum(5, ino, raw);
@@ -71,7 +53,7 @@ mod tests {
         }
         let Some(fits) = fit(5, 77, &bytes) else { return };
         assert_eq!(fits, [true; LANES]);
-        for at in 0..BATCH {
+        for at in 0..LANES * SIZE {
             bytes[at] ^= 0x10;
             let each: Vec<bool> =
                 bytes.chunks_exact(SIZE).zip(77u32..).map(|(raw, ino)| inode::verify(5, ino, raw)).collect();
