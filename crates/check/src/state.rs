@@ -210,6 +210,8 @@ pub(crate) struct Inodes {
     /// For each group: where in the tables its inodes begin, a multiple of 64, and how many of them there are.
     groups: Vec<(usize, u32)>,
     per_group: u32,
+    /// `2^64 - 1` divided by `per_group`.
+    reciprocal: u64,
     count: u32,
     /// Files with one link, of which there is nothing else to know.
     plain: Bits,
@@ -232,6 +234,7 @@ impl Inodes {
         Self {
             groups: vec![(0, 0); groups as usize],
             per_group: per_group.max(1),
+            reciprocal: u64::MAX / u64::from(per_group.max(1)),
             count: groups.saturating_mul(per_group),
             plain: Bits::default(),
             empty: Bits::default(),
@@ -261,8 +264,13 @@ impl Inodes {
     /// Where an inode is in the tables.
     fn place(&self, ino: u32) -> Option<usize> {
         let index = ino.checked_sub(1)?;
-        let (first, used) = self.groups.get((index / self.per_group) as usize)?;
-        let inside = index % self.per_group;
+        // Quicker than to divide. What comes out is right or too small by one.
+        let mut group = ((u128::from(index) * u128::from(self.reciprocal)) >> 64) as u32;
+        let mut inside = index - group * self.per_group;
+        if inside >= self.per_group {
+            (group, inside) = (group + 1, inside - self.per_group);
+        }
+        let (first, used) = self.groups.get(group as usize)?;
         (inside < *used).then_some(first + inside as usize)
     }
 
@@ -462,6 +470,21 @@ mod tests {
         assert_eq!(inodes.of_group(1).count(), 1);
         assert_eq!(inodes.used(1).collect::<Vec<_>>(), [1]);
         assert_eq!((inodes.used(0).count(), inodes.used(2).count()), (0, 0));
+    }
+
+    #[test]
+    fn every_inode_has_a_place_of_its_own() {
+        for per_group in [1, 2, 3, 7, 8, 100, 8608, 65_528] {
+            let mut inodes = Inodes::new(5, per_group);
+            inodes.open([per_group; 5].into_iter());
+            for group in 0..5 {
+                let first = group * per_group + 1;
+                let places: Vec<_> = (first..first + per_group).map(|ino| inodes.place(ino)).collect();
+                let begin = (per_group as usize).next_multiple_of(64) * group as usize;
+                assert!(places.into_iter().eq((begin..begin + per_group as usize).map(Some)), "{per_group}");
+            }
+            assert_eq!((inodes.place(0), inodes.place(5 * per_group + 1), inodes.place(u32::MAX)), (None, None, None));
+        }
     }
 
     #[test]

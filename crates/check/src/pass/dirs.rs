@@ -83,15 +83,17 @@ impl Context<'_> {
         }
         let index = dir.has(InodeFlags::INDEX) && self.image.has.dir_index;
         let read = |logical: u32| dir.block(logical).and_then(|block| self.image.block(block).ok());
-        let index = if index { self.index(local, dir, &read) } else { None };
-        if let Some(index) = index {
-            if dir.blocks > PART && index.hash.is_known() {
-                return local.large.push((dir.ino, index));
-            }
-            let mut names = Names::new(dir.blocks, self.image.block_size());
-            return self.part(local, dir, Some(&index), 0..dir.blocks, &mut names);
+        let mut index = if index { self.index(local, dir, &read) } else { None };
+        if let Some(index) = index.take_if(|index| dir.blocks > PART && index.hash.is_known()) {
+            return local.large.push((dir.ino, index));
         }
-        self.part(local, dir, None, 0..dir.blocks, &mut Names::new(dir.blocks, self.image.block_size()));
+        let mut names = std::mem::take(&mut local.names);
+        names.begin(dir.blocks, self.image.block_size());
+        self.part(local, dir, index.as_ref(), 0..dir.blocks, &mut names);
+        // The next directory is a small one, as most are.
+        if dir.blocks <= PART {
+            local.names = names;
+        }
     }
 
     /// Checks some blocks of a directory. In a part of one with an index that holds, names are told apart by leaf: the same name twice

@@ -123,6 +123,8 @@ pub(crate) struct Local {
     pub(crate) repeats: Vec<u32>,
     /// Names whose hash is the first or the last of a leaf: their directory, and a quick hash.
     pub(crate) edges: Vec<(u32, u32)>,
+    /// Names of one directory after the other.
+    pub(crate) names: entries::Names,
     /// Room for what is read, used again and again.
     pub(crate) room: Vec<u8>,
 }
