@@ -195,16 +195,16 @@ fn message<const N: usize, const SIGNED: bool>(rest: &[u8]) -> [u32; N] {
     let len = rest.len() as u32;
     let pad = len | (len << 8);
     let pad = pad | (pad << 16);
+    // A negative byte borrows from the one before it, so this is a sum and not a concatenation.
+    let summed = |bytes: &[u8]| bytes.iter().fold(pad, |value, &byte| (value << 8).wrapping_add(widen::<SIGNED>(byte)));
     let mut words = [pad; N];
-    for (word, bytes) in words.iter_mut().zip(rest.chunks(4)) {
-        *word = if let &[a, b, c, d] = bytes
-            && (!SIGNED || (a | b | c | d) < 0x80)
-        {
-            u32::from_be_bytes([a, b, c, d])
-        } else {
-            // A negative byte borrows from the one before it, so this is a sum and not a concatenation.
-            bytes.iter().fold(pad, |value, &byte| (value << 8).wrapping_add(widen::<SIGNED>(byte)))
-        };
+    let (whole, tail) = rest.as_chunks::<4>();
+    for (word, bytes) in words.iter_mut().zip(whole) {
+        let ascii = u32::from_ne_bytes(*bytes) & 0x8080_8080 == 0;
+        *word = if !SIGNED || ascii { u32::from_be_bytes(*bytes) } else { summed(bytes) };
+    }
+    if let Some(word) = words.get_mut(whole.len()).filter(|_| !tail.is_empty()) {
+        *word = summed(tail);
     }
     words
 }
@@ -232,36 +232,34 @@ fn half_md4<const N: usize, const SIGNED: bool>(names: &[&[u8]; N], state: [u32;
     std::array::from_fn(|lane| DirHash::new(hash[lane], minor_hash[lane]))
 }
 
-#[inline(always)]
+/// One block of each name. The compiler makes vectors of the lanes as long as all that happens to one is the body of one loop.
 fn half_md4_block<const N: usize>(state: &mut [Lanes<N>; 4], x: &[Lanes<N>; 8]) {
-    let [mut a, mut b, mut c, mut d] = *state;
-    // Each step also rotates the roles of the four registers, so after four of them they are back in place.
-    macro_rules! round {
-        ($f:expr, $k:expr, $shifts:expr, $order:expr) => {
-            for quad in $order {
-                let words: [usize; 4] = quad;
-                let shifts: [u32; 4] = $shifts;
-                for (word, shift) in words.into_iter().zip(shifts) {
-                    let mut next = a;
-                    for (lane, next) in next.iter_mut().enumerate() {
-                        let mixed = next.wrapping_add($f(b[lane], c[lane], d[lane]));
-                        *next = mixed.wrapping_add(x[word][lane]).wrapping_add($k).rotate_left(shift);
+    for lane in 0..N {
+        let [mut a, mut b, mut c, mut d] = [state[0][lane], state[1][lane], state[2][lane], state[3][lane]];
+        // Each step also rotates the roles of the four registers, so after four of them they are back in place.
+        macro_rules! round {
+            ($f:expr, $k:expr, $shifts:expr, $order:expr) => {
+                for quad in $order {
+                    let words: [usize; 4] = quad;
+                    let shifts: [u32; 4] = $shifts;
+                    for (word, shift) in words.into_iter().zip(shifts) {
+                        let next = a.wrapping_add($f(b, c, d)).wrapping_add(x[word][lane]).wrapping_add($k);
+                        (a, d, c, b) = (d, c, b, next.rotate_left(shift));
                     }
-                    (a, d, c, b) = (d, c, b, next);
                 }
-            }
-        };
-    }
-    round!(|x: u32, y: u32, z: u32| z ^ (x & (y ^ z)), 0, [3, 7, 11, 19], [[0, 1, 2, 3], [4, 5, 6, 7]]);
-    round!(
-        |x: u32, y: u32, z: u32| (x & y).wrapping_add((x ^ y) & z),
-        0x5a82_7999_u32,
-        [3, 5, 9, 13],
-        [[1, 3, 5, 7], [0, 2, 4, 6]]
-    );
-    round!(|x: u32, y: u32, z: u32| x ^ y ^ z, 0x6ed9_eba1_u32, [3, 9, 11, 15], [[3, 7, 2, 6], [1, 5, 0, 4]]);
-    for (words, add) in state.iter_mut().zip([a, b, c, d]) {
-        words.iter_mut().zip(add).for_each(|(word, add)| *word = word.wrapping_add(add));
+            };
+        }
+        round!(|x: u32, y: u32, z: u32| z ^ (x & (y ^ z)), 0, [3, 7, 11, 19], [[0, 1, 2, 3], [4, 5, 6, 7]]);
+        round!(
+            |x: u32, y: u32, z: u32| (x & y).wrapping_add((x ^ y) & z),
+            0x5a82_7999_u32,
+            [3, 5, 9, 13],
+            [[1, 3, 5, 7], [0, 2, 4, 6]]
+        );
+        round!(|x: u32, y: u32, z: u32| x ^ y ^ z, 0x6ed9_eba1_u32, [3, 9, 11, 15], [[3, 7, 2, 6], [1, 5, 0, 4]]);
+        for (words, add) in state.iter_mut().zip([a, b, c, d]) {
+            words[lane] = words[lane].wrapping_add(add);
+        }
     }
 }
 
