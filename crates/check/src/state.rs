@@ -3,6 +3,7 @@
 use daxkit_format::ext4::dir_entry::file_type;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use zerocopy::{FromZeros, KnownLayout};
 
 /// Bits of a chunk.
 const CHUNK: u64 = 32_768;
@@ -54,7 +55,7 @@ impl BlockMap {
         let mut twice = false;
         for (word, bits) in words(first, len) {
             let Some(chunk) = self.chunks.get(word as usize / WORDS) else { continue };
-            let chunk = chunk.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(WORDS).collect());
+            let chunk = chunk.get_or_init(|| zeroed(WORDS));
             if let Some(word) = chunk.get(word as usize % WORDS) {
                 twice |= word.fetch_or(bits, Relaxed) & bits != 0;
             }
@@ -164,8 +165,12 @@ pub(crate) mod bits {
 }
 
 /// A table of zeroes. Pages of it that are never written take no memory.
-fn zeroed<N: Copy + Default, A>(len: usize, atomic: fn(N) -> A) -> Box<[A]> {
-    vec![N::default(); len].into_iter().map(atomic).collect()
+fn zeroed<N: Default>(len: usize) -> Box<[N]>
+where
+    [N]: FromZeros + KnownLayout<PointerMetadata = usize>,
+{
+    // What has no room zeroed has none otherwise, and then the program ends as it does for any other memory.
+    <[N]>::new_box_zeroed_with_elems(len).unwrap_or_else(|_| std::iter::repeat_with(N::default).take(len).collect())
 }
 
 /// A bit for each inode that there is room for.
@@ -174,7 +179,7 @@ struct Bits(Box<[AtomicU64]>);
 
 impl Bits {
     fn new(len: usize) -> Self {
-        Self(zeroed(len.div_ceil(64), AtomicU64::new))
+        Self(zeroed(len.div_ceil(64)))
     }
 
     fn word(&self, index: usize) -> u64 {
@@ -257,11 +262,12 @@ impl Inodes {
         for bits in [&mut self.plain, &mut self.empty, &mut self.others, &mut self.named, &mut self.counted] {
             *bits = Bits::new(all);
         }
-        self.known = zeroed(all, AtomicU32::new);
-        self.names = zeroed(all, AtomicU32::new);
+        self.known = zeroed(all);
+        self.names = zeroed(all);
     }
 
     /// Where an inode is in the tables.
+    #[inline]
     fn place(&self, ino: u32) -> Option<usize> {
         let index = ino.checked_sub(1)?;
         // Quicker than to divide. What comes out is right or too small by one.
