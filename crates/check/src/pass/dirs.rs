@@ -34,6 +34,14 @@ impl Dir {
         Some(physical + u64::from(logical - first))
     }
 
+    /// The block of the image that holds all of the directory, if there is one and nothing but its entries has to be looked at.
+    fn only_block(&self) -> Option<u64> {
+        match self.runs.as_slice() {
+            [(0, block, 1)] if self.blocks == 1 && !self.inline && !self.has(InodeFlags::INDEX) => Some(*block),
+            _ => None,
+        }
+    }
+
     pub(crate) fn has(&self, flag: InodeFlags) -> bool {
         self.flags & flag.bits() != 0
     }
@@ -42,7 +50,9 @@ impl Dir {
 impl Context<'_> {
     /// Checks all directories: large ones with an index in parts, all others each as a whole.
     pub(crate) fn directories(&self, dirs: &[Dir]) -> Local {
-        let mut found = self.parallel(2, dirs, |local, dir| self.directory(local, dir));
+        let small = dirs.chunk_by(|dir, next| dir.only_block().is_some_and(|at| next.only_block() == Some(at + 1)));
+        let small: Vec<&[Dir]> = small.flat_map(|dirs| dirs.chunks(AT_ONCE as usize)).collect();
+        let mut found = self.parallel(2, &small, |local, dirs| self.several(local, dirs));
         let large = std::mem::take(&mut found.large);
         let find = |ino: u32| dirs.binary_search_by_key(&ino, |dir| dir.ino).ok().and_then(|at| dirs.get(at));
         let mut parts = Vec::new();
@@ -75,6 +85,29 @@ impl Context<'_> {
         found.links.sort_unstable();
         found.dotdots.sort_unstable();
         found
+    }
+
+    /// Checks one directory, or several that are a block each, of which each lies behind the one before it.
+    fn several(&self, local: &mut Local, dirs: &[Dir]) {
+        let size = self.image.block_size();
+        let mut buffer = std::mem::take(&mut local.room);
+        buffer.resize(dirs.len() * size, 0);
+        let first = dirs.first().and_then(Dir::only_block).filter(|_| dirs.len() > 1);
+        match first.filter(|first| self.image.read_block(*first, &mut buffer).is_ok()) {
+            Some(first) => {
+                let mut names = std::mem::take(&mut local.names);
+                for ((dir, bytes), block) in dirs.iter().zip(buffer.chunks_exact(size)).zip(first..) {
+                    names.begin(1, size);
+                    let broken = self.block(local, dir, None, (0, block), bytes, &mut names);
+                    conclude(local, dir, broken, &names, false);
+                }
+                (local.names, local.room) = (names, buffer);
+            }
+            None => {
+                local.room = buffer;
+                dirs.iter().for_each(|dir| self.directory(local, dir));
+            }
+        }
     }
 
     fn directory(&self, local: &mut Local, dir: &Dir) {
@@ -129,11 +162,7 @@ impl Context<'_> {
                         );
                         continue;
                     }
-                    let role = index.map(|i| i.roles.get(&at).copied().unwrap_or(Role::Index));
-                    let hash = index.map(|i| i.hash);
-                    let mut entries =
-                        Block { cx: self, dir, logical: at, block, bytes, role, hash, local: &mut *local };
-                    broken |= entries.check(names);
+                    broken |= self.block(local, dir, index, (at, block), bytes, names);
                     if by_leaf {
                         names.forget();
                     }
@@ -146,13 +175,23 @@ impl Context<'_> {
             self.hole(local, dir, hole);
         }
         local.room = buffer;
-        if broken {
-            local.broken.push(dir.ino);
-        }
-        // A name in the wrong leaf may be in the right one as well.
-        if names.may_repeat || (by_leaf && broken) {
-            local.repeats.push(dir.ino);
-        }
+        conclude(local, dir, broken, names, by_leaf);
+    }
+
+    /// Checks a block of a directory: where it is in the directory, and in the image. Returns whether a name lies where the index does
+    /// not look for it.
+    fn block(
+        &self,
+        local: &mut Local,
+        dir: &Dir,
+        index: Option<&Index>,
+        (logical, block): (u32, u64),
+        bytes: &[u8],
+        names: &mut Names,
+    ) -> bool {
+        let role = index.map(|i| i.roles.get(&logical).copied().unwrap_or(Role::Index));
+        let hash = index.map(|i| i.hash);
+        Block { cx: self, dir, logical, block, bytes, role, hash, local }.check(names)
     }
 
     fn hole(&self, local: &mut Local, dir: &Dir, logical: u32) {
@@ -218,6 +257,17 @@ impl Context<'_> {
                 );
             }
         }
+    }
+}
+
+/// What is to be done about a directory of which some blocks, or all, were checked.
+fn conclude(local: &mut Local, dir: &Dir, broken: bool, names: &Names, by_leaf: bool) {
+    if broken {
+        local.broken.push(dir.ino);
+    }
+    // A name in the wrong leaf may be in the right one as well.
+    if names.may_repeat || (by_leaf && broken) {
+        local.repeats.push(dir.ino);
     }
 }
 
