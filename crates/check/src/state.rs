@@ -196,10 +196,12 @@ impl Bits {
         }
     }
 
-    /// As [`set`](Self::set), where no other thread sets bits of the same word: much cheaper.
-    fn set_alone(&self, at: usize) {
+    /// As [`set`](Self::set) for each of `bits` from `at` on, in one word, where no other thread sets bits
+    /// of the same word: much cheaper.
+    #[inline]
+    fn set_alone(&self, at: usize, bits: u64) {
         if let Some(word) = self.0.get(at / 64) {
-            word.store(word.load(Relaxed) | 1 << (at % 64), Relaxed);
+            word.store(word.load(Relaxed) | bits << (at % 64), Relaxed);
         }
     }
 }
@@ -289,14 +291,20 @@ impl Inodes {
     pub(crate) fn set(&self, ino: u32, known: Known) {
         let Some(at) = self.place(ino) else { return };
         if known.kind == Kind::File && known.links == 1 && known.bits & !bits::EMPTY == 0 {
-            self.plain.set_alone(at);
-            if known.bits & bits::EMPTY != 0 {
-                self.empty.set_alone(at);
-            }
+            self.set_plain(ino, 1, u64::from(known.bits & bits::EMPTY != 0));
         } else if let Some(word) = self.known.get(at) {
             word.store(known.kind as u32 | u32::from(known.bits) << 8 | u32::from(known.links) << 16, Relaxed);
-            self.others.set_alone(at);
+            self.others.set_alone(at, 1);
         }
+    }
+
+    /// Remembers as many plain files with one link as `plain` has bits, from this inode on, and which of them are empty. All of them lie
+    /// between two multiples of 64 of the group. Otherwise as [`set`](Self::set).
+    #[inline]
+    pub(crate) fn set_plain(&self, first: u32, plain: u64, empty: u64) {
+        let Some(at) = self.place(first) else { return };
+        self.plain.set_alone(at, plain);
+        self.empty.set_alone(at, empty);
     }
 
     fn at(&self, at: usize) -> Known {

@@ -18,8 +18,8 @@ fn half(raw: &[u8; SIZE], at: usize) -> u16 {
 }
 
 /// Whether the checksums of the inodes from `first` on fit. `None` where they have to be asked one by one.
-pub(crate) fn fit(fs_seed: u32, first: u32, bytes: &[u8]) -> Option<[bool; LANES]> {
-    let inodes: &[[u8; SIZE]; LANES] = bytes.as_chunks().0.try_into().ok()?;
+#[inline]
+pub(crate) fn fit(fs_seed: u32, first: u32, inodes: &[[u8; SIZE]; LANES]) -> Option<[bool; LANES]> {
     if !inodes.iter().all(|raw| checksum_has_high(raw)) {
         return None;
     }
@@ -51,13 +51,14 @@ mod tests {
             raw[0x7C..0x7E].copy_from_slice(&(sum as u16).to_le_bytes());
             raw[0x82..0x84].copy_from_slice(&((sum >> 16) as u16).to_le_bytes());
         }
-        let Some(fits) = fit(5, 77, &bytes) else { return };
+        let fit = |bytes: &[u8]| fit(5, 77, bytes.as_chunks().0.try_into().ok()?);
+        let Some(fits) = fit(&bytes) else { return };
         assert_eq!(fits, [true; LANES]);
         for at in 0..LANES * SIZE {
             bytes[at] ^= 0x10;
             let each: Vec<bool> =
                 bytes.chunks_exact(SIZE).zip(77u32..).map(|(raw, ino)| inode::verify(5, ino, raw)).collect();
-            match fit(5, 77, &bytes) {
+            match fit(&bytes) {
                 Some(fits) => assert_eq!(fits[..], each[..], "byte {at}"),
                 None => assert!(bytes.chunks_exact(SIZE).any(|raw| !inode::checksum_has_high(raw))),
             }
