@@ -208,7 +208,7 @@ impl Bits {
 
 /// Inodes that one thread found a name of. Most inodes have one name, so that a bit for each says nearly all there is to say, and what
 /// threads write often does not lie where others read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Named(Vec<u64>);
 
 /// The inodes of the groups' used parts. Plain files with one link are a bit, all others a word.
@@ -340,26 +340,35 @@ impl Inodes {
         known
     }
 
-    /// Counts a name that leads to an inode, if that is in use as what the name says and there is nothing else to know of it: in the
-    /// first of `named`, which a thread has for itself until it is [merged](Self::merge). Returns whether it was counted.
-    pub(crate) fn name_plain(&self, named: &mut Vec<Named>, ino: u32, file_type: u8) -> bool {
+    /// Counts a name that leads to an inode, if that is in use as what the name says and there is nothing else to know of it: in
+    /// `named`, which a thread has for itself until it is [merged](Self::merge). Returns whether it was counted.
+    #[inline]
+    pub(crate) fn name_plain(&self, named: &mut Named, ino: u32, file_type: u8) -> bool {
         let Some(at) = self.place(ino) else { return false };
-        if self.plain.get(at) {
-            if file_type != Kind::File as u8 {
-                return false;
-            }
-        } else {
-            let known = self.at(at);
-            // Kinds and types have the same numbers. An empty file has nothing that matters here.
-            let is_plain = known.kind as u8 == file_type && known.bits & !bits::EMPTY == 0;
-            if !is_plain || matches!(known.kind, Kind::Free | Kind::Bad) {
-                return false;
-            }
+        let bit = 1 << (at % 64);
+        if file_type == Kind::File as u8
+            && self.plain.word(at / 64) & bit != 0
+            && let Some(word) = named.0.get_mut(at / 64).filter(|word| **word & bit == 0)
+        {
+            *word |= bit;
+            return true;
         }
-        if named.is_empty() {
-            named.push(Named(vec![0; self.named.0.len()]));
+        self.name_plain_again(named, at, file_type)
+    }
+
+    /// As [`name_plain`](Self::name_plain), where it is not the first name of a file with one link.
+    #[cold]
+    fn name_plain_again(&self, named: &mut Named, at: usize, file_type: u8) -> bool {
+        let known = self.at(at);
+        // Kinds and types have the same numbers. An empty file has nothing that matters here.
+        let is_plain = known.kind as u8 == file_type && known.bits & !bits::EMPTY == 0;
+        if !is_plain || matches!(known.kind, Kind::Free | Kind::Bad) {
+            return false;
         }
-        if let Some(word) = named.first_mut().and_then(|named| named.0.get_mut(at / 64)) {
+        if named.0.is_empty() {
+            named.0 = vec![0; self.named.0.len()];
+        }
+        if let Some(word) = named.0.get_mut(at / 64) {
             if *word >> (at % 64) & 1 == 1 {
                 self.count(at);
             }
@@ -512,7 +521,7 @@ mod tests {
         inodes.set(1, file(2, 0));
         inodes.set(2, file(1, bits::EMPTY));
         inodes.set(3, file(1, bits::EA_INODE));
-        let (mut one, mut other) = (Vec::new(), Vec::new());
+        let (mut one, mut other) = (Named::default(), Named::default());
         for ino in 101..=170 {
             assert!(inodes.name_plain(&mut one, ino, 1));
         }
@@ -523,8 +532,8 @@ mod tests {
         assert!(inodes.name_plain(&mut one, 170, 1) && inodes.name_plain(&mut one, 1, 1));
         assert!(!inodes.name_plain(&mut one, 101, 7) && !inodes.name_plain(&mut one, 1, 2));
         assert!(!inodes.name_plain(&mut one, 3, 1) && !inodes.name_plain(&mut one, 4, 0));
-        assert_eq!((one.len(), other.len()), (1, 1));
-        one.iter().chain(&other).for_each(|named| inodes.merge(named));
+        inodes.merge(&one);
+        inodes.merge(&other);
         let odd = |group| inodes.odd_of_group(group).map(|(ino, _, names)| (ino, names)).collect::<Vec<_>>();
         assert_eq!(odd(0), [(1, 2), (3, 0)]);
         assert_eq!(odd(1), [(105, 2), (170, 2)]);

@@ -81,7 +81,8 @@ impl Context<'_> {
         if !repeats.is_empty() {
             found.append(self.parallel(2, &repeats, |local, dir| self.repeated(local, dir)));
         }
-        found.named.drain(..).for_each(|named| self.inodes.merge(&named));
+        let mine = std::mem::take(&mut found.named);
+        found.more_named.drain(..).chain([mine]).for_each(|named| self.inodes.merge(&named));
         found.links.sort_unstable();
         found.dotdots.sort_unstable();
         found

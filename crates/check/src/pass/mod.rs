@@ -105,8 +105,10 @@ pub(crate) struct Local {
     pub(crate) diverging: Vec<dax::Diverging>,
     /// Free clusters and inodes.
     pub(crate) free: (u64, u64),
-    /// Inodes with names; the first is this thread's, more come from others.
-    pub(crate) named: Vec<Named>,
+    /// Inodes with names.
+    pub(crate) named: Named,
+    /// Those that other threads found.
+    pub(crate) more_named: Vec<Named>,
     /// Names that lead to directories.
     pub(crate) links: Vec<DirLink>,
     /// Where `..` leads from each directory; 0 where there is none.
@@ -176,7 +178,8 @@ impl Local {
         self.twice.append(&mut other.twice);
         self.dax.append(&mut other.dax);
         self.diverging.append(&mut other.diverging);
-        self.named.append(&mut other.named);
+        self.more_named.append(&mut other.more_named);
+        self.more_named.push(other.named);
         self.links.append(&mut other.links);
         self.dotdots.append(&mut other.dotdots);
         for (block, users) in other.xattr_blocks {
