@@ -377,11 +377,12 @@ impl Inodes {
         true
     }
 
-    /// Takes over the names that one thread found.
+    /// Takes over the names that one thread found. Only one thread may do so at a time.
     pub(crate) fn merge(&self, named: &Named) {
         for (index, (word, more)) in self.named.0.iter().zip(&named.0).enumerate() {
-            let twice = word.fetch_or(*more, Relaxed) & more;
-            ones(twice).for_each(|bit| self.count(index * 64 + bit));
+            let before = word.load(Relaxed);
+            word.store(before | more, Relaxed);
+            ones(before & more).for_each(|bit| self.count(index * 64 + bit));
         }
     }
 

@@ -83,8 +83,9 @@ impl Context<'_> {
         }
         let mine = std::mem::take(&mut found.named);
         found.more_named.drain(..).chain([mine]).for_each(|named| self.inodes.merge(&named));
-        found.links.sort_unstable();
-        found.dotdots.sort_unstable();
+        // Each thread found its own in order, nearly: a stable sort has only to merge them.
+        found.links.sort();
+        found.dotdots.sort();
         found
     }
 
