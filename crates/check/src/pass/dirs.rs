@@ -5,8 +5,9 @@ use std::ops::Range;
 use daxkit_format::ext4::dir_block::EntryStyle;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
-use super::entries::{Block, Names};
+use super::entries::Block;
 use super::htree::{Index, Role};
+use super::names::Names;
 use super::{Context, Dir, Local};
 use crate::code::Code;
 use crate::finding::{At, Datum, Finding};

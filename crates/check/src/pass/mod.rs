@@ -14,6 +14,7 @@ pub(crate) mod inline;
 pub(crate) mod inode_blocks;
 pub(crate) mod inodes;
 pub(crate) mod journal;
+pub(crate) mod names;
 pub(crate) mod plain;
 pub(crate) mod quota;
 pub(crate) mod special;
@@ -126,7 +127,7 @@ pub(crate) struct Local {
     /// Names whose hash is the first or the last of a leaf: their directory, and a quick hash.
     pub(crate) edges: Vec<(u32, u32)>,
     /// Names of one directory after the other.
-    pub(crate) names: entries::Names,
+    pub(crate) names: names::Names,
     /// Room for what is read, used again and again.
     pub(crate) room: Vec<u8>,
 }
