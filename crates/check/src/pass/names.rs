@@ -1,5 +1,8 @@
 //! Names of a directory, of which only one question is asked: whether one may come twice.
 
+/// Slots that even a directory of one block has: hardly any name finds its own taken, and to clear them costs less than that would.
+const FEWEST: usize = 1024;
+
 /// The names of a directory by a hash of 32 bits: whether one may come twice.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
@@ -21,7 +24,7 @@ impl Names {
     pub(crate) fn begin(&mut self, blocks: u32, block_size: usize) {
         let expected = (blocks as usize).min(1 << 16) * (block_size / 32);
         self.slots.clear();
-        self.slots.resize((expected * 2).next_power_of_two().clamp(64, 1 << 22), 0);
+        self.slots.resize((expected * 2).next_power_of_two().clamp(FEWEST, 1 << 22), 0);
         (self.used, self.by_leaf, self.may_repeat) = (0, false, false);
     }
 
