@@ -308,13 +308,11 @@ impl Emulation {
                 left -= 1;
             }
         }
-        let mut turn = 0;
-        for _ in 0..MOST_STEPS {
+        for turn in 0..MOST_STEPS {
             let enabled: Vec<usize> =
                 programs.iter().map(|(_, slot)| *slot).filter(|&slot| self.stepper.enabled(slot)).collect();
             let Some(&slot) = enabled.get(turn % enabled.len().max(1)) else { break };
             self.stepper.advance(slot);
-            turn += 1;
         }
         if programs.iter().any(|(_, slot)| self.stepper.pending(*slot).is_some()) {
             self.stepper.with(World::note_stuck);
