@@ -83,6 +83,11 @@ impl<D: BlockDevice> Overlay<D> {
         state.pages.is_empty() && state.zeroed.is_empty()
     }
 
+    /// Pages whose content is kept here.
+    pub fn pages(&self) -> u64 {
+        self.state().pages.len() as u64
+    }
+
     /// Forgets every change.
     pub fn forget(&self) {
         let mut state = self.state_mut();

@@ -28,7 +28,7 @@ errnos! {
     ENOMEM = 12, EACCES = 13, EFAULT = 14, ENOTBLK = 15, EBUSY = 16, EEXIST = 17, EXDEV = 18, ENODEV = 19, ENOTDIR = 20,
     EISDIR = 21, EINVAL = 22, ENFILE = 23, EMFILE = 24, ENOTTY = 25, ETXTBSY = 26, EFBIG = 27, ENOSPC = 28, ESPIPE = 29,
     EROFS = 30, EMLINK = 31, EPIPE = 32, EDOM = 33, ERANGE = 34, EDEADLK = 35, ENAMETOOLONG = 36, ENOLCK = 37, ENOSYS = 38,
-    ENOTEMPTY = 39, ELOOP = 40, ENODATA = 61, EOVERFLOW = 75, EOPNOTSUPP = 95, ESTALE = 116, EUCLEAN = 117, EDQUOT = 122,
+    ENOTEMPTY = 39, ELOOP = 40, ENODATA = 61, EBADMSG = 74, EOVERFLOW = 75, EOPNOTSUPP = 95, ESTALE = 116, EUCLEAN = 117, EDQUOT = 122,
     ENOKEY = 126, EKEYREVOKED = 128, EHWPOISON = 133,
 }
 
@@ -42,8 +42,9 @@ impl Errno {
     /// The one with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        // The kernel's own and older names for three of them.
+        // The kernel's own and older names for some of them.
         let name = match name {
+            "EFSBADCRC" => "EBADMSG",
             "EFSCORRUPTED" => "EUCLEAN",
             "EWOULDBLOCK" => "EAGAIN",
             "ENOTSUP" => "EOPNOTSUPP",

@@ -86,10 +86,14 @@ pub enum Errno {
     ELOOP,
     /// No such attribute.
     ENODATA,
+    /// A checksum does not match (`EFSBADCRC`).
+    EBADMSG,
     /// Value too large to be stored.
     EOVERFLOW,
     /// Operation not supported.
     EOPNOTSUPP,
+    /// The inode that a number leads to is gone.
+    ESTALE,
     /// The file system is damaged (`EFSCORRUPTED`).
     EUCLEAN,
     /// The key is not there.
@@ -133,8 +137,10 @@ impl Errno {
             Self::ENOTEMPTY => 39,
             Self::ELOOP => 40,
             Self::ENODATA => 61,
+            Self::EBADMSG => 74,
             Self::EOVERFLOW => 75,
             Self::EOPNOTSUPP => 95,
+            Self::ESTALE => 116,
             Self::EUCLEAN => 117,
             Self::ENOKEY => 126,
             Self::ERESTARTSYS => 512,

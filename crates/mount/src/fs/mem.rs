@@ -3,7 +3,6 @@
 //! All of it is flat plain data, so a clone is a few copies of memory. Blocks are pages (4 KiB). Metadata is not on the
 //! device; what `commit` makes durable is only known as "not dirty any more".
 
-mod media;
 mod names;
 mod space;
 
@@ -12,7 +11,7 @@ use daxkit_format::dax::fileattr::{XFlags, to_xflags};
 use daxkit_format::dax::{Errno, FileKind};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
-use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, Rename, Space};
+use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, OverPmem, Rename, Space};
 use crate::flat_map::FlatMap;
 use crate::ids::PAGE_SIZE;
 use names::Names;
@@ -257,6 +256,20 @@ impl MemFs {
         } else {
             self.count_link(ino, -1, now);
         }
+    }
+}
+
+impl OverPmem for MemFs {
+    type Base = Zeroes;
+
+    #[inline]
+    fn read_memory<T>(&self, f: impl FnOnce(&Pmem<Zeroes, NoWatch>) -> T) -> T {
+        f(&self.memory)
+    }
+
+    #[inline]
+    fn write_memory<T>(&mut self, f: impl FnOnce(&mut Pmem<Zeroes, NoWatch>) -> T) -> T {
+        f(&mut self.memory)
     }
 }
 

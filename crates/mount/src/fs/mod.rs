@@ -3,9 +3,13 @@
 //! A file system here knows nothing of `S_DAX`, page caches or faults. Its metadata operations are atomic and change a
 //! running transaction; [`FileSystem::commit`] makes them durable. Data goes past it, straight to the memory.
 
+pub mod ext4;
+mod media;
 pub mod mem;
 #[cfg(test)]
 pub(crate) mod none;
+
+pub use media::OverPmem;
 
 use daxkit_format::dax::fileattr::XFlags;
 use daxkit_format::dax::{Errno, FileKind};

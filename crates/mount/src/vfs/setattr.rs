@@ -116,9 +116,11 @@ pub(crate) fn convert_inline<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
     Ok(rt.step(Op::world("ext4_convert_inline_data"), |w| {
         let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
         w.sb_mut(sb).fs.convert_inline(task, ino)?;
+        // How the file is mapped now is said by a flag, too.
+        let stored = w.sb(sb).fs.read_inode(ino)?.flags & (InodeFlags::INLINE_DATA | InodeFlags::EXTENTS);
         let disk = &mut w.inodes[inode].disk;
         disk.inline_data = false;
-        disk.flags.remove(InodeFlags::INLINE_DATA);
+        disk.flags = (disk.flags - (InodeFlags::INLINE_DATA | InodeFlags::EXTENTS)) | stored;
         Ok::<_, Errno>(())
     })?)
 }

@@ -43,7 +43,7 @@ mod xattr_list;
 
 pub use bitmap::Bitmap;
 pub use dir::{DirEntries, DirEntry};
-pub use edit::{CommitError, Committed, EditError, Editor};
+pub use edit::{CommitError, Committed, EditError, Editor, errno_of};
 pub use error::{Corruption, Place, ReplayError, Unsupported, VolumeError};
 pub use file::{DataRanges, FileReader, MAX_READ};
 pub use geometry::{Geometry, GeometryError};

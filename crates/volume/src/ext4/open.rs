@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use daxkit_device::BlockDevice;
+use daxkit_device::{BlockDevice, RangeSet};
 use daxkit_format::BlockNr;
 use daxkit_format::ext4::features::{Compat, Feature, Features, Incompat, RoCompat};
 use daxkit_format::ext4::super_block::{CHECKSUM_CRC32C, SuperBlock};
@@ -110,6 +110,9 @@ pub struct Volume {
     /// What edits go into: the overlay that the volume reads through.
     edits: Option<Arc<ReplayOverlay>>,
     hints: Hints,
+    /// Blocks that were given back since the last commit and are not to be taken before the next one; `None` when they may be
+    /// taken at once.
+    held: Option<RangeSet>,
 }
 
 impl Volume {
@@ -196,6 +199,7 @@ impl Volume {
             replay: None,
             edits: None,
             hints: Hints::default(),
+            held: None,
             super_block: sb,
             catastrophic: options.catastrophic,
             ignore_checksums: lenient,
@@ -311,6 +315,37 @@ impl Volume {
     #[must_use]
     pub fn edits(&self) -> Option<&Arc<ReplayOverlay>> {
         self.edits.as_ref()
+    }
+
+    /// This volume over another overlay with the same content.
+    pub(crate) fn over(&self, overlay: Arc<ReplayOverlay>) -> Self {
+        Self {
+            device: Arc::<ReplayOverlay>::clone(&overlay),
+            base: self.base,
+            super_block: self.super_block,
+            super_offset: self.super_offset,
+            geometry: self.geometry,
+            seed: self.seed,
+            verifies: self.verifies,
+            read_only_features: self.read_only_features.clone(),
+            catastrophic: self.catastrophic,
+            ignore_checksums: self.ignore_checksums,
+            cache: BlockCache::new(self.geometry.block_size),
+            known: Known::default(),
+            overlay: None,
+            replay: None,
+            edits: Some(overlay),
+            hints: Hints::default(),
+            held: self.held.clone(),
+        }
+    }
+
+    pub(crate) fn held(&self) -> Option<&RangeSet> {
+        self.held.as_ref()
+    }
+
+    pub(crate) fn held_mut(&mut self) -> &mut Option<RangeSet> {
+        &mut self.held
     }
 
     pub(crate) fn hints_mut(&mut self) -> &mut Hints {

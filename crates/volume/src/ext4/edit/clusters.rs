@@ -54,9 +54,9 @@ impl Editor<'_> {
                 continue;
             }
             let from = if step == 1 { u32::try_from(inside).unwrap_or(0) } else { 0 };
-            let map = self.block_bitmap(group)?;
+            let map = self.takeable(group)?;
             let Some(found) = find_run(&map, from, need) else {
-                // The count says otherwise than the bitmap; the bitmap counts.
+                // The count says otherwise than the bitmap, which counts; or what is free may not be taken yet.
                 self.volume.hints_mut().full.insert(here..here + 1);
                 continue;
             };
@@ -80,12 +80,12 @@ impl Editor<'_> {
         Ok(Run { first: BlockNr(first), len })
     }
 
-    /// Takes `len` blocks, a multiple of `len`'s alignment counted from byte `phase` before the file system: whole windows that one
-    /// fault can map. `None` when no such window is free.
+    /// Finds `len` free blocks that begin at a multiple of `len`, counted from `phase` blocks before the file system: a whole window that
+    /// one fault can map. `None` when no such window is free. Nothing is taken.
     ///
     /// # Errors
     /// A descriptor or bitmap is damaged.
-    pub fn take_window(&mut self, goal: BlockNr, len: u64, phase: u64) -> Result<Option<Run>, EditError> {
+    pub fn find_window(&self, goal: BlockNr, len: u64, phase: u64) -> Result<Option<Run>, VolumeError> {
         let g = *self.geometry();
         let ratio = u64::from(g.cluster_ratio);
         if len == 0 || !len.is_multiple_of(ratio) {
@@ -97,7 +97,7 @@ impl Editor<'_> {
             if u64::from(self.group_desc(group)?.free_blocks_count()).saturating_mul(ratio) < len {
                 continue;
             }
-            let map = self.block_bitmap(group)?;
+            let map = self.takeable(group)?;
             let start = g.group_first_block(group).get();
             let end = start.saturating_add(g.group_blocks(group).into());
             let mut at = start.saturating_add(phase).next_multiple_of(len).saturating_sub(phase);
@@ -107,7 +107,6 @@ impl Editor<'_> {
                 if inside.is_multiple_of(ratio) {
                     let clusters = to_u32(inside / ratio)..to_u32((inside + len) / ratio);
                     if map.next_set(clusters.start) >= clusters.end {
-                        self.mark(group, clusters, true)?;
                         return Ok(Some(Run { first: BlockNr(at), len }));
                     }
                 }
@@ -157,9 +156,19 @@ impl Editor<'_> {
         let g = *self.geometry();
         let mut map = self.block_bitmap(group)?;
         let count = clusters.end.saturating_sub(clusters.start);
+        let blocks_of = |clusters: &Range<u32>| {
+            let (start, ratio) = (g.group_first_block(group).get(), u64::from(g.cluster_ratio));
+            start + u64::from(clusters.start) * ratio..start + u64::from(clusters.end) * ratio
+        };
+        if used && self.held().is_some_and(|held| held.overlaps(blocks_of(&clusters))) {
+            return Err(EditError::BlockState { block: BlockNr(blocks_of(&clusters).start), used });
+        }
         if let Some(bit) = clusters.clone().find(|bit| map.get(*bit) == used) {
             let block = g.group_first_block(group).get() + u64::from(bit) * u64::from(g.cluster_ratio);
             return Err(EditError::BlockState { block: BlockNr(block), used });
+        }
+        if let Some(held) = self.volume.held_mut().as_mut().filter(|_| !used) {
+            held.insert(blocks_of(&clusters));
         }
         map.set_range(clusters, used);
         let mut desc = self.group_desc(group)?;
@@ -176,6 +185,21 @@ impl Editor<'_> {
             self.volume.hints_mut().full.remove(group.get().into()..u64::from(group.get()) + 1);
         }
         Ok(())
+    }
+
+    /// The bitmap of a group in which blocks that may not be taken before the next commit count as used.
+    fn takeable(&self, group: GroupNr) -> Result<Bitmap, VolumeError> {
+        let g = self.geometry();
+        let mut map = self.block_bitmap(group)?;
+        let Some(held) = self.held() else { return Ok(map) };
+        let (start, ratio) = (g.group_first_block(group).get(), u64::from(g.cluster_ratio));
+        let mut at = start;
+        let end = start.saturating_add(g.group_blocks(group).into());
+        while let Some(run) = held.next_in(at..end) {
+            map.set_range(to_u32((run.start - start) / ratio)..to_u32((run.end - start).div_ceil(ratio)), true);
+            at = run.end;
+        }
+        Ok(map)
     }
 
     /// Writes a group's block bitmap and its descriptor.

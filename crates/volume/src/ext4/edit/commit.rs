@@ -7,14 +7,14 @@
 use std::ops::Range;
 use std::path::Path;
 
-use daxkit_device::BlockDevice;
 use daxkit_device::rollback::{RollbackError, write_all_or_none};
+use daxkit_device::{BlockDevice, DeviceError, RangeSet};
 use daxkit_format::InodeNr;
 use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::super_block::SUPER_BLOCK_OFFSET;
 
-use super::super::error::VolumeError;
-use super::super::journal::JournalCommit;
+use super::super::error::{Place, VolumeError};
+use super::super::journal::{JournalCommit, ReplayOverlay};
 use super::super::open::{OpenOptions, Volume};
 use super::EditError;
 
@@ -25,7 +25,7 @@ pub enum Committed {
     Nothing,
     /// As one transaction of the journal.
     Journal(JournalCommit),
-    /// In place, under a rollback file that is gone again.
+    /// In place: under a rollback file that is gone again, or, of a mounted volume, without.
     InPlace,
 }
 
@@ -39,6 +39,14 @@ pub enum CommitError {
     /// The device or the rollback file failed.
     #[error(transparent)]
     Rollback(#[from] RollbackError),
+}
+
+impl CommitError {
+    /// A device that could not be written.
+    #[must_use]
+    pub fn device(e: DeviceError) -> Self {
+        VolumeError::io(Place::SuperBlock { offset: SUPER_BLOCK_OFFSET })(e).into()
+    }
 }
 
 impl From<VolumeError> for CommitError {
@@ -61,25 +69,67 @@ impl Volume {
         target: &dyn BlockDevice,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
+        self.commit_or(target, now, |overlay| Ok(write_all_or_none(image, image_offset, target, overlay)?))
+    }
+
+    /// Writes all edits into the device that the volume was opened on, as a file system that is mounted does: through the journal; and
+    /// where that cannot be, in place, so that who stops in between leaves something for a checker. Blocks that were given back
+    /// may be taken from then on ([`Volume::hold_freed`]).
+    ///
+    /// # Errors
+    /// The device failed, or the volume was not opened for writing. The edits are still there.
+    pub fn commit_below(&mut self, now: Timestamp) -> Result<Committed, CommitError> {
+        let Some(overlay) = self.edits() else { return Err(EditError::NotWritable.into()) };
+        let target = std::sync::Arc::clone(overlay.base());
+        self.commit_or(&*target, now, |overlay| {
+            overlay.apply_to(&*target).and_then(|()| target.flush()).map_err(CommitError::device)
+        })
+    }
+
+    /// Writes all edits through the journal, or as `otherwise` does.
+    fn commit_or(
+        &mut self,
+        target: &dyn BlockDevice,
+        now: Timestamp,
+        otherwise: impl FnOnce(&ReplayOverlay) -> Result<(), CommitError>,
+    ) -> Result<Committed, CommitError> {
         let Some(overlay) = self.edits().cloned() else { return Err(EditError::NotWritable.into()) };
-        if overlay.is_unchanged() {
-            return Ok(Committed::Nothing);
-        }
-        let committed = match self.as_it_was(target) {
-            Some(old) => old.commit_through_journal(&overlay, target, now)?,
-            None => None,
-        };
-        let committed = match committed {
-            Some(commit) if commit.blocks == 0 => Committed::Nothing,
-            Some(commit) => Committed::Journal(commit),
-            None => {
-                write_all_or_none(image, image_offset, target, &overlay)?;
-                Committed::InPlace
+        let committed = if overlay.is_unchanged() {
+            Committed::Nothing
+        } else {
+            let through = match self.as_it_was(target) {
+                Some(old) => old.commit_through_journal(&overlay, target, now)?,
+                None => None,
+            };
+            match through {
+                Some(commit) if commit.blocks == 0 => Committed::Nothing,
+                Some(commit) => Committed::Journal(commit),
+                None => {
+                    otherwise(&overlay)?;
+                    Committed::InPlace
+                }
             }
         };
         overlay.forget();
         self.forget_blocks();
+        if let Some(held) = self.held_mut() {
+            *held = RangeSet::new();
+            self.hints_mut().space_came_free();
+        }
         Ok(committed)
+    }
+
+    /// Says whether blocks that edits give back may be taken again only after the next commit. A file system that writes data past its
+    /// journal needs that: until the commit the old state counts, in which those blocks are somebody else's
+    /// (`ext4_mb_free_metadata`, Linux 6.12).
+    pub fn hold_freed(&mut self, hold: bool) {
+        *self.held_mut() = hold.then(RangeSet::new);
+    }
+
+    /// Whether blocks wait for the next commit before they can be taken.
+    #[must_use]
+    pub fn holds_freed(&self) -> bool {
+        self.held().is_some_and(|held| !held.is_empty())
     }
 
     /// The bytes that [`Volume::commit`] will write, as far as that can be said before, for who wants to save them first: the edits,

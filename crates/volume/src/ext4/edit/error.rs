@@ -132,7 +132,7 @@ impl EditError {
     #[must_use]
     pub fn errno(&self) -> Errno {
         match self {
-            Self::Volume(e) => of_volume(e),
+            Self::Volume(e) => errno_of(e),
             Self::NotWritable | Self::Features(_) => Errno::EROFS,
             Self::Journal(JournalWriteError::Full { .. }) | Self::NoSpace { .. } | Self::NoInodes => Errno::ENOSPC,
             Self::Journal(_) => Errno::EINVAL,
@@ -149,7 +149,9 @@ impl EditError {
     }
 }
 
-fn of_volume(error: &VolumeError) -> Errno {
+/// What a system call would have returned.
+#[must_use]
+pub fn errno_of(error: &VolumeError) -> Errno {
     match error {
         VolumeError::Io { .. } => Errno::EIO,
         VolumeError::NotFound { .. } => Errno::ENOENT,
@@ -163,6 +165,7 @@ fn of_volume(error: &VolumeError) -> Errno {
         | VolumeError::NoSuchGroup { .. }
         | VolumeError::NoSuchBlock { .. }
         | VolumeError::TooLarge { .. } => Errno::EINVAL,
+        VolumeError::Corrupt { why: Corruption::Checksum, .. } => Errno::EBADMSG,
         VolumeError::Corrupt { .. } | VolumeError::NotExt4 { .. } => Errno::EUCLEAN,
     }
 }

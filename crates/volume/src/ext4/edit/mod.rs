@@ -23,6 +23,7 @@ mod error;
 mod flags;
 mod inline;
 mod inodes;
+mod live;
 mod map;
 mod namespace;
 mod new_inode;
@@ -45,8 +46,9 @@ use zerocopy::IntoBytes;
 pub use allocate::Fill;
 pub use clusters::Run;
 pub use commit::{CommitError, Committed};
-pub use error::EditError;
+pub use error::{EditError, errno_of};
 pub use flags::{FlagChange, FlagStep, chattr_flags, chattr_letter, flag_step};
+pub use live::Before;
 pub use map::{CursorError, Move, Standing, TreeCursor, TreeEntry};
 pub use namespace::{Rename, RenameRule};
 pub use new_inode::NewInode;
@@ -67,6 +69,14 @@ pub(crate) struct Hints {
     quota: quota::QuotaHints,
     values: xattr::ValueHints,
     attr_blocks: xattr::BlockHints,
+}
+
+impl Hints {
+    /// Blocks that were held came free.
+    fn space_came_free(&mut self) {
+        self.full = RangeSet::new();
+        self.no_window = false;
+    }
 }
 
 /// A point in the edits of a volume; see [`Volume::set_savepoint`].

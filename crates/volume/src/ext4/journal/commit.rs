@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use daxkit_device::{BlockDevice, RangeSet};
-use daxkit_format::ext4::features::{Compat, Incompat};
+use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::super_block::{self, SUPER_BLOCK_OFFSET, SuperBlock};
 use daxkit_format::jbd2::descriptor_block::escape;
@@ -175,6 +175,8 @@ impl Volume {
         let old = self.super_block();
         let same = |sb: &SuperBlock| {
             let recover = Incompat::RECOVER;
+            // What these say follows from other blocks of the same transaction.
+            let follows = RoCompat::ORPHAN_PRESENT.union(RoCompat::LARGE_FILE);
             (!sb.has_metadata_csum() || sb.verify())
                 && sb.s_uuid == old.s_uuid
                 && sb.s_checksum_seed.get() == old.s_checksum_seed.get()
@@ -183,7 +185,7 @@ impl Volume {
                 && sb.blocks_count() == old.blocks_count()
                 && sb.s_feature_compat.get() == old.s_feature_compat.get()
                 && sb.incompat().difference(recover) == old.incompat().difference(recover)
-                && sb.s_feature_ro_compat.get() == old.s_feature_ro_compat.get()
+                && sb.ro_compat().difference(follows) == old.ro_compat().difference(follows)
         };
         Ok(super_block::parse(&bytes).filter(same))
     }

@@ -153,15 +153,13 @@ impl Editor<'_> {
         if self.volume.hints_mut().no_window {
             return Ok(None);
         }
-        let Some(whole) = self.take_window(goal, window, phase)? else {
+        let Some(whole) = self.find_window(goal, window, phase)? else {
             self.volume.hints_mut().no_window = true;
             return Ok(None);
         };
-        let rest = BlockNr(whole.first.get().saturating_add(len));
-        if len < window {
-            self.give_blocks(Run { first: rest, len: window - len })?;
-        }
-        Ok(Some(Run { len, ..whole }))
+        let run = Run { len, ..whole };
+        self.take_exactly(run)?;
+        Ok(Some(run))
     }
 
     /// Blocks of a window that one fault can map, and how many blocks of the device lie before the file system.
