@@ -364,15 +364,15 @@ impl FileSystem for MemFs {
     fn link(&mut self, ino: Ino, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         self.dir(dir)?;
         names::check(name)?;
+        if self.names.find(dir, name).is_some() {
+            return Err(Errno::EEXIST);
+        }
         let inode = self.inode(ino)?;
         if inode.disk.kind() == FileKind::Directory {
             return Err(Errno::EPERM);
         }
         if inode.disk.nlink >= LINK_MAX {
             return Err(Errno::EMLINK);
-        }
-        if self.names.find(dir, name).is_some() {
-            return Err(Errno::EEXIST);
         }
         self.names.add(dir, name, ino, false);
         let inode = self.inode_mut(ino)?;
@@ -408,12 +408,13 @@ impl FileSystem for MemFs {
         let moved = self.names.find(from, from_name).ok_or(Errno::ENOENT)?;
         let there = self.names.find(to, to_name);
         let moved_is_dir = self.is_dir(moved);
-        if moved_is_dir && self.is_below(to, moved) {
-            return Err(Errno::EINVAL);
-        }
+        // What is to be replaced lies above what is moved (the trap of `lock_rename`).
+        let above = there.filter(|&other| self.is_dir(other) && from != to && self.is_below(from, other));
         match (how, there) {
             (Rename::NoReplace, Some(_)) => return Err(Errno::EEXIST),
             (Rename::Exchange, None) => return Err(Errno::ENOENT),
+            _ if moved_is_dir && self.is_below(to, moved) => return Err(Errno::EINVAL),
+            (Rename::Replace, Some(_)) if above.is_some() => return Err(Errno::ENOTEMPTY),
             (Rename::Exchange, Some(other)) => {
                 let other_is_dir = self.is_dir(other);
                 if other_is_dir && self.is_below(from, other) {
