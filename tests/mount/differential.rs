@@ -244,8 +244,13 @@ const SLOTS: u64 = 4;
 impl Driver {
     /// A path, of what is there or not.
     fn path(&mut self) -> String {
-        let dirs: Vec<String> =
-            self.model.names.iter().filter(|(_, node)| self.model.is_dir(**node)).map(|(path, _)| path.clone()).collect();
+        let dirs: Vec<String> = self
+            .model
+            .names
+            .iter()
+            .filter(|(_, node)| self.model.is_dir(**node))
+            .map(|(path, _)| path.clone())
+            .collect();
         let dir = self.random.of(&dirs).clone();
         let long = self.random.below(12) == 0;
         let name = self.random.below(14);
@@ -273,7 +278,11 @@ impl Driver {
 
     fn next(&mut self) -> Op {
         let path = self.path();
+        // A tree that only grows becomes slow, and never full.
+        let crowded = self.model.names.len() > 120;
         match self.random.below(100) {
+            0..8 if crowded => Op::Unlink(self.there()),
+            8..13 if crowded => Op::Rmdir(self.there()),
             0..5 => Op::Creat(path),
             5..8 => Op::Mkdir(path),
             8..10 => {
@@ -346,7 +355,8 @@ impl Driver {
     /// What the model expects; `None` where only the two file systems must agree.
     fn expect(&mut self, op: &Op) -> Option<Out> {
         let model = &mut self.model;
-        let said = |done: Result<(), No>| Some(done.map_or_else(|no| Out::Fails(Fail::Errno(errno(no))), |()| Out::Done));
+        let said =
+            |done: Result<(), No>| Some(done.map_or_else(|no| Out::Fails(Fail::Errno(errno(no))), |()| Out::Done));
         match op {
             Op::Creat(path) => said(model.make(path, Kind::File(Vec::new()), 0o644).map(drop)),
             Op::Mkdir(path) => said(model.make(path, Kind::Dir, 0o755).map(drop)),
@@ -497,7 +507,9 @@ fn compare_with_kernel(image: &Path, model: &Model, scratch: &Path) {
     for (path, node) in model.names.iter().filter(|(path, _)| !path.is_empty()) {
         let host = mounted.path().join(&path[1..]);
         match &model.nodes[node].kind {
-            Kind::File(bytes) => assert!(&fs::read(&host).expect("it can be read") == bytes, "{path} differs in the kernel"),
+            Kind::File(bytes) => {
+                assert!(&fs::read(&host).expect("it can be read") == bytes, "{path} differs in the kernel")
+            }
             Kind::Link(target) => {
                 let there = fs::read_link(&host).expect("it is a link");
                 assert_eq!(there.as_os_str().as_encoded_bytes(), target);
@@ -513,7 +525,8 @@ fn compare_with_kernel(image: &Path, model: &Model, scratch: &Path) {
 fn run(options: &str, dax: DaxMode, seed: u64, rounds: u64, operations: u64) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let image = make(scratch.path(), "image", options);
-    let mut mem_fs = MemFs::new(MemOptions { size: 32 << 20, ..MemOptions::default() }).expect("a device");
+    let mut mem_fs =
+        MemFs::new(MemOptions { size: 32 << 20, inodes: 8192, ..MemOptions::default() }).expect("a device");
     let mut driver = Driver { random: Random(seed), model: Model::new(), open: BTreeMap::new() };
     for round in 0..rounds {
         let now = NOW + i64::try_from(round).expect("few rounds") * 1000;
@@ -529,7 +542,11 @@ fn run(options: &str, dax: DaxMode, seed: u64, rounds: u64, operations: u64) {
             if let Some(expected) = &expected {
                 assert!(got == *expected, "ext4: {got:?}, the model: {expected:?}\n{}", context());
             }
-            assert!(got == other || matches!(op, Op::Load(..)) && expected.is_none(), "ext4: {got:?}, mem: {other:?}\n{}", context());
+            assert!(
+                got == other || matches!(op, Op::Load(..)) && expected.is_none(),
+                "ext4: {got:?}, mem: {other:?}\n{}",
+                context()
+            );
             if last.len() >= 8 {
                 last.remove(0);
             }

@@ -184,7 +184,10 @@ impl Model {
     fn take(&mut self, path: &str) -> Vec<(String, u64)> {
         let mut names: Vec<String> = self.children(path).cloned().collect();
         names.push(path.to_owned());
-        names.into_iter().map(|name| (name[path.len()..].to_owned(), self.names.remove(&name).expect("it is there"))).collect()
+        names
+            .into_iter()
+            .map(|name| (name[path.len()..].to_owned(), self.names.remove(&name).expect("it is there")))
+            .collect()
     }
 
     fn put(&mut self, path: &str, tree: Vec<(String, u64)>) {

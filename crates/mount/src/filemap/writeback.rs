@@ -5,7 +5,7 @@ use crate::dax::entry::PageEntry;
 use crate::dax::iomap::iomap_begin;
 use crate::fail::Result;
 use crate::fs::{Backing, Media};
-use crate::ids::{InodeId, PAGE_SIZE};
+use crate::ids::{FolioId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::mm::rmap::pfn_mkclean_range;
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
@@ -16,7 +16,6 @@ use crate::xarray::Tag;
 /// # Errors
 /// Those of the file system.
 pub fn filemap_write_and_wait<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
-    let task = rt.task();
     let mut at = from;
     loop {
         let next = rt.step(Op::new("find dirty").write(Object::entries(inode)), |w| {
@@ -35,24 +34,44 @@ pub fn filemap_write_and_wait<R: Runtime>(rt: &R, inode: InodeId, from: u64, to:
         at = found.index + (1 << found.order);
         let Some(folio) = folio else { continue };
         if lock_folio(rt, inode, folio) {
-            // folio_clear_dirty_for_io: write-protected first, so that a later store is noticed.
-            pfn_mkclean_range(rt, inode, found.index, found.index);
-            let extent = iomap_begin(rt, inode, found.index, 1, true)?;
-            let op = Op::new("submit_bio write").write(Object::data(inode)).write(Object::entries(inode));
-            rt.step(op, |w| {
-                w.touch(Object::data(inode), true);
-                w.folios[folio].dirty = false;
-                w.inodes[inode].pages.set_tag(&mut w.nodes, found.index, Tag::Dirty, false);
-                if let Backing::Mapped(block) = extent.backing {
-                    let bytes = w.folio_bytes[folio.0 as usize];
-                    let sb = w.inodes[inode].sb;
-                    let fs = &mut w.sb_mut(sb).fs;
-                    fs.store_nt(task.0, block * PAGE_SIZE, &bytes);
-                    fs.fence(task.0);
-                }
-                w.unlock_folio(folio);
-            });
+            let written = write_folio(rt, inode, folio, found.index);
+            if written.is_err() {
+                // It stays dirty (`folio_redirty_for_writepage`), and nobody waits for it.
+                rt.step(Op::new("folio_end_writeback").write(Object::entries(inode)), |w| {
+                    w.unlock_folio(folio);
+                    w.put_folio(folio);
+                });
+                return written;
+            }
         }
         rt.step(Op::new("put_page").write(Object::entries(inode)), |w| w.put_folio(folio));
     }
+}
+
+/// Writes a locked folio and unlocks it. On an error it is locked still.
+fn write_folio<R: Runtime>(rt: &R, inode: InodeId, folio: FolioId, index: u64) -> Result<()> {
+    let task = rt.task();
+    // folio_clear_dirty_for_io: write-protected first, so that a later store is noticed.
+    pfn_mkclean_range(rt, inode, index, index);
+    let size = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
+    let inside = size.saturating_sub(index << PAGE_SHIFT).min(PAGE_SIZE) as usize;
+    // What lies wholly behind the end gets no blocks: it is on its way out (`mpage_prepare_extent_to_map`).
+    let backing = if inside == 0 { Backing::Hole } else { iomap_begin(rt, inode, index, 1, true)?.backing };
+    let op = Op::new("submit_bio write").write(Object::data(inode)).write(Object::entries(inode));
+    rt.step(op, |w| {
+        w.touch(Object::data(inode), true);
+        w.folios[folio].dirty = false;
+        w.inodes[inode].pages.set_tag(&mut w.nodes, index, Tag::Dirty, false);
+        if let Backing::Mapped(block) = backing {
+            // What a mapping stored behind the end does not get onto the device (`ext4_bio_write_folio`).
+            w.folio_bytes[folio.0 as usize][inside..].fill(0);
+            let bytes = w.folio_bytes[folio.0 as usize];
+            let sb = w.inodes[inode].sb;
+            let fs = &mut w.sb_mut(sb).fs;
+            fs.store_nt(task.0, block * PAGE_SIZE, &bytes);
+            fs.fence(task.0);
+        }
+        w.unlock_folio(folio);
+    });
+    Ok(())
 }

@@ -327,16 +327,23 @@ pub fn symlink<R: Runtime>(rt: &R, target: &[u8], at: At<'_>) -> Result<()> {
 fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
     let task = rt.task();
     in_parent(rt, at, |dir, name| {
+        // Before the inode's lock, which may be the directory's.
+        rt.step(Op::world("vfs_link"), |w| {
+            let (node, parent) = (w.inodes[inode], w.inodes[dir]);
+            permission(w, task, dir, MAY_EXEC)?;
+            if w.sb(parent.sb).fs.lookup(parent.ino, name).is_ok() {
+                return Err(Errno::EEXIST);
+            }
+            permission(w, task, dir, MAY_WRITE)?;
+            if node.sb != parent.sb {
+                return Err(Errno::EXDEV);
+            }
+            let fixed = node.disk.flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND);
+            if fixed || node.kind() == FileKind::Directory { Err(Errno::EPERM) } else { Ok(()) }
+        })?;
         with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
             rt.step(Op::world("link"), |w| {
                 let (node, parent) = (w.inodes[inode], w.inodes[dir]);
-                permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
-                if node.sb != parent.sb {
-                    return Err(Errno::EXDEV.into());
-                }
-                if node.disk.flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND) {
-                    return Err(Errno::EPERM.into());
-                }
                 enter(w, dir, inode)?;
                 w.sb_mut(node.sb).fs.link(node.ino, parent.ino, name)?;
                 w.refresh_inode(inode);

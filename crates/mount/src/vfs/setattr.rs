@@ -6,12 +6,13 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use super::freeze::with_write;
 use super::namespace::{At, lookup};
 use super::open::{MAY_WRITE, fdget, permission, release_path};
+use crate::dax::iomap::iomap_begin;
 use crate::dax::layout::break_layouts;
 use crate::dax::rw::dax_truncate_page;
 use crate::fail::{Fail, Result};
 use crate::filemap::fault::{dirty_folio, get_folio};
 use crate::filemap::invalidate::truncate_pagecache;
-use crate::fs::FileSystem;
+use crate::fs::{Backing, FileSystem};
 use crate::ids::{FileId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::locks::{LockId, Mode, acquire, release};
 use crate::op::{Object, Op};
@@ -151,7 +152,16 @@ pub(crate) fn zero_tail<R: Runtime>(rt: &R, inode: InodeId, pos: u64) -> Result<
 
 /// Zeroes bytes `from .. to` of one page in the page cache.
 pub(crate) fn zero_cached<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
-    let folio = get_folio(rt, inode, from >> PAGE_SHIFT)?;
+    // A hole reads as zero already, unless its blocks are only delayed (`ext4_block_zero_page_range`).
+    let index = from >> PAGE_SHIFT;
+    let cached = rt.step(Op::new("filemap_get_folio").read(Object::entries(inode)), |w| {
+        w.touch(Object::entries(inode), false);
+        w.inodes[inode].pages.load(&w.nodes, index).is_some()
+    });
+    if !cached && !matches!(iomap_begin(rt, inode, index, 1, false)?.backing, Backing::Mapped(_)) {
+        return Ok(());
+    }
+    let folio = get_folio(rt, inode, index)?;
     rt.step(Op::new("folio_zero_range").write(Object::data(inode)), |w| {
         w.touch(Object::data(inode), true);
         let (from, len) = ((from % PAGE_SIZE) as usize, (to - from) as usize);
