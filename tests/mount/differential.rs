@@ -8,6 +8,7 @@ use daxkit_format::dax::DaxMode;
 use daxkit_format::dax::fileattr::XFlags;
 use daxkit_mount::fail::{Fail, Signal};
 use daxkit_mount::fs::FileSystem;
+use daxkit_mount::fs::ext4::Ext4Fs;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
 use daxkit_mount::ids::FileId;
 use daxkit_mount::mm::access::{load, store};
@@ -16,7 +17,7 @@ use daxkit_mount::vfs::space::Fallocate;
 use daxkit_mount::vfs::{attr, fileattr, icache, namespace, open, rw, setattr, space, statx, sync};
 use daxkit_mount::world::objects::{OpenFlags, VmFlags};
 
-use crate::machine::{Machine, at, ext4, save};
+use crate::machine::{Machine, SB, at, ext4, save, write_whole};
 use crate::model::{How, Kind, Model, No};
 use crate::random::Random;
 use crate::shared::oracle::Mounted;
@@ -521,6 +522,15 @@ fn compare_with_kernel(image: &Path, model: &Model, scratch: &Path) {
     mounted.unmount().expect("umount");
 }
 
+/// What lies in the memory at any moment is what a mount can go on with: the last commit counts, data that was written since lies in
+/// blocks that were nobody's.
+fn pull_the_plug(machine: &Machine<Ext4Fs>, image: &Path, context: &str) {
+    let memory = machine.shared.with(|w| w.sb(SB).fs.memory());
+    let again = Ext4Fs::mount(memory, false, NOW * 2).unwrap_or_else(|e| panic!("{e}\n{context}"));
+    write_whole(&again, image);
+    judge::both(image).unwrap_or_else(|e| panic!("after a power cut: {e}\n{context}"));
+}
+
 /// One run on one kind of image, in rounds: each ends with an unmount, the judges, and the next mount.
 fn run(options: &str, dax: DaxMode, seed: u64, rounds: u64, operations: u64) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
@@ -547,6 +557,9 @@ fn run(options: &str, dax: DaxMode, seed: u64, rounds: u64, operations: u64) {
                 "ext4: {got:?}, mem: {other:?}\n{}",
                 context()
             );
+            if n % 500 == 499 {
+                pull_the_plug(&real.machine, &scratch.path().join("unplugged"), &context());
+            }
             if last.len() >= 8 {
                 last.remove(0);
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use daxkit_device::pmem::{NoWatch, Pmem, PmemOptions, Resident};
+use daxkit_device::pmem::{NoWatch, PersistentMemory, Pmem, PmemOptions, Resident};
 use daxkit_device::{FileDevice, FileOptions};
 use daxkit_format::dax::DaxMode;
 use daxkit_format::dax::ext4::DataMode;
@@ -42,6 +42,14 @@ pub(crate) fn ext4(image: &Path, now: i64) -> Result<Ext4Fs, MountError> {
 pub(crate) fn save(fs: &Ext4Fs, image: &Path) {
     let file = FileDevice::open(image, FileOptions::read_write()).expect("the image opens");
     fs.memory().write_back_to(&file).expect("the image is written");
+}
+
+/// Writes all of a memory into a new file.
+pub(crate) fn write_whole(fs: &Ext4Fs, image: &Path) {
+    let memory = fs.memory();
+    let mut bytes = vec![0; memory.size() as usize];
+    memory.peek(0, &mut bytes).expect("it is not poisoned");
+    std::fs::write(image, bytes).expect("the image is written");
 }
 
 pub(crate) struct Machine<F: FileSystem> {

@@ -21,7 +21,7 @@ use daxkit_format::InodeNr;
 use daxkit_format::dax::Errno;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::inode::Timestamp;
-use daxkit_volume::{CommitError, EditError, Editor, Inode, OpenOptions, Volume, VolumeError};
+use daxkit_volume::{CommitError, Corruption, EditError, Editor, Inode, OpenOptions, Volume, VolumeError};
 
 use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, OverPmem, Rename, Space};
 use crate::ids::PAGE_SIZE;
@@ -59,6 +59,8 @@ impl MountError {
             Self::Volume(VolumeError::NotExt4 { .. } | VolumeError::Unsupported(_)) | Self::BlockSize(_) => {
                 Errno::EINVAL
             }
+            // `ext4_check_geometry`.
+            Self::Volume(VolumeError::Corrupt { why: Corruption::Geometry(_), .. }) => Errno::EINVAL,
             Self::Volume(e) => errno_of(e),
             Self::Orphans(e) => e.errno(),
             Self::Commit(CommitError::Edit(e)) => e.errno(),
@@ -309,7 +311,13 @@ impl FileSystem for Ext4Fs {
     }
 
     fn shift(&mut self, ino: Ino, block: u64, len: u64, insert: bool) -> Result<(), Errno> {
-        self.edit_inode(ino, |editor, inode| editor.shift_map(inode, block, len, insert))
+        // What moves up lies behind the size until that follows.
+        if insert {
+            self.put_beyond(ino)?;
+        }
+        let done = self.edit_inode(ino, |editor, inode| editor.shift_map(inode, block, len, insert));
+        self.settle(ino)?;
+        done
     }
 
     fn read_inline(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
