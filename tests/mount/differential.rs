@@ -428,7 +428,7 @@ impl Driver {
                     Some(value) => {
                         node.xattrs.insert(name.clone(), value.clone());
                     }
-                    None if node.xattrs.remove(name).is_none() => return said(Err(No::NoData)),
+                    None if node.xattrs.remove(name).is_none() => return said(Err(No::Value)),
                     None => {}
                 }
                 Some(Out::Done)
@@ -462,7 +462,7 @@ fn errno(no: No) -> daxkit_format::dax::Errno {
         No::NotEmpty => Errno::ENOTEMPTY,
         No::Invalid => Errno::EINVAL,
         No::Permission => Errno::EPERM,
-        No::NoData => Errno::ENODATA,
+        No::Value => Errno::ENODATA,
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum No {
     NotEmpty,
     Invalid,
     Permission,
-    NoData,
+    Value,
 }
 
 /// The whole: paths without a slash in front; the root is the empty path.
