@@ -42,6 +42,11 @@ fn set(options: &mut MemOptions, feature: &Feature) -> anyhow::Result<()> {
         "inline_data" => options.inline_data = !feature.off,
         "has_journal" => options.has_journal = !feature.off,
         "reflink" => options.reflink = !feature.off,
+        // Shared blocks need the format with checksums.
+        "crc" => {
+            options.crc = !feature.off;
+            options.reflink &= options.crc;
+        }
         other => bail!("feature {other} cannot be had on a file system in memory"),
     }
     Ok(())

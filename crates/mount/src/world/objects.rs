@@ -54,6 +54,8 @@ bitflags::bitflags! {
         const REFERENCED = 1 << 7;
         /// No name is left; evict frees it on disk.
         const ORPHAN = 1 << 8;
+        /// ext4: what is written first may stay inside the inode (`EXT4_STATE_MAY_INLINE_DATA`).
+        const MAY_INLINE = 1 << 9;
     }
 }
 

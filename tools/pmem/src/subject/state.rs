@@ -1,5 +1,6 @@
 //! What a scenario asks of the emulated kernel's own state.
 
+use daxkit_format::dax::fileattr::XFlags;
 use daxkit_mount::dax::entry::PageEntry;
 use daxkit_mount::fs::{Features, FileSystem};
 use daxkit_mount::ids::{FileId, InodeId, PAGE_SHIFT, PAGE_SIZE, SbId, TaskId};
@@ -12,7 +13,7 @@ use daxkit_mount::vfs::namespace::{self, At};
 use daxkit_mount::world::World;
 use daxkit_mount::world::counters::{Counters, FallbackReason};
 use daxkit_mount::world::findings::Finding;
-use daxkit_mount::world::objects::{IState, Inode};
+use daxkit_mount::world::objects::{IState, Inode, VmOps};
 use daxkit_mount::world::tasks::Cred;
 use daxkit_mount::xarray::Tag;
 use daxkit_scenario::value::{Record, Value};
@@ -52,6 +53,11 @@ pub(super) fn of_inode<R: Runtime, T>(rt: &R, file: FileId, f: impl FnOnce(&Inod
     look(rt, |w| f(&w.inodes[inode_of(w, file)]))
 }
 
+/// The persistent flag, as the inode in memory holds it.
+pub(super) fn flag<R: Runtime>(rt: &R, file: FileId) -> bool {
+    look(rt, |w| w.fileattr(inode_of(w, file)).xflags.contains(XFlags::DAX))
+}
+
 pub(super) fn features<R: Runtime>(rt: &R, file: FileId) -> Features {
     look(rt, |w| w.sb(w.inodes[inode_of(w, file)].sb).fs.features())
 }
@@ -85,10 +91,12 @@ pub(super) fn vm_ops<R: Runtime>(rt: &R, address: u64) -> Value {
     look(rt, |w| {
         let mm = w.tasks.mm(task);
         let name = find_vma(w, mm, address).map_or("none", |vma| match w.vmas[vma].ops {
-            daxkit_mount::world::objects::VmOps::Anonymous => "anonymous",
-            daxkit_mount::world::objects::VmOps::Ext4File => "ext4_file_vm_ops",
-            daxkit_mount::world::objects::VmOps::Ext4Dax => "ext4_dax_vm_ops",
-            daxkit_mount::world::objects::VmOps::XfsFile => "xfs_file_vm_ops",
+            VmOps::Anonymous => "anon",
+            VmOps::Ext4File => "cache",
+            VmOps::Ext4Dax => "dax",
+            // One vector for both, which asks IS_DAX at each fault.
+            VmOps::XfsFile if w.is_dax(w.vmas[vma].inode) => "dax",
+            VmOps::XfsFile => "cache",
         });
         Value::from(name)
     })
@@ -135,9 +143,10 @@ pub(super) fn entries<R: Runtime>(rt: &R, file: FileId) -> Value {
     })
 }
 
-fn pte_record(offset: u64, huge: bool, pte: Pte) -> Record {
+fn pte_record<F>(w: &World<F>, offset: u64, huge: bool, pte: Pte) -> Record {
     let (target, pfn) = match pte.frame().kind() {
-        FrameKind::Pmem(_, pfn) => ("pmem", pfn),
+        FrameKind::Pmem(_, pfn) => ("dax", pfn),
+        FrameKind::Folio(folio) if pte.present() && w.folios[folio].inode.is_none() => ("anon", u64::from(folio.0)),
         FrameKind::Folio(folio) => ("folio", u64::from(folio.0)),
         FrameKind::ZeroPage | FrameKind::HugeZeroPage => ("zero", 0),
     };
@@ -157,7 +166,7 @@ pub(super) fn ptes<R: Runtime>(rt: &R, region: Region) -> Value {
         let to = from + region.len.div_ceil(1 << PAGE_SHIFT);
         let mut list = Vec::new();
         w.tables.for_each(mm, from, to, |page, huge, pte| {
-            list.push(Value::Record(pte_record((page.max(from) - from) << PAGE_SHIFT, huge, pte)));
+            list.push(Value::Record(pte_record(w, (page.max(from) - from) << PAGE_SHIFT, huge, pte)));
         });
         Value::List(list)
     })
@@ -248,8 +257,7 @@ fn explain_in<F: FileSystem>(w: &World<F>, file: FileId) -> String {
     let id = inode_of(w, file);
     let inode = &w.inodes[id];
     let mut out = String::new();
-    let flag = inode.disk.xflags.contains(daxkit_format::dax::fileattr::XFlags::DAX)
-        || inode.disk.flags.contains(daxkit_format::ext4::inode_flags::InodeFlags::DAX);
+    let flag = w.fileattr(id).xflags.contains(XFlags::DAX);
     let _ = writeln!(out, "inode {} on {}: size {}, life {}", inode.ino, inode.sb, inode.disk.size, inode.generation);
     let _ = writeln!(
         out,
@@ -274,7 +282,8 @@ fn explain_in<F: FileSystem>(w: &World<F>, file: FileId) -> String {
             mapping.mm, mapping.start, mapping.end, mapping.pgoff, mapping.flags, mapping.ops
         );
         w.tables.for_each(mapping.mm, mapping.start >> PAGE_SHIFT, mapping.end >> PAGE_SHIFT, |page, huge, pte| {
-            let _ = writeln!(out, "    {}", pte_record((page << PAGE_SHIFT).saturating_sub(mapping.start), huge, pte));
+            let _ =
+                writeln!(out, "    {}", pte_record(w, (page << PAGE_SHIFT).saturating_sub(mapping.start), huge, pte));
         });
         vma = mapping.next_of_inode;
     }
