@@ -148,6 +148,7 @@ pub fn iget<R: Runtime>(rt: &R, sb: SbId, ino: Ino) -> Result<InodeId> {
                 ino,
                 disk,
                 s_dax: false,
+                decision: None,
                 aops: Aops::PageCache,
                 state: IState::NEW,
                 refs: 1,
@@ -195,6 +196,7 @@ fn set_inode_flags<R: Runtime>(rt: &R, id: InodeId) {
         w.touch(Object::s_dax(id), true);
         let decision = w.should_enable_dax(&w.inodes[id]);
         w.inodes[id].s_dax = decision.s_dax;
+        w.inodes[id].decision = Some(decision);
     });
     rt.step(Op::new("set a_ops").write(Object::aops(id)).read(Object::s_dax(id)), |w| {
         w.touch(Object::aops(id), true);

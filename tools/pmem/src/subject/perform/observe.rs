@@ -40,7 +40,9 @@ impl<R: Runtime> Call<'_, R> {
                 Ok(Value::Unit)
             }
             Do::Trace {} => Ok(Value::List(state::trace(rt).into_iter().map(Value::Record).collect())),
-            Do::Explain { target } => self.with_inode(target, |file| Ok(Value::Text(state::explain(rt, file)))),
+            Do::Explain { target } => {
+                self.with_inode(target, |file| Ok(Value::Text(state::explain(rt, &self.names.borrow(), file))))
+            }
             _ => return None,
         })
     }
