@@ -207,7 +207,7 @@ impl<F: FileSystem> Side<F> {
                 assert_eq!(&namespace::readlink(rt, at(path)).expect("readlink"), target);
                 continue;
             }
-            let stat = statx::statx(rt, at(path)).expect("statx");
+            let stat = statx::statx(rt, at(path), false).expect("statx");
             let ownership = (stat.nlink, stat.mode & 0o7777, stat.uid, stat.gid);
             assert_eq!(ownership, (model.links(*node), wanted.mode, wanted.uid, wanted.gid), "{path}");
             if wanted.kind == Kind::Fifo {

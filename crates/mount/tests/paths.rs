@@ -22,7 +22,7 @@ const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;
 
 fn dax(w: &Machine, path: &str) -> bool {
-    statx::statx(&w.rt, at(path)).expect("statx").attributes & 0x0020_0000 != 0
+    statx::statx(&w.rt, at(path), true).expect("statx").attributes & 0x0020_0000 != 0
 }
 
 fn set_flag(w: &Machine, path: &str, on: bool) -> Result<(), Fail> {
@@ -273,7 +273,7 @@ fn unlinked_files_live_until_they_are_closed() {
     let file = w.open("/f");
     rw::write(&w.rt, file, Some(0), &[1; 4096]).expect("write");
     namespace::unlink(&w.rt, at("/f")).expect("unlink");
-    assert_eq!(statx::statx(&w.rt, at("/f")), Err(Fail::Errno(Errno::ENOENT)));
+    assert_eq!(statx::statx(&w.rt, at("/f"), true), Err(Fail::Errno(Errno::ENOENT)));
     assert_eq!(statx::fstatx(&w.rt, file).expect("statx").nlink, 0);
     let map = w.map(file, PAGE, RW, Share::Shared);
     open::close(&w.rt, file).expect("close");

@@ -21,6 +21,7 @@ pub mod run;
 pub mod subject;
 mod token;
 pub mod transcript;
+mod until;
 pub mod value;
 pub mod word;
 pub mod words;
@@ -34,8 +35,9 @@ pub use ops::Operation;
 pub use parse::parse;
 pub use place::{Name, Place};
 pub use print::print;
-pub use run::{RunOptions, run};
+pub use run::{RunOptions, run, run_case};
 pub use subject::{Subject, TaskRef};
+pub use until::until;
 pub use value::{Outcome, Record, Value};
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The command line.
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use daxkit_cli::docs::Document;
 use std::path::PathBuf;
 
 use crate::TOOL;
+use crate::any_fs::Base;
 
 const NOTES: &str = "\
 Exit status: 0 everything came out as expected (skipped cases are counted and named); 1 something did not, or a property \
@@ -29,6 +31,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run scenarios and say where they did not come out as expected
     Run(Run),
+    /// Run scenarios and say what the kernel then knows of each open file: flag, S_DAX and why, cached pages, page tables
+    Explain(Explain),
+    /// Run scenarios and count their faults, by size and by the reason for a smaller one
+    Stat(Stat),
     /// Print a man page or shell completions
     #[command(hide = true)]
     Document {
@@ -37,15 +43,25 @@ pub(crate) enum Command {
     },
 }
 
-/// What `run` takes.
+/// What is run, on what.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Run {
+pub(crate) struct What {
+    /// Image for scenarios that run on a given one; `none` where they bring their own file systems
+    #[arg(value_name = "IMAGE", value_parser = clap::builder::OsStringValueParser::new().map(Base::from))]
+    pub(crate) base: Base,
     /// Files of scenarios
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "SCENARIO")]
     pub(crate) scenarios: Vec<PathBuf>,
     /// Run only scenarios whose title contains this
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+}
+
+/// What `run` takes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) what: What,
     /// Print the transcript as JSON, an object for each file
     #[arg(long)]
     pub(crate) json: bool,
@@ -58,4 +74,27 @@ pub(crate) struct Run {
     /// Print cases that passed, too
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+/// What `explain` takes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) what: What,
+    /// Stop behind this line, or run only cases that are told apart by this (`a xfs 6.12 dax=inode`, or a part of it)
+    #[arg(long, value_name = "LINE|CASE")]
+    pub(crate) at: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `stat` takes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Stat {
+    #[command(flatten)]
+    pub(crate) what: What,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

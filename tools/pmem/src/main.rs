@@ -7,7 +7,10 @@
 
 mod any_fs;
 mod args;
+mod explain;
 mod run;
+mod scenarios;
+mod stat;
 mod subject;
 
 use args::{Args, Command};
@@ -26,6 +29,8 @@ fn main() -> ExitCode {
     let messages = Messages::new(TOOL, false);
     let done = match args.command {
         Command::Run(ref wanted) => run::run(wanted, &messages),
+        Command::Explain(ref wanted) => explain::explain(wanted, &messages),
+        Command::Stat(ref wanted) => stat::stat(wanted, &messages),
         Command::Document { document } => docs::write(document, Args::command(), &mut std::io::stdout().lock())
             .map(|()| status::OK)
             .map_err(anyhow::Error::from),

@@ -7,7 +7,7 @@ use crate::dax::fault::file_update_time;
 use crate::dax::iomap::iomap_begin;
 use crate::dax::pte::vmf_error;
 use crate::fail::{Fail, Oops, Result, VmFault};
-use crate::fs::{Backing, Media};
+use crate::fs::{Backing, FileSystem, Media};
 use crate::ids::{FolioId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::locks::{LockId, Mode, acquire, release};
 use crate::mm::fault::Vmf;
@@ -15,6 +15,7 @@ use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::trace::Event;
+use crate::vfs::inline::convert_inline;
 use crate::wait::{QueueKey, sleep_on};
 use crate::world::objects::Aops;
 
@@ -59,7 +60,13 @@ pub(crate) fn read_folio<R: Runtime>(rt: &R, inode: InodeId, folio: FolioId) -> 
     if aops == Aops::Dax {
         return Err(rt.step(Op::new("oops"), |w| w.oops(task, Oops::NullMethod { method: "dax_aops.read_folio" })));
     }
-    let index = rt.step(Op::new("folio->index").read(Object::entries(inode)), |w| w.folios[folio].index);
+    let (index, inline) = rt
+        .step(Op::new("folio->index").read(Object::entries(inode)).read(Object::attr(inode)), |w| {
+            (w.folios[folio].index, w.inodes[inode].disk.inline_data)
+        });
+    if inline {
+        return read_inline_folio(rt, inode, folio, index);
+    }
     let extent = iomap_begin(rt, inode, index, 1, false)?;
     let op = Op::new("submit_bio read").read(Object::data(inode)).write(label(inode, index));
     rt.step(op, |w| {
@@ -71,6 +78,20 @@ pub(crate) fn read_folio<R: Runtime>(rt: &R, inode: InodeId, folio: FolioId) -> 
             }
             w.folio_bytes[folio.0 as usize] = bytes;
         }
+        w.folios[folio].uptodate = true;
+        Ok(())
+    })
+}
+
+/// `ext4_readpage_inline`: the first page holds what the inode holds, the others are zero.
+fn read_inline_folio<R: Runtime>(rt: &R, inode: InodeId, folio: FolioId, index: u64) -> Result<()> {
+    let op = Op::new("ext4_readpage_inline").write(Object::WORLD);
+    rt.step(op, |w| {
+        let node = &w.inodes[inode];
+        let content = if index == 0 { w.sb(node.sb).fs.read_inline(node.ino)? } else { Vec::new() };
+        let bytes = &mut w.folio_bytes[folio.0 as usize];
+        bytes.fill(0);
+        bytes.iter_mut().zip(&content).for_each(|(to, from)| *to = *from);
         w.folios[folio].uptodate = true;
         Ok(())
     })
@@ -173,6 +194,11 @@ fn mkwrite_locked<R: Runtime>(rt: &R, vmf: &Vmf) -> Result<VmFault> {
     if folio.is_none() {
         let function = if personality == Personality::Xfs { "iomap_page_mkwrite" } else { "ext4_page_mkwrite" };
         return Err(rt.step(Op::new("oops"), |w| w.oops(vmf.task, Oops::NullPage { function })));
+    }
+    if personality == Personality::Ext4
+        && let Err(fail) = convert_inline(rt, inode)
+    {
+        return vmf_error(fail);
     }
     if !lock_folio(rt, inode, folio) {
         return Ok(VmFault::NoPage);

@@ -3,6 +3,7 @@
 //! All of it is flat plain data, so a clone is a few copies of memory. Blocks are pages (4 KiB). Metadata is not on the
 //! device; what `commit` makes durable is only known as "not dirty any more".
 
+mod inline;
 mod names;
 mod space;
 
@@ -44,6 +45,8 @@ pub struct MemOptions {
     pub has_journal: bool,
     /// XFS: shared blocks.
     pub reflink: bool,
+    /// XFS: checksums, and with them inodes that have a place for the flag.
+    pub crc: bool,
     /// Directories may fold case.
     pub casefold: bool,
     /// It has a feature that forbids writing.
@@ -62,6 +65,7 @@ impl Default for MemOptions {
             inline_data: false,
             has_journal: true,
             reflink: false,
+            crc: true,
             casefold: false,
             read_only: false,
         }
@@ -284,7 +288,7 @@ impl FileSystem for MemFs {
             project: true,
             casefold: self.options.casefold,
             reflink: self.options.reflink,
-            v3_inodes: true,
+            v3_inodes: self.options.crc,
             read_only: self.options.read_only,
         }
     }
@@ -351,8 +355,12 @@ impl FileSystem for MemFs {
             self.names.set_value(ino, names::TARGET, target);
             self.inode_mut(ino)?.disk.size = target.len() as u64;
         }
+        if is_dir {
+            self.begin_directory(ino)?;
+        }
         if let Some(name) = name {
             self.names.add(dir, name, ino, is_dir);
+            self.grow_directory(dir)?;
             self.changed(dir, new.now);
             if is_dir {
                 self.count_link(dir, 1, new.now);
@@ -375,6 +383,7 @@ impl FileSystem for MemFs {
             return Err(Errno::EMLINK);
         }
         self.names.add(dir, name, ino, false);
+        self.grow_directory(dir)?;
         let inode = self.inode_mut(ino)?;
         inode.disk.nlink += 1;
         Ok(())
@@ -439,6 +448,7 @@ impl FileSystem for MemFs {
                 }
                 self.names.remove(from, from_name);
                 self.names.add(to, to_name, moved, moved_is_dir);
+                self.grow_directory(to)?;
                 if moved_is_dir {
                     self.count_link(from, -1, now);
                     self.count_link(to, 1, now);
@@ -491,26 +501,15 @@ impl FileSystem for MemFs {
     }
 
     fn read_inline(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
-        let inode = self.inode(ino)?;
-        if !inode.disk.inline_data {
-            return Err(Errno::ENODATA);
-        }
-        Ok(self.names.value(ino, names::INLINE).unwrap_or_default().to_vec())
+        self.inline_content(ino)
+    }
+
+    fn set_inline(&mut self, ino: Ino, content: &[u8]) -> Result<bool, Errno> {
+        self.keep_inline(ino, content)
     }
 
     fn convert_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno> {
-        let bytes = self.read_inline(ino)?;
-        if !bytes.is_empty() {
-            let extent = self.make_written(cpu, ino, 0, 1)?;
-            if let super::Backing::Mapped(at) = extent.backing {
-                super::Media::store_nt(self, cpu, at * PAGE_SIZE, &bytes);
-            }
-        }
-        self.names.set_value(ino, names::INLINE, b"");
-        let inode = self.inode_mut(ino)?;
-        inode.disk.inline_data = false;
-        inode.disk.flags.remove(InodeFlags::INLINE_DATA);
-        Ok(())
+        self.move_out(cpu, ino)
     }
 
     fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Errno> {

@@ -306,6 +306,15 @@ pub trait FileSystem: Clone + Media {
     /// # Errors
     /// As above.
     fn read_inline(&self, ino: Ino) -> Result<Vec<u8>, Errno>;
+    /// Keeps `content` inside the inode, whose whole contents it then is. False, and nothing done, when it does not fit, the
+    /// inode has blocks, or there are no contents inside inodes.
+    ///
+    /// # Errors
+    /// As above.
+    fn set_inline(&mut self, ino: Ino, content: &[u8]) -> Result<bool, Errno> {
+        let _ = (ino, content);
+        Ok(false)
+    }
     /// Moves contents out of the inode into a block (`ext4_convert_inline_data`).
     ///
     /// # Errors

@@ -196,7 +196,7 @@ fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bo
         let mount = w.sb(node.sb);
         let target = xfs::SetTarget {
             kind: node.kind(),
-            attrs: xfs_attrs(node),
+            attrs: xfs_attrs(node, mount.fs.features().block_size),
             s_dax,
             has_extents: node.disk.blocks > 0,
             geometry: xfs_geometry(mount),

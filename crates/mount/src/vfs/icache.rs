@@ -2,7 +2,8 @@
 //!
 //! `S_DAX` is decided here and nowhere else, once, before anybody else can see the inode.
 
-use daxkit_format::dax::{Errno, ext4, xfs};
+use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
+use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use crate::dax::entry::bug_if_pages_left;
 use crate::fail::Result;
@@ -33,15 +34,15 @@ fn dkey(sb: SbId, dir: Ino, name: &[u8]) -> (u64, u64) {
     ((hash ^ key(sb, dir).rotate_left(17)) >> 1, hash)
 }
 
-/// The XFS attributes of an in-core inode.
+/// The XFS attributes of an in-core inode; its hints are blocks on disk and bytes in calls.
 #[must_use]
-pub fn xfs_attrs(inode: &Inode) -> xfs::Attrs {
+pub fn xfs_attrs(inode: &Inode, block_size: u32) -> xfs::Attrs {
     let (kind, disk) = (inode.kind(), &inode.disk);
     xfs::Attrs {
         flags: xfs::to_di_flags(kind, xfs::DiFlags::empty(), disk.xflags),
         flags2: xfs::to_di_flags2(xfs::DiFlags2::empty(), disk.xflags),
-        extsize: disk.extsize,
-        cowextsize: disk.cowextsize,
+        extsize: disk.extsize / block_size.max(1),
+        cowextsize: disk.cowextsize / block_size.max(1),
         projid: disk.projid,
     }
 }
@@ -68,7 +69,7 @@ impl<F: FileSystem> World<F> {
                 page_size: PAGE_SIZE as u32,
             }),
             Personality::Xfs => {
-                let attrs = xfs_attrs(inode);
+                let attrs = xfs_attrs(inode, features.block_size);
                 xfs::should_enable_dax(&xfs::DaxInputs {
                     config_fs_dax: true,
                     mode: sb.dax,
@@ -91,7 +92,12 @@ impl<F: FileSystem> World<F> {
         if let Ok(disk) = self.sb(node.sb).fs.read_inode(node.ino) {
             let node = &mut self.inodes[inode];
             (node.disk.nlink, node.disk.blocks) = (disk.nlink, disk.blocks);
-            if node.kind() != daxkit_format::dax::FileKind::Regular {
+            if node.kind() == FileKind::Directory {
+                let place = InodeFlags::INLINE_DATA | InodeFlags::EXTENTS;
+                node.disk.flags = (node.disk.flags - place) | (disk.flags & place);
+                node.disk.inline_data = disk.inline_data;
+            }
+            if node.kind() != FileKind::Regular {
                 (node.disk.mtime, node.disk.size) = (disk.mtime, disk.size);
             }
             node.disk.ctime = node.disk.ctime.max(disk.ctime);
@@ -142,6 +148,7 @@ pub fn iget<R: Runtime>(rt: &R, sb: SbId, ino: Ino) -> Result<InodeId> {
                 ino,
                 disk,
                 s_dax: false,
+                decision: None,
                 aops: Aops::PageCache,
                 state: IState::NEW,
                 refs: 1,
@@ -189,6 +196,7 @@ fn set_inode_flags<R: Runtime>(rt: &R, id: InodeId) {
         w.touch(Object::s_dax(id), true);
         let decision = w.should_enable_dax(&w.inodes[id]);
         w.inodes[id].s_dax = decision.s_dax;
+        w.inodes[id].decision = Some(decision);
     });
     rt.step(Op::new("set a_ops").write(Object::aops(id)).read(Object::s_dax(id)), |w| {
         w.touch(Object::aops(id), true);

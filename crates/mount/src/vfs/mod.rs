@@ -4,6 +4,7 @@ pub mod attr;
 pub mod fileattr;
 pub mod freeze;
 pub mod icache;
+pub(crate) mod inline;
 pub mod mount;
 pub mod namespace;
 pub mod open;

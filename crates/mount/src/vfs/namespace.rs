@@ -16,6 +16,7 @@ use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::world::World;
+use crate::world::objects::IState;
 
 /// Most symbolic links that one walk follows.
 const MAXSYMLINKS: u32 = 40;
@@ -194,10 +195,13 @@ fn new_inode<F: FileSystem>(
         }
         Personality::Xfs => {
             let geometry = xfs_geometry(mount);
-            let attrs = xfs::inherited(&geometry, &xfs::Sysctls::default(), kind, &xfs_attrs(parent));
+            let attrs =
+                xfs::inherited(&geometry, &xfs::Sysctls::default(), kind, &xfs_attrs(parent, features.block_size));
             new.xflags = xfs::to_xflags(attrs.flags, attrs.flags2);
             new.flags = to_flags(new.xflags);
-            (new.extsize, new.cowextsize, new.projid) = (attrs.extsize, attrs.cowextsize, attrs.projid);
+            (new.extsize, new.cowextsize) =
+                (attrs.extsize * features.block_size, attrs.cowextsize * features.block_size);
+            new.projid = attrs.projid;
         }
     }
     Ok(new)
@@ -225,16 +229,26 @@ fn create<R: Runtime>(
     target: &[u8],
 ) -> Result<InodeId> {
     let task = rt.task();
-    let (sb, ino) = rt.step(Op::world("create"), |w| {
+    let (sb, ino, may_inline) = rt.step(Op::world("create"), |w| {
         let sb = w.inodes[dir].sb;
         permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
         let new = new_inode(w, task, dir, mode, rdev)?;
         let dir_ino = w.inodes[dir].ino;
         let ino = w.sb_mut(sb).fs.create(dir_ino, name, &new, target)?;
         w.refresh_inode(dir);
-        Ok::<_, Errno>((sb, ino))
+        let inline = w.sb(sb).fs.features().inline_data && w.sb(sb).personality == Personality::Ext4;
+        let never = InodeFlags::DAX | InodeFlags::ENCRYPT;
+        Ok::<_, Errno>((
+            sb,
+            ino,
+            inline && FileKind::from_mode(mode) == Some(FileKind::Regular) && !new.flags.intersects(never),
+        ))
     })?;
-    iget(rt, sb, ino)
+    let inode = iget(rt, sb, ino)?;
+    if may_inline {
+        rt.step(Op::world("EXT4_STATE_MAY_INLINE_DATA"), |w| w.inodes[inode].state |= IState::MAY_INLINE);
+    }
+    Ok(inode)
 }
 
 fn make<R: Runtime>(rt: &R, at: At<'_>, mode: u16, rdev: u32, target: &[u8]) -> Result<()> {
@@ -358,7 +372,9 @@ fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
 fn enter<F: FileSystem>(w: &World<F>, dir: InodeId, inode: InodeId) -> std::result::Result<(), Errno> {
     let (parent, node) = (&w.inodes[dir], &w.inodes[inode]);
     match w.sb(parent.sb).personality {
-        Personality::Xfs => xfs::enter_directory(&xfs_attrs(parent), node.disk.projid),
+        Personality::Xfs => {
+            xfs::enter_directory(&xfs_attrs(parent, w.sb(parent.sb).fs.features().block_size), node.disk.projid)
+        }
         Personality::Ext4
             if parent.disk.flags.contains(InodeFlags::PROJINHERIT) && parent.disk.projid != node.disk.projid =>
         {

@@ -4,8 +4,9 @@
 use daxkit_format::dax::{Errno, FileKind};
 
 use super::freeze::with_write;
+use super::inline::write_inline;
 use super::open::fdget;
-use super::setattr::{convert_inline, may_change, zero_tail};
+use super::setattr::{may_change, zero_tail};
 use crate::dax::rw::{dax_read, dax_write};
 use crate::fail::Result;
 use crate::filemap::rw::{buffered_read, buffered_write};
@@ -55,10 +56,6 @@ pub fn read<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, buf: &mut [u8
         _ => return Err(Errno::EINVAL.into()),
     }
     let pos = offset.unwrap_or(open.pos);
-    let inline = rt.step(Op::new("has_inline").read(Object::attr(inode)), |w| w.inodes[inode].disk.inline_data);
-    if inline {
-        convert_inline(rt, inode)?;
-    }
     let n = if is_dax(rt, inode) {
         with_lock(rt, LockId::i_rwsem(inode), Mode::Shared, || {
             if personality == Personality::Ext4 && !is_dax(rt, inode) {
@@ -96,11 +93,13 @@ pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8])
         let dax = is_dax(rt, inode);
         let (pos, n) = with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
             may_change(rt, inode)?;
-            convert_inline(rt, inode)?;
             let size = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
             let pos = if open.flags.contains(OpenFlags::APPEND) { size } else { offset.unwrap_or(open.pos) };
             if pos.checked_add(data.len() as u64).is_none_or(|end| end > 1 << 44) {
                 return Err(Errno::EFBIG.into());
+            }
+            if write_inline(rt, inode, pos, data)? {
+                return Ok((pos, data.len()));
             }
             if pos > size {
                 // Between the old end and the write everything reads as zero, whatever a mapping left in the last page.

@@ -4,6 +4,7 @@ use daxkit_format::dax::{Errno, FileKind};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
+use super::inline::truncate_inline;
 use super::namespace::{At, lookup};
 use super::open::{MAY_WRITE, fdget, permission, release_path};
 use crate::dax::iomap::iomap_begin;
@@ -95,7 +96,9 @@ pub(crate) fn may_change<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
 
 fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
     break_layouts(rt, inode)?;
-    convert_inline(rt, inode)?;
+    if truncate_inline(rt, inode, size)? {
+        return Ok(());
+    }
     let old = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
     // What lies behind the end in its page was mapped and could be written: it must be zero before it counts.
     zero_tail(rt, inode, size.min(old))?;
@@ -105,25 +108,6 @@ fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
         free_behind(rt, inode, size)?;
     }
     Ok(())
-}
-
-/// Contents inside the inode go to a block before anything is done with them.
-pub(crate) fn convert_inline<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
-    let task = rt.task().0;
-    let inline = rt.step(Op::new("has_inline").read(Object::attr(inode)), |w| w.inodes[inode].disk.inline_data);
-    if !inline {
-        return Ok(());
-    }
-    Ok(rt.step(Op::world("ext4_convert_inline_data"), |w| {
-        let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
-        w.sb_mut(sb).fs.convert_inline(task, ino)?;
-        // How the file is mapped now is said by a flag, too.
-        let stored = w.sb(sb).fs.read_inode(ino)?.flags & (InodeFlags::INLINE_DATA | InodeFlags::EXTENTS);
-        let disk = &mut w.inodes[inode].disk;
-        disk.inline_data = false;
-        disk.flags = (disk.flags - (InodeFlags::INLINE_DATA | InodeFlags::EXTENTS)) | stored;
-        Ok::<_, Errno>(())
-    })?)
 }
 
 fn set_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) {

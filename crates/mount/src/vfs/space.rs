@@ -4,8 +4,9 @@ use daxkit_format::dax::{Errno, FileKind};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
+use super::inline::convert_inline;
 use super::open::fdget;
-use super::setattr::{convert_inline, zero_cached, zero_tail};
+use super::setattr::{zero_cached, zero_tail};
 use crate::dax::layout::break_layouts;
 use crate::dax::rw::dax_zero_range;
 use crate::fail::{Fail, Oops, Result};

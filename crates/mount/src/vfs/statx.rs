@@ -1,12 +1,44 @@
 //! `statx`, `statfs`. `statx` takes no lock: what it says of `S_DAX` may be old when it returns.
 
+use daxkit_format::ext4::inode_flags::InodeFlags;
+
 use super::namespace::{At, lookup};
 use super::open::release_path;
 use crate::fail::Result;
 use crate::fs::{FileSystem, Ino, Space};
 use crate::ids::{FileId, InodeId, SbId};
 use crate::op::{Object, Op};
+use crate::profile::Personality;
 use crate::runtime::Runtime;
+
+/// `STATX_ATTR_*` but for that of DAX, by the words that scenarios use.
+pub const ATTRIBUTES: [(u64, &str); 6] = [
+    (0x0004, "compressed"),
+    (0x0010, "immutable"),
+    (0x0020, "append"),
+    (0x0040, "nodump"),
+    (0x0800, "encrypted"),
+    (0x0010_0000, "verity"),
+];
+
+/// What XFS says of a file besides DAX, and what of it ext4 says too (`xfs_vn_getattr`, `ext4_getattr`).
+const XFS_MASK: u64 = 0x0070;
+const EXT4_MASK: u64 = XFS_MASK | 0x0010_0804;
+
+/// The bits for the flags of an inode. XFS's are kept as the flags that `FS_IOC_GETFLAGS` shows.
+fn attributes(flags: InodeFlags) -> u64 {
+    [
+        (InodeFlags::COMPR, 0x0004),
+        (InodeFlags::IMMUTABLE, 0x0010),
+        (InodeFlags::APPEND, 0x0020),
+        (InodeFlags::NODUMP, 0x0040),
+        (InodeFlags::ENCRYPT, 0x0800),
+        (InodeFlags::VERITY, 0x0010_0000),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.contains(*flag))
+    .fold(0, |bits, (_, bit)| bits | bit)
+}
 
 /// What `statx` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +47,8 @@ pub struct Statx {
     pub attributes: u64,
     /// `stx_attributes_mask`.
     pub attributes_mask: u64,
+    /// Which of their bits is `STATX_ATTR_DAX` in this release.
+    pub dax_bit: u64,
     /// Number on disk.
     pub ino: Ino,
     /// Type and permissions.
@@ -38,10 +72,16 @@ fn of_inode<R: Runtime>(rt: &R, inode: InodeId) -> Statx {
     rt.step(Op::new("generic_fillattr").read(Object::attr(inode)).read(Object::size(inode)), |w| {
         w.refresh_inode(inode);
         let node = &w.inodes[inode];
-        let bit = w.sb(node.sb).profile.statx_dax_bit();
+        let mount = w.sb(node.sb);
+        let bit = mount.profile.statx_dax_bit();
+        let mask = match mount.personality {
+            Personality::Ext4 => EXT4_MASK,
+            Personality::Xfs => XFS_MASK,
+        };
         Statx {
-            attributes: if dax { bit } else { 0 },
-            attributes_mask: bit,
+            attributes: attributes(node.disk.flags) & mask | if dax { bit } else { 0 },
+            attributes_mask: mask | bit,
+            dax_bit: bit,
             ino: node.ino,
             mode: node.disk.mode,
             nlink: node.disk.nlink,
@@ -54,12 +94,12 @@ fn of_inode<R: Runtime>(rt: &R, inode: InodeId) -> Statx {
     })
 }
 
-/// `statx` of a path; symbolic links are followed.
+/// `statx` of a path; `follow` a symbolic link at its end or not (`AT_SYMLINK_NOFOLLOW`).
 ///
 /// # Errors
 /// Those of the walk.
-pub fn statx<R: Runtime>(rt: &R, at: At<'_>) -> Result<Statx> {
-    let (inode, dentry) = lookup(rt, at, true)?;
+pub fn statx<R: Runtime>(rt: &R, at: At<'_>, follow: bool) -> Result<Statx> {
+    let (inode, dentry) = lookup(rt, at, follow)?;
     let stat = of_inode(rt, inode);
     release_path(rt, inode, dentry)?;
     Ok(stat)

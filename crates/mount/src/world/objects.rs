@@ -1,7 +1,7 @@
 //! The objects of the emulated kernel, as plain data: mounts, inodes, dentries, open files, VMAs, pages.
 
 use daxkit_format::dax::ext4::DataMode;
-use daxkit_format::dax::{DaxMode, FileKind};
+use daxkit_format::dax::{DaxDecision, DaxMode, FileKind};
 
 use crate::fs::{DiskInode, Ino};
 use crate::ids::{DentryId, FileId, InodeId, MmId, SbId, VmaId};
@@ -54,6 +54,8 @@ bitflags::bitflags! {
         const REFERENCED = 1 << 7;
         /// No name is left; evict frees it on disk.
         const ORPHAN = 1 << 8;
+        /// ext4: what is written first may stay inside the inode (`EXT4_STATE_MAY_INLINE_DATA`).
+        const MAY_INLINE = 1 << 9;
     }
 }
 
@@ -69,6 +71,8 @@ pub struct Inode {
     pub disk: DiskInode,
     /// `S_DAX`.
     pub s_dax: bool,
+    /// Which rule decided it when the inode was instantiated; for reports.
+    pub decision: Option<DaxDecision>,
     /// `i_mapping->a_ops`.
     pub aops: Aops,
     /// `i_state`.

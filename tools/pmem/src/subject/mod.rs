@@ -6,6 +6,7 @@
 mod names;
 mod options;
 mod perform;
+pub(crate) mod report;
 mod state;
 
 use std::cell::RefCell;
@@ -15,11 +16,13 @@ use std::rc::Rc;
 use daxkit_format::dax::Kernel;
 use daxkit_format::dax::ext4::DataMode;
 use daxkit_mount::fail::Fail;
+use daxkit_mount::ids::PAGE_SIZE;
 use daxkit_mount::mm::mmap;
 use daxkit_mount::profile::{Personality, Profile};
 use daxkit_mount::runtime::stepping::{Stepped, Stepper};
 use daxkit_mount::vfs::mount::{self, MountRequest};
 use daxkit_mount::world::World;
+use daxkit_mount::world::counters::Counters;
 use daxkit_mount::world::findings::Finding;
 use daxkit_mount::world::tasks::Cred;
 use daxkit_scenario::ast::{Turn, TurnExtent};
@@ -29,11 +32,11 @@ use daxkit_scenario::subject::{ConcurrentStep, SetUpError, Subject, TaskRef};
 use daxkit_scenario::value::{Outcome, Record};
 use daxkit_scenario::words::{Capability, Device, Need, Rules};
 
-use daxkit_mount::fs::mem::MemFs;
-
-use crate::any_fs;
+use crate::any_fs::{self, AnyFs};
 use names::{Mounted, Names};
 use perform::{SharedNames, perform};
+use report::FileReport;
+pub(crate) use state::word_of;
 
 /// What an operation came to, once it has ended.
 type Slot = Rc<RefCell<Option<Outcome>>>;
@@ -49,20 +52,40 @@ struct Waiting {
 
 /// The emulated kernel under a scenario.
 pub(crate) struct Emulation {
-    stepper: Stepper<MemFs>,
+    stepper: Stepper<AnyFs>,
     names: SharedNames,
     /// Operations that wait, by the number of their task in the case.
     waiting: BTreeMap<usize, Waiting>,
+    /// The image of the command line.
+    given: Option<AnyFs>,
     trace: bool,
+    /// Most pages of the devices that files had mapped at once.
+    most_mapped: usize,
 }
 
 impl Emulation {
-    pub(crate) fn new(trace: bool) -> Self {
-        Self { stepper: Stepper::new(World::new()), names: Rc::default(), waiting: BTreeMap::new(), trace }
+    pub(crate) fn new(given: Option<AnyFs>, trace: bool) -> Self {
+        let stepper = Stepper::new(World::new());
+        Self { stepper, names: Rc::default(), waiting: BTreeMap::new(), given, trace, most_mapped: 0 }
+    }
+
+    /// The files that are open or mapped now.
+    pub(crate) fn files(&self) -> Vec<FileReport> {
+        self.stepper.with(|w| report::files(w, &self.names.borrow()))
+    }
+
+    /// What was counted since the case began, and how many bytes were mapped at once at most.
+    pub(crate) fn counters(&self) -> (Counters, u64) {
+        (self.stepper.with(|w| w.counters), self.most_mapped as u64 * PAGE_SIZE)
+    }
+
+    /// Notes how much the page cache would hold.
+    fn sample(&mut self) {
+        self.most_mapped = self.most_mapped.max(self.stepper.with(|w| w.frame_owners.len()));
     }
 
     /// Starts a program of `task`, which stands at `index` of the case, and runs it as far as it goes.
-    fn start(&mut self, index: usize, program: impl FnOnce(&Stepped<'_, MemFs>) + 'static) -> usize {
+    fn start(&mut self, index: usize, program: impl FnOnce(&Stepped<'_, AnyFs>) + 'static) -> usize {
         let task = self.names.borrow().tasks[index];
         let slot = self.stepper.start(task, program);
         self.drive(slot);
@@ -82,7 +105,7 @@ impl Emulation {
         }
     }
 
-    fn run_as_root<T: 'static>(&mut self, program: impl FnOnce(&Stepped<'_, MemFs>) -> T + 'static) -> Option<T> {
+    fn run_as_root<T: 'static>(&mut self, program: impl FnOnce(&Stepped<'_, AnyFs>) -> T + 'static) -> Option<T> {
         let out = Rc::new(RefCell::new(None));
         let slot = {
             let out = Rc::clone(&out);
@@ -95,7 +118,7 @@ impl Emulation {
     fn mount_at_begin(&mut self, spec: &FsSpec<'_>) -> Result<Mounted, SetUpError> {
         let words = &spec.options.0;
         let options = options::parse(words).map_err(|word| SetUpError(format!("unknown mount option {word}")))?;
-        let fs = any_fs::for_case(spec).map_err(|e| SetUpError(format!("{e:#}")))?;
+        let fs = any_fs::for_case(spec, self.given.as_ref()).map_err(|e| SetUpError(format!("{e:#}")))?;
         let request = MountRequest {
             fs,
             personality: match spec.rules {
@@ -140,6 +163,7 @@ impl Subject for Emulation {
 
     fn begin(&mut self, case: &Case<'_>) -> Result<(), SetUpError> {
         self.waiting.clear();
+        self.most_mapped = 0;
         let mut world = World::new();
         world.trace.set(true);
         self.stepper = Stepper::new(world);
@@ -192,6 +216,7 @@ impl Subject for Emulation {
             let (names, operation, out) = (Rc::clone(&self.names), operation.clone(), Rc::clone(&out));
             self.start(task.index, move |rt| *out.borrow_mut() = Some(perform(rt, &names, &operation)))
         };
+        self.sample();
         let ended = out.take();
         match ended {
             Some(outcome) => {
@@ -206,7 +231,9 @@ impl Subject for Emulation {
     }
 
     fn concurrent(&mut self, steps: &[ConcurrentStep<'_>], schedule: &[Turn]) -> Option<Vec<Outcome>> {
-        Some(self.run_concurrent(steps, schedule))
+        let outcomes = self.run_concurrent(steps, schedule);
+        self.sample();
+        Some(outcomes)
     }
 
     fn take_events(&mut self) -> Vec<Record> {

@@ -1,10 +1,9 @@
 //! What a scenario asks of the emulated kernel's own state.
 
-use daxkit_mount::dax::entry::PageEntry;
-use daxkit_mount::fs::{Features, FileSystem};
-use daxkit_mount::ids::{FileId, InodeId, PAGE_SHIFT, PAGE_SIZE, SbId, TaskId};
+use daxkit_format::dax::fileattr::XFlags;
+use daxkit_mount::fs::{Features, FileSystem as _};
+use daxkit_mount::ids::{FileId, InodeId, PAGE_SIZE, SbId, TaskId};
 use daxkit_mount::mm::mmap::find_vma;
-use daxkit_mount::mm::page_table::{FrameKind, Pte};
 use daxkit_mount::op::Op;
 use daxkit_mount::runtime::Runtime;
 use daxkit_mount::vfs::mount::MountRequest;
@@ -14,11 +13,11 @@ use daxkit_mount::world::counters::{Counters, FallbackReason};
 use daxkit_mount::world::findings::Finding;
 use daxkit_mount::world::objects::{IState, Inode};
 use daxkit_mount::world::tasks::Cred;
-use daxkit_mount::xarray::Tag;
 use daxkit_scenario::value::{Record, Value};
 
-use super::names::Region;
+use super::names::{Names, Region};
 use super::options::Options;
+use super::report;
 
 /// Looks at the world, or changes it, in one step that belongs to no path of the kernel.
 pub(super) fn look<R: Runtime, T>(rt: &R, f: impl FnOnce(&mut World<R::Fs>) -> T) -> T {
@@ -50,6 +49,11 @@ fn inode_of<F>(w: &World<F>, file: FileId) -> InodeId {
 
 pub(super) fn of_inode<R: Runtime, T>(rt: &R, file: FileId, f: impl FnOnce(&Inode) -> T) -> T {
     look(rt, |w| f(&w.inodes[inode_of(w, file)]))
+}
+
+/// The persistent flag, as the inode in memory holds it.
+pub(super) fn flag<R: Runtime>(rt: &R, file: FileId) -> bool {
+    look(rt, |w| w.fileattr(inode_of(w, file)).xflags.contains(XFlags::DAX))
 }
 
 pub(super) fn features<R: Runtime>(rt: &R, file: FileId) -> Features {
@@ -84,94 +88,27 @@ pub(super) fn vm_ops<R: Runtime>(rt: &R, address: u64) -> Value {
     let task = rt.task();
     look(rt, |w| {
         let mm = w.tasks.mm(task);
-        let name = find_vma(w, mm, address).map_or("none", |vma| match w.vmas[vma].ops {
-            daxkit_mount::world::objects::VmOps::Anonymous => "anonymous",
-            daxkit_mount::world::objects::VmOps::Ext4File => "ext4_file_vm_ops",
-            daxkit_mount::world::objects::VmOps::Ext4Dax => "ext4_dax_vm_ops",
-            daxkit_mount::world::objects::VmOps::XfsFile => "xfs_file_vm_ops",
-        });
-        Value::from(name)
+        Value::from(find_vma(w, mm, address).map_or("none", |vma| report::operations(w, vma)))
     })
-}
-
-fn entry_records<F>(w: &World<F>, inode: InodeId) -> Vec<Record> {
-    let pages = w.inodes[inode].pages;
-    let mut records = Vec::new();
-    let mut at = 0;
-    while let Some(found) = pages.first_in(&w.nodes, at, u64::MAX >> PAGE_SHIFT) {
-        let record = match PageEntry::decode(found.value) {
-            PageEntry::Folio(folio) => Record::of("folio")
-                .with("index", found.index)
-                .with("order", u64::from(found.order))
-                .with("dirty", w.folios[folio].dirty)
-                .with("locked", w.folios[folio].locked),
-            PageEntry::Dax(entry) => {
-                let kind = if entry.is_zero() {
-                    "zero"
-                } else if entry.is_empty() {
-                    "empty"
-                } else {
-                    "mapped"
-                };
-                Record::of(kind)
-                    .with("index", found.index)
-                    .with("order", u64::from(found.order))
-                    .with("dirty", pages.tag(&w.nodes, found.index, Tag::Dirty))
-                    .with("towrite", pages.tag(&w.nodes, found.index, Tag::ToWrite))
-                    .with("locked", entry.is_locked())
-                    .with("pfn", entry.pfn())
-            }
-        };
-        records.push(record);
-        at = found.index + (1 << found.order);
-    }
-    records
 }
 
 pub(super) fn entries<R: Runtime>(rt: &R, file: FileId) -> Value {
     look(rt, |w| {
-        let inode = inode_of(w, file);
-        Value::List(entry_records(w, inode).into_iter().map(Value::Record).collect())
+        let pages = report::pages(w, inode_of(w, file));
+        Value::List(pages.iter().map(|page| page.record().into()).collect())
     })
-}
-
-fn pte_record(offset: u64, huge: bool, pte: Pte) -> Record {
-    let (target, pfn) = match pte.frame().kind() {
-        FrameKind::Pmem(_, pfn) => ("pmem", pfn),
-        FrameKind::Folio(folio) => ("folio", u64::from(folio.0)),
-        FrameKind::ZeroPage | FrameKind::HugeZeroPage => ("zero", 0),
-    };
-    Record::of(if huge { "pmd" } else { "pte" })
-        .with("offset", offset)
-        .with("target", if pte.is_hwpoison() { "hwpoison" } else { target })
-        .with("writable", pte.writable())
-        .with("dirty", pte.dirty())
-        .with("pfn", pfn)
 }
 
 pub(super) fn ptes<R: Runtime>(rt: &R, region: Region) -> Value {
     let task = rt.task();
     look(rt, |w| {
-        let mm = w.tasks.mm(task);
-        let from = region.address >> PAGE_SHIFT;
-        let to = from + region.len.div_ceil(1 << PAGE_SHIFT);
-        let mut list = Vec::new();
-        w.tables.for_each(mm, from, to, |page, huge, pte| {
-            list.push(Value::Record(pte_record((page.max(from) - from) << PAGE_SHIFT, huge, pte)));
-        });
-        Value::List(list)
+        let entries = report::entries(w, w.tasks.mm(task), region.address, region.len);
+        Value::List(entries.iter().map(|entry| entry.record().into()).collect())
     })
 }
 
 pub(super) fn pins<R: Runtime>(rt: &R, file: FileId) -> u64 {
-    look(rt, |w| {
-        let inode = inode_of(w, file);
-        w.pins
-            .iter()
-            .filter(|(frame, count)| *count > 0 && w.frame_owners.get(*frame).is_some_and(|owner| owner.0 == inode))
-            .map(|(_, count)| u64::from(count))
-            .sum()
-    })
+    look(rt, |w| report::pins(w, inode_of(w, file)))
 }
 
 pub(super) fn cached<R: Runtime>(rt: &R, at: &At<'_>) -> Value {
@@ -207,7 +144,7 @@ pub(super) fn counter<R: Runtime>(rt: &R, name: &str) -> Option<u64> {
         "fallback" => counters.fallback.iter().sum(),
         _ => {
             let reason = name.strip_prefix("fallback.")?;
-            let same = |word: &FallbackReason| snake(&format!("{word:?}")) == reason;
+            let same = |word: &FallbackReason| word_of(*word) == reason;
             let at = FallbackReason::ALL.iter().position(same)?;
             counters.fallback[at]
         }
@@ -215,7 +152,9 @@ pub(super) fn counter<R: Runtime>(rt: &R, name: &str) -> Option<u64> {
     Some(plain)
 }
 
-fn snake(camel: &str) -> String {
+/// The word of a reason, as in `counter fallback.end_of_file`.
+pub(crate) fn word_of(reason: FallbackReason) -> String {
+    let camel = format!("{reason:?}");
     let mut out = String::new();
     for (at, c) in camel.char_indices() {
         if c.is_ascii_uppercase() && at > 0 {
@@ -238,45 +177,7 @@ pub(super) fn event_record(task: TaskId, event: &daxkit_mount::trace::Event) -> 
     Record::of(event.name()).with("task", u64::from(task.0)).with("text", event.to_string().as_str())
 }
 
-/// What the kernel knows of an open file.
-pub(super) fn explain<R: Runtime>(rt: &R, file: FileId) -> String {
-    look(rt, |w| explain_in(w, file))
-}
-
-fn explain_in<F: FileSystem>(w: &World<F>, file: FileId) -> String {
-    use std::fmt::Write as _;
-    let id = inode_of(w, file);
-    let inode = &w.inodes[id];
-    let mut out = String::new();
-    let flag = inode.disk.xflags.contains(daxkit_format::dax::fileattr::XFlags::DAX)
-        || inode.disk.flags.contains(daxkit_format::ext4::inode_flags::InodeFlags::DAX);
-    let _ = writeln!(out, "inode {} on {}: size {}, life {}", inode.ino, inode.sb, inode.disk.size, inode.generation);
-    let _ = writeln!(
-        out,
-        "  flag {}, S_DAX {}, a_ops {:?}, references {}, state {:?}",
-        u8::from(flag),
-        u8::from(inode.s_dax),
-        inode.aops,
-        inode.refs,
-        inode.state
-    );
-    let entries = entry_records(w, id);
-    let _ = writeln!(out, "  i_pages: {} entries, nrpages {}", entries.len(), inode.nrpages);
-    for entry in entries.iter().take(64) {
-        let _ = writeln!(out, "    {entry}");
-    }
-    let mut vma = inode.mmap;
-    while let Some(at) = vma.some() {
-        let mapping = w.vmas[at];
-        let _ = writeln!(
-            out,
-            "  {} {:#x}-{:#x} page {:#x} {:?} {:?}",
-            mapping.mm, mapping.start, mapping.end, mapping.pgoff, mapping.flags, mapping.ops
-        );
-        w.tables.for_each(mapping.mm, mapping.start >> PAGE_SHIFT, mapping.end >> PAGE_SHIFT, |page, huge, pte| {
-            let _ = writeln!(out, "    {}", pte_record((page << PAGE_SHIFT).saturating_sub(mapping.start), huge, pte));
-        });
-        vma = mapping.next_of_inode;
-    }
-    out
+/// What the kernel knows of a file.
+pub(super) fn explain<R: Runtime>(rt: &R, names: &Names, file: FileId) -> String {
+    look(rt, |w| report::file(w, names, inode_of(w, file)).to_string())
 }

@@ -21,6 +21,7 @@ use daxkit_format::InodeNr;
 use daxkit_format::dax::Errno;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::inode::Timestamp;
+use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_volume::{CommitError, Corruption, EditError, Editor, Inode, OpenOptions, Volume, VolumeError};
 
 use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, OverPmem, Rename, Space};
@@ -326,6 +327,14 @@ impl FileSystem for Ext4Fs {
             return Err(Errno::ENODATA);
         }
         self.volume.inline_data(&inode).map_err(|e| errno_of(&e))
+    }
+
+    fn set_inline(&mut self, ino: Ino, content: &[u8]) -> Result<bool, Errno> {
+        let inode = self.inode(ino)?;
+        if !inode.is_file() || inode.flags().contains(InodeFlags::DAX) {
+            return Ok(false);
+        }
+        self.edit_inode(ino, |editor, inode| editor.set_inline(inode, content))
     }
 
     fn convert_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno> {
