@@ -1,8 +1,13 @@
 //! The file system under a mount, as a case asks for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use daxkit_device::pmem::{NoWatch, Pmem, PmemAlign, PmemOptions, Resident};
+use daxkit_device::{FileDevice, FileOptions, rollback};
+use daxkit_mount::fs::either::Either;
+use daxkit_mount::fs::ext4::Ext4Fs;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
 use daxkit_scenario::ast::{Feature, Source};
 use daxkit_scenario::case::FileSystem as Spec;
@@ -13,9 +18,8 @@ const MOST: u64 = 16 << 30;
 /// Pmem devices are whole 2 MiB.
 const UNIT: u64 = 2 << 20;
 
-/// What is under every mount of a run. The volume of an image joins here: then this is an enum of the two, and [`Base::open`]
-/// gives the other one.
-pub(crate) type AnyFs = MemFs;
+/// What is under a mount: a file system in memory, or the volume of an image.
+pub(crate) type AnyFs = Either<MemFs, Ext4Fs>;
 
 /// The IMAGE of the command line: what scenarios that say `given` run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,19 +40,27 @@ impl Base {
     /// Opens the image, if there is one.
     ///
     /// # Errors
-    /// It cannot be mounted: so far, none can.
+    /// It cannot be read, or not be mounted.
     pub(crate) fn open(&self) -> anyhow::Result<Option<AnyFs>> {
         match self {
             Self::None => Ok(None),
-            Self::Image(path) => open_image(path),
+            Self::Image(path) => open_image(path).map(Some),
         }
     }
 }
 
-/// The one place where an image becomes a file system.
-fn open_image(path: &std::path::Path) -> anyhow::Result<Option<AnyFs>> {
-    let here = if path.exists() { "" } else { "there is no such file, and " };
-    bail!("{}: {here}images cannot be mounted yet: `none` runs scenarios on file systems in memory", path.display())
+/// The volume of an image, as a mount finds it. The image is read into memory, and never written.
+fn open_image(path: &Path) -> anyhow::Result<AnyFs> {
+    let of = || path.display().to_string();
+    let file = FileDevice::open(path, FileOptions::read_only())?;
+    let (device, _) = rollback::honour(path, 0, Arc::new(file)).with_context(of)?;
+    let content = Resident::read(&*device).with_context(of)?;
+    let options = PmemOptions { align: PmemAlign::None, ..PmemOptions::default() };
+    let memory = Pmem::new(Arc::new(content), options, NoWatch).with_context(of)?;
+    match Ext4Fs::mount(memory, false, 0) {
+        Ok(fs) => Ok(Either::Right(fs)),
+        Err(error) => bail!("{}: mount: {}: {error}", of(), error.errno()),
+    }
 }
 
 /// Makes the file system that a case declares; `given` is the image of the command line.
@@ -58,10 +70,7 @@ fn open_image(path: &std::path::Path) -> anyhow::Result<Option<AnyFs>> {
 pub(crate) fn for_case(spec: &Spec<'_>, given: Option<&AnyFs>) -> anyhow::Result<AnyFs> {
     let size = match spec.source {
         Source::Mem(size) => *size,
-        Source::Image(path) => match open_image(path.as_ref())? {
-            Some(fs) => return Ok(fs),
-            None => bail!("{path}: there is nothing in it"),
-        },
+        Source::Image(path) => return open_image(path.as_ref()),
         Source::Given => return given.cloned().context("the scenario runs on a given image, and IMAGE is `none`"),
     };
     if size == 0 || size > MOST {
@@ -77,7 +86,7 @@ pub(crate) fn for_case(spec: &Spec<'_>, given: Option<&AnyFs>) -> anyhow::Result
     for feature in spec.features {
         set(&mut options, feature)?;
     }
-    MemFs::new(options).context("pmem")
+    Ok(Either::Left(MemFs::new(options).context("pmem")?))
 }
 
 fn set(options: &mut MemOptions, feature: &Feature) -> anyhow::Result<()> {

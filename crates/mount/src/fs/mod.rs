@@ -3,6 +3,7 @@
 //! A file system here knows nothing of `S_DAX`, page caches or faults. Its metadata operations are atomic and change a
 //! running transaction; [`FileSystem::commit`] makes them durable. Data goes past it, straight to the memory.
 
+pub mod either;
 pub mod ext4;
 mod media;
 pub mod mem;

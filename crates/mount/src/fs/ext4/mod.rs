@@ -74,7 +74,8 @@ impl MountError {
 #[derive(Debug)]
 pub struct Ext4Fs {
     memory: Memory,
-    volume: Volume,
+    /// In a place of its own: it is large, and file systems are moved about.
+    volume: Box<Volume>,
     /// Inodes that the running transaction has changed.
     dirty: BTreeSet<Ino>,
     /// Files that have data behind their size, and stand among the orphans for as long.
@@ -97,7 +98,7 @@ impl Clone for Ext4Fs {
         let copy = self.volume.fork(Arc::clone(&device)).ok().flatten();
         let gone = self.gone || copy.is_none();
         // Without edits of its own it reads what lies below, and is never asked to.
-        let volume = copy.unwrap_or_else(|| self.volume.over_empty(device));
+        let volume = Box::new(copy.unwrap_or_else(|| self.volume.over_empty(device)));
         let (dirty, beyond, left) = (self.dirty.clone(), self.beyond.clone(), self.left.clone());
         Self { memory, volume, dirty, beyond, left, gone, ..*self }
     }
@@ -118,6 +119,9 @@ impl Ext4Fs {
             return Err(MountError::BlockSize(volume.block_size()));
         }
         volume.root()?;
+        // A clock that stands still, or none, does not make a file older than the image.
+        let sb = volume.super_block();
+        let now = now.max(sb.s_wtime.get().into()).max(sb.s_mkfs_time.get().into());
         let unsupported = volume.check_writable().is_err();
         let read_only = read_only || unsupported;
         if !read_only {
@@ -132,6 +136,7 @@ impl Ext4Fs {
         }
         let waiting = (volume.journal_blocks() / 4).clamp(16, MOST_WAITING);
         let (dirty, beyond, left) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let volume = Box::new(volume);
         Ok(Self { memory, volume, dirty, beyond, left, now, waiting, read_only, gone: false })
     }
 
