@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use daxkit_device::pmem::Persistence;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
 use daxkit_scenario::ast::{Feature, Source};
 use daxkit_scenario::case::FileSystem as Spec;
@@ -15,7 +16,7 @@ const UNIT: u64 = 2 << 20;
 
 /// What is under every mount of a run. The volume of an image joins here: then this is an enum of the two, and [`Base::open`]
 /// gives the other one.
-pub(crate) type AnyFs = MemFs;
+pub(crate) type AnyFs = MemFs<Persistence>;
 
 /// The IMAGE of the command line: what scenarios that say `given` run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +78,15 @@ pub(crate) fn for_case(spec: &Spec<'_>, given: Option<&AnyFs>) -> anyhow::Result
     for feature in spec.features {
         set(&mut options, feature)?;
     }
-    MemFs::new(options).context("pmem")
+    MemFs::watched(options, Persistence::default()).context("pmem")
 }
 
 fn set(options: &mut MemOptions, feature: &Feature) -> anyhow::Result<()> {
     match feature.name.as_str() {
+        "verity" => options.verity = !feature.off,
+        "encrypt" => options.encrypt = !feature.off,
+        // Owners of blocks are always known.
+        "rmapbt" => {}
         "inline_data" => options.inline_data = !feature.off,
         "has_journal" => options.has_journal = !feature.off,
         "reflink" => options.reflink = !feature.off,

@@ -3,7 +3,7 @@
 use super::fault::lock_folio;
 use crate::dax::entry::PageEntry;
 use crate::dax::iomap::iomap_begin;
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
 use crate::fs::{Backing, Media};
 use crate::ids::{InodeId, PAGE_SIZE};
 use crate::mm::rmap::pfn_mkclean_range;
@@ -37,7 +37,18 @@ pub fn filemap_write_and_wait<R: Runtime>(rt: &R, inode: InodeId, from: u64, to:
         if lock_folio(rt, inode, folio) {
             // folio_clear_dirty_for_io: write-protected first, so that a later store is noticed.
             pfn_mkclean_range(rt, inode, found.index, found.index);
-            let extent = iomap_begin(rt, inode, found.index, 1, true)?;
+            let extent = match iomap_begin(rt, inode, found.index, 1, true) {
+                Ok(extent) => extent,
+                Err(fail) => {
+                    if fail != Fail::Oops {
+                        rt.step(Op::new("unlock_page").write(Object::entries(inode)), |w| {
+                            w.unlock_folio(folio);
+                            w.put_folio(folio);
+                        });
+                    }
+                    return Err(fail);
+                }
+            };
             let op = Op::new("submit_bio write").write(Object::data(inode)).write(Object::entries(inode));
             rt.step(op, |w| {
                 w.touch(Object::data(inode), true);

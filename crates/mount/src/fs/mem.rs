@@ -3,9 +3,11 @@
 //! All of it is flat plain data, so a clone is a few copies of memory. Blocks are pages (4 KiB). Metadata is not on the
 //! device; what `commit` makes durable is only known as "not dirty any more".
 
+mod crash;
 mod inline;
 mod media;
 mod names;
+mod share;
 mod space;
 
 use daxkit_device::pmem::{NoWatch, Pmem, PmemError, PmemOptions, Zeroes};
@@ -16,6 +18,8 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, Rename, Space};
 use crate::flat_map::FlatMap;
 use crate::ids::PAGE_SIZE;
+use crash::Committed;
+pub use crash::Survives;
 use names::Names;
 
 /// The root's number, as on ext4.
@@ -50,6 +54,10 @@ pub struct MemOptions {
     pub crc: bool,
     /// Directories may fold case.
     pub casefold: bool,
+    /// fs-verity.
+    pub verity: bool,
+    /// Encryption.
+    pub encrypt: bool,
     /// It has a feature that forbids writing.
     pub read_only: bool,
 }
@@ -68,6 +76,8 @@ impl Default for MemOptions {
             reflink: false,
             crc: true,
             casefold: false,
+            verity: false,
+            encrypt: false,
             read_only: false,
         }
     }
@@ -79,13 +89,15 @@ struct MemInode {
     used: bool,
     /// Metadata that is not committed.
     dirty: bool,
+    /// It shares blocks, or did.
+    reflink: bool,
 }
 
-/// The file system.
+/// The file system. Who watches its memory decides whether it knows what a crash leaves.
 #[derive(Debug)]
-pub struct MemFs {
+pub struct MemFs<W = NoWatch> {
     options: MemOptions,
-    memory: Pmem<Zeroes, NoWatch>,
+    memory: Pmem<Zeroes, W>,
     inodes: Vec<MemInode>,
     free_inodes: u32,
     names: Names,
@@ -93,11 +105,15 @@ pub struct MemFs {
     map: FlatMap<u64>,
     /// One bit for each block in use.
     bitmap: Vec<u64>,
+    /// Blocks that more than one file owns: how many more.
+    shares: FlatMap<u32>,
     free_blocks: u64,
     next_block: u64,
+    /// Metadata as they were committed last, where a crash is to be survived.
+    committed: Option<Box<Committed>>,
 }
 
-impl Clone for MemFs {
+impl<W: Clone> Clone for MemFs<W> {
     fn clone(&self) -> Self {
         Self {
             options: self.options,
@@ -107,8 +123,10 @@ impl Clone for MemFs {
             names: self.names.clone(),
             map: self.map.clone(),
             bitmap: self.bitmap.clone(),
+            shares: self.shares.clone(),
             free_blocks: self.free_blocks,
             next_block: self.next_block,
+            committed: self.committed.clone(),
         }
     }
 
@@ -122,6 +140,8 @@ impl Clone for MemFs {
         self.bitmap.clone_from(&source.bitmap);
         self.free_blocks = source.free_blocks;
         self.next_block = source.next_block;
+        self.shares.clone_from(&source.shares);
+        self.committed.clone_from(&source.committed);
     }
 }
 
@@ -131,7 +151,17 @@ impl MemFs {
     /// # Errors
     /// A size that no pmem device has.
     pub fn new(options: MemOptions) -> Result<Self, PmemError> {
-        let memory = Pmem::zeroed(options.size, PmemOptions::default(), NoWatch)?;
+        Self::watched(options, NoWatch)
+    }
+}
+
+impl<W: Survives> MemFs<W> {
+    /// The same with a watch over its memory.
+    ///
+    /// # Errors
+    /// As [`MemFs::new`].
+    pub fn watched(options: MemOptions, watch: W) -> Result<Self, PmemError> {
+        let memory = Pmem::zeroed(options.size, PmemOptions::default(), watch)?;
         let blocks = options.size / PAGE_SIZE;
         let mut fs = Self {
             options,
@@ -141,8 +171,10 @@ impl MemFs {
             names: Names::default(),
             map: FlatMap::default(),
             bitmap: vec![0; blocks.div_ceil(64) as usize],
+            shares: FlatMap::default(),
             free_blocks: blocks,
             next_block: 0,
+            committed: None,
         };
         for block in 0..options.first_block.min(blocks) {
             fs.set_used(block, true);
@@ -161,6 +193,7 @@ impl MemFs {
             now: 0,
         };
         fs.put_inode(ROOT, &root, 2);
+        fs.note_committed();
         Ok(fs)
     }
 
@@ -206,7 +239,7 @@ impl MemFs {
             ctime: new.now,
             generation: 0,
         };
-        let inode = MemInode { disk, used: true, dirty: true };
+        let inode = MemInode { disk, used: true, dirty: true, reflink: false };
         while self.inodes.len() <= at {
             self.inodes.push(MemInode { used: false, ..inode });
         }
@@ -264,7 +297,7 @@ impl MemFs {
     }
 }
 
-impl FileSystem for MemFs {
+impl<W: Survives> FileSystem for MemFs<W> {
     fn features(&self) -> Features {
         Features {
             block_size: self.options.block_size,
@@ -282,6 +315,14 @@ impl FileSystem for MemFs {
 
     fn root(&self) -> Ino {
         ROOT
+    }
+
+    fn has_verity(&self) -> bool {
+        self.options.verity
+    }
+
+    fn has_encrypt(&self) -> bool {
+        self.options.encrypt
     }
 
     fn space(&self) -> Space {
@@ -530,6 +571,19 @@ impl FileSystem for MemFs {
         for inode in &mut self.inodes {
             inode.dirty = false;
         }
+        self.note_committed();
         Ok(())
+    }
+
+    fn crash(&mut self, power: bool) -> Result<(), Errno> {
+        self.lose(power)
+    }
+
+    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+        self.share_blocks(to, from)
+    }
+
+    fn is_reflinked(&self, ino: Ino) -> bool {
+        self.inode(ino).is_ok_and(|inode| inode.reflink)
     }
 }

@@ -210,6 +210,14 @@ pub trait FileSystem: Clone + Media {
     fn root(&self) -> Ino;
     /// Free space.
     fn space(&self) -> Space;
+    /// Whether files may be protected by fs-verity (ext4's feature `verity`).
+    fn has_verity(&self) -> bool {
+        false
+    }
+    /// Whether directories may be encrypted (ext4's feature `encrypt`).
+    fn has_encrypt(&self) -> bool {
+        false
+    }
 
     /// Reads an inode. `ENOENT`, `EUCLEAN`, `EIO`.
     ///
@@ -317,6 +325,20 @@ pub trait FileSystem: Clone + Media {
     /// As above.
     fn convert_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno>;
 
+    /// Gives `to` the blocks of `from` instead of its own (`FICLONE`): both own what is written, and a write to either copies.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` and as above.
+    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+        let _ = (to, from);
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Whether an inode shares blocks, or did (`XFS_DIFLAG2_REFLINK`).
+    fn is_reflinked(&self, ino: Ino) -> bool {
+        let _ = ino;
+        false
+    }
+
     /// Value of an extended attribute.
     ///
     /// # Errors
@@ -335,4 +357,13 @@ pub trait FileSystem: Clone + Media {
     /// # Errors
     /// `EIO`.
     fn commit(&mut self) -> Result<(), Errno>;
+    /// Becomes what the next mount finds when the kernel stops here: metadata as they were committed; `power`: of the memory what
+    /// was written back and fenced.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` when that is not known.
+    fn crash(&mut self, power: bool) -> Result<(), Errno> {
+        let _ = power;
+        Err(Errno::EOPNOTSUPP)
+    }
 }

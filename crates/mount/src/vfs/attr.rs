@@ -32,6 +32,7 @@ fn change<R: Runtime, T>(
         with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
             let out = rt.step(Op::new("notify_change").write(Object::WORLD), |w| {
                 let cred = w.tasks.cred(task);
+                w.alive(sb)?;
                 if w.inodes[inode].disk.flags.intersects(forbidden) {
                     return Err(Errno::EPERM);
                 }

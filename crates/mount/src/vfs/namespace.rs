@@ -184,7 +184,7 @@ fn new_inode<F: FileSystem>(
             let created = ext4::create(&ext4::Creation {
                 kind,
                 parent: parent.disk.flags,
-                encrypt: false,
+                encrypt: parent.disk.flags.contains(InodeFlags::ENCRYPT) && kind != FileKind::Special,
                 extents: features.extents,
                 inline_data: features.inline_data,
             })?;
@@ -195,8 +195,7 @@ fn new_inode<F: FileSystem>(
         }
         Personality::Xfs => {
             let geometry = xfs_geometry(mount);
-            let attrs =
-                xfs::inherited(&geometry, &xfs::Sysctls::default(), kind, &xfs_attrs(parent, features.block_size));
+            let attrs = xfs::inherited(&geometry, &w.sysctls, kind, &xfs_attrs(mount, parent));
             new.xflags = xfs::to_xflags(attrs.flags, attrs.flags2);
             new.flags = to_flags(new.xflags);
             (new.extsize, new.cowextsize) =
@@ -212,7 +211,7 @@ pub(crate) fn xfs_geometry<F: FileSystem>(mount: &crate::world::objects::SuperBl
     let features = mount.fs.features();
     xfs::Geometry {
         ag_blocks: u32::try_from(features.blocks).unwrap_or(u32::MAX),
-        rt_extent: None,
+        rt_extent: mount.realtime.map(|_| 1),
         v3_inodes: features.v3_inodes,
         reflink: features.reflink,
         bigtime: false,
@@ -232,6 +231,7 @@ fn create<R: Runtime>(
     let (sb, ino, may_inline) = rt.step(Op::world("create"), |w| {
         let sb = w.inodes[dir].sb;
         permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
+        w.alive(sb)?;
         let new = new_inode(w, task, dir, mode, rdev)?;
         let dir_ino = w.inodes[dir].ino;
         let ino = w.sb_mut(sb).fs.create(dir_ino, name, &new, target)?;
@@ -345,6 +345,7 @@ fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
             rt.step(Op::world("link"), |w| {
                 let (node, parent) = (w.inodes[inode], w.inodes[dir]);
                 permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
+                w.alive(parent.sb)?;
                 if node.sb != parent.sb {
                     return Err(Errno::EXDEV.into());
                 }
@@ -365,9 +366,7 @@ fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
 fn enter<F: FileSystem>(w: &World<F>, dir: InodeId, inode: InodeId) -> std::result::Result<(), Errno> {
     let (parent, node) = (&w.inodes[dir], &w.inodes[inode]);
     match w.sb(parent.sb).personality {
-        Personality::Xfs => {
-            xfs::enter_directory(&xfs_attrs(parent, w.sb(parent.sb).fs.features().block_size), node.disk.projid)
-        }
+        Personality::Xfs => xfs::enter_directory(&xfs_attrs(w.sb(parent.sb), parent), node.disk.projid),
         Personality::Ext4
             if parent.disk.flags.contains(InodeFlags::PROJINHERIT) && parent.disk.projid != node.disk.projid =>
         {

@@ -2,7 +2,7 @@
 
 use daxkit_device::pmem::{Cpu, PersistentMemory};
 
-use super::MemFs;
+use super::{MemFs, Survives};
 use crate::fs::{Media, Poisoned};
 use crate::ids::PAGE_SIZE;
 
@@ -11,7 +11,7 @@ fn poisoned<E>(_: E) -> Poisoned {
     Poisoned
 }
 
-impl Media for MemFs {
+impl<W: Survives> Media for MemFs<W> {
     fn pages(&self) -> u64 {
         self.memory.size() / PAGE_SIZE
     }
