@@ -465,6 +465,11 @@ impl<W: Survives> FileSystem for MemFs<W> {
         }
     }
 
+    fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
+        self.inode(ino)?;
+        Ok(self.names.values_of(ino).map(<[u8]>::to_vec).collect())
+    }
+
     fn is_dirty(&self, ino: Ino) -> bool {
         self.inode(ino).is_ok_and(|inode| inode.dirty)
     }

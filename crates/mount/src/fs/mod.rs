@@ -350,6 +350,15 @@ pub trait FileSystem: Clone + Media {
     /// `ENODATA`, `EOPNOTSUPP`, `ENOSPC`.
     fn set_xattr(&mut self, ino: Ino, name: &[u8], value: Option<&[u8]>) -> Result<(), Errno>;
 
+    /// Names of the extended attributes of an inode, in no order.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` and as above.
+    fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
+        let _ = ino;
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// Whether an fsync of the inode would have to write metadata (`IOMAP_F_DIRTY`).
     fn is_dirty(&self, ino: Ino) -> bool;
     /// Makes every change before durable.

@@ -161,6 +161,24 @@ pub fn fgetxattr<R: Runtime>(rt: &R, file: FileId, name: &[u8]) -> Result<Vec<u8
     })?)
 }
 
+/// `flistxattr`: names of attributes, sorted. `trusted.` ones are for who may read them.
+///
+/// # Errors
+/// `EBADF`, `EOPNOTSUPP`.
+pub fn flistxattr<R: Runtime>(rt: &R, file: FileId) -> Result<Vec<Vec<u8>>> {
+    let inode = fdget(rt, file)?.inode;
+    let task = rt.task();
+    let mut names = rt.step(Op::new("vfs_listxattr").read(Object::WORLD), |w| {
+        let node = &w.inodes[inode];
+        let privileged = w.tasks.cred(task).privileged;
+        let mut names = w.sb(node.sb).fs.list_xattrs(node.ino)?;
+        names.retain(|name| privileged || !name.starts_with(b"trusted."));
+        Ok::<_, Errno>(names)
+    })?;
+    names.sort();
+    Ok(names)
+}
+
 /// The name spaces that there are.
 fn check_name(name: &[u8], privileged: bool) -> std::result::Result<(), Errno> {
     if name.starts_with(b"user.") || name.starts_with(b"security.") {

@@ -11,6 +11,7 @@ pub mod namespace;
 pub mod open;
 pub mod protect;
 pub mod rw;
+pub mod seek;
 pub mod setattr;
 pub mod shutdown;
 pub mod space;

@@ -87,6 +87,12 @@ impl<R: Runtime> Call<'_, R> {
             Do::Getxattr { target, name } => {
                 self.with_target(target, |file| attr::fgetxattr(rt, file, name.0.as_bytes())).map(Value::Bytes)
             }
+            Do::Listxattr { target } => self.with_target(target, |file| {
+                let names = attr::flistxattr(rt, file)?;
+                Ok(Value::List(
+                    names.iter().map(|name| Value::Text(String::from_utf8_lossy(name).into_owned())).collect(),
+                ))
+            }),
             Do::Removexattr { target, name } => {
                 self.with_target(target, |file| attr::fremovexattr(rt, file, name.0.as_bytes())).map(unit)
             }

@@ -128,6 +128,8 @@ impl<R: Runtime> Call<'_, R> {
         Some(match operation {
             Do::Open { .. }
             | Do::Close { .. }
+            | Do::Dup { .. }
+            | Do::Lseek { .. }
             | Do::Creat { .. }
             | Do::Read { .. }
             | Do::Pread { .. }
