@@ -10,7 +10,7 @@ use serde_json::Value;
 /// How many cases each file has.
 const CASES: &[(&str, usize)] = &[
     ("advisory.dax", 64),
-    ("crash.dax", 18),
+    ("crash.dax", 20),
     ("ext4-flags.dax", 17),
     ("faults.dax", 40),
     ("inline-data.dax", 7),
@@ -20,7 +20,7 @@ const CASES: &[(&str, usize)] = &[
     ("s-dax-ext4.dax", 14),
     ("s-dax-xfs.dax", 11),
     ("set-calls.dax", 92),
-    ("shared-blocks.dax", 10),
+    ("shared-blocks.dax", 14),
     ("xfs-inheritance.dax", 30),
     ("xfstests.dax", 49),
 ];

@@ -18,6 +18,7 @@ use daxkit_format::dax::{Errno, Kernel};
 use daxkit_mount::fail::Fail;
 use daxkit_mount::fs::FileSystem as _;
 use daxkit_mount::ids::{MmId, PAGE_SIZE};
+use daxkit_mount::invariants;
 use daxkit_mount::mm::mmap;
 use daxkit_mount::profile::{Personality, Profile};
 use daxkit_mount::runtime::stepping::{Stepped, Stepper};
@@ -81,8 +82,12 @@ impl Emulation {
         (self.stepper.with(|w| w.counters), self.most_mapped as u64 * PAGE_SIZE)
     }
 
-    /// Notes how much the page cache would hold.
+    /// Looks at the world between two operations: how much the page cache would hold, and, while nothing is under way, whether the
+    /// properties of a state at rest hold.
     fn sample(&mut self) {
+        if self.waiting.is_empty() {
+            self.stepper.with(invariants::note_all);
+        }
         self.most_mapped = self.most_mapped.max(self.stepper.with(|w| w.frame_owners.len()));
     }
 
@@ -289,9 +294,8 @@ impl Subject for Emulation {
             let (names, operation, out) = (Rc::clone(&self.names), operation.clone(), Rc::clone(&out));
             self.start(task.index, move |rt| *out.borrow_mut() = Some(perform(rt, &names, &operation)))
         };
-        self.sample();
         let ended = out.take();
-        match ended {
+        let outcome = match ended {
             Some(outcome) => {
                 self.stepper.retire(slot);
                 outcome
@@ -300,12 +304,19 @@ impl Subject for Emulation {
                 self.waiting.insert(task.index, Waiting { slot, out });
                 Outcome::Blocked
             }
+        };
+        // A crash leaves things as they were.
+        if !matches!(outcome, Outcome::Oops(_)) {
+            self.sample();
         }
+        outcome
     }
 
     fn concurrent(&mut self, steps: &[ConcurrentStep<'_>], schedule: &[Turn]) -> Option<Vec<Outcome>> {
         let outcomes = self.run_concurrent(steps, schedule);
-        self.sample();
+        if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Oops(_) | Outcome::Blocked)) {
+            self.sample();
+        }
         Some(outcomes)
     }
 
