@@ -77,6 +77,7 @@ impl<F: FileSystem> Machine<F> {
             device_dax,
             synchronous: true,
             partition: false,
+            realtime: None,
             read_only: false,
         };
         mount(&rt, request).expect("mount");

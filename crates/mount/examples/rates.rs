@@ -39,6 +39,7 @@ fn request(gap: u64, dax: DaxMode) -> MountRequest<MemFs> {
         device_dax: true,
         synchronous: true,
         partition: false,
+        realtime: None,
         read_only: false,
     }
 }

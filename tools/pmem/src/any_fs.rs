@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use daxkit_device::pmem::{NoWatch, Pmem, PmemAlign, PmemOptions, Resident};
+use daxkit_device::pmem::{Persistence, Pmem, PmemAlign, PmemOptions, Resident};
 use daxkit_device::{FileDevice, FileOptions, rollback};
 use daxkit_mount::fs::either::Either;
 use daxkit_mount::fs::ext4::Ext4Fs;
@@ -19,7 +19,7 @@ const MOST: u64 = 16 << 30;
 const UNIT: u64 = 2 << 20;
 
 /// What is under a mount: a file system in memory, or the volume of an image.
-pub(crate) type AnyFs = Either<MemFs, Ext4Fs>;
+pub(crate) type AnyFs = Either<MemFs<Persistence>, Ext4Fs<Persistence>>;
 
 /// The IMAGE of the command line: what scenarios that say `given` run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ fn open_image(path: &Path) -> anyhow::Result<AnyFs> {
     let (device, _) = rollback::honour(path, 0, Arc::new(file)).with_context(of)?;
     let content = Resident::read(&*device).with_context(of)?;
     let options = PmemOptions { align: PmemAlign::None, ..PmemOptions::default() };
-    let memory = Pmem::new(Arc::new(content), options, NoWatch).with_context(of)?;
+    let memory = Pmem::new(Arc::new(content), options, Persistence::default()).with_context(of)?;
     match Ext4Fs::mount(memory, false, 0) {
         Ok(fs) => Ok(Either::Right(fs)),
         Err(error) => bail!("{}: mount: {}: {error}", of(), error.errno()),
@@ -86,11 +86,15 @@ pub(crate) fn for_case(spec: &Spec<'_>, given: Option<&AnyFs>) -> anyhow::Result
     for feature in spec.features {
         set(&mut options, feature)?;
     }
-    Ok(Either::Left(MemFs::new(options).context("pmem")?))
+    Ok(Either::Left(MemFs::watched(options, Persistence::default()).context("pmem")?))
 }
 
 fn set(options: &mut MemOptions, feature: &Feature) -> anyhow::Result<()> {
     match feature.name.as_str() {
+        "verity" => options.verity = !feature.off,
+        "encrypt" => options.encrypt = !feature.off,
+        // Owners of blocks are always known.
+        "rmapbt" => {}
         "inline_data" => options.inline_data = !feature.off,
         "has_journal" => options.has_journal = !feature.off,
         "reflink" => options.reflink = !feature.off,

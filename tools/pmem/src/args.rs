@@ -81,9 +81,10 @@ pub(crate) struct Run {
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) what: What,
-    /// Stop behind this line, or run only cases that are told apart by this (`a xfs 6.12 dax=inode`, or a part of it)
+    /// Stop behind this line of its scenario; or run only cases whose name has this (`a xfs 6.12 dax=inode`, or a part of it); may be
+    /// given more than once
     #[arg(long, value_name = "LINE|CASE")]
-    pub(crate) at: Option<String>,
+    pub(crate) at: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -32,10 +32,11 @@ pub(crate) fn explain(wanted: &Explain, messages: &Messages) -> anyhow::Result<u
     let Some(files) = scenarios::read_all(&wanted.what, messages)? else { return Ok(UNUSABLE) };
     let mut reports = Vec::new();
     for (_, file) in files {
-        let chosen = choose(file, wanted.at.as_deref());
+        let (file, parts) = choose(file, &wanted.at);
         let mut kernel = Emulation::new(given.clone(), false);
-        for case in chosen.file.scenarios.iter().flat_map(|scenario| cases(&chosen.file, scenario)) {
-            if chosen.part.as_ref().is_some_and(|part| !case.summary().contains(part.as_str())) {
+        for case in file.scenarios.iter().flat_map(|scenario| cases(&file, scenario)) {
+            let name = case.summary();
+            if !parts.iter().all(|part| name.contains(part)) {
                 continue;
             }
             let transcript = run_case(&case, &mut kernel, RunOptions::default());
@@ -59,24 +60,19 @@ pub(crate) fn explain(wanted: &Explain, messages: &Messages) -> anyhow::Result<u
     Ok(if failed { FAILED } else { daxkit_cli::status::OK })
 }
 
-/// What `--at` leaves of a file.
-struct Chosen {
-    file: File,
-    /// Only cases whose summary has this.
-    part: Option<String>,
-}
-
-fn choose(mut file: File, at: Option<&str>) -> Chosen {
-    match at.map(|at| (at, at.parse::<u32>())) {
-        None => Chosen { file, part: None },
-        Some((_, Ok(line))) => {
+/// What `--at` leaves of a file, and the parts of their names that cases must have.
+fn choose(mut file: File, at: &[String]) -> (File, Vec<&str>) {
+    let mut parts = Vec::new();
+    for at in at {
+        if let Ok(line) = at.parse() {
             // The scenario that the line is in is the last that begins at or before it.
             let within = file.scenarios.iter().rev().find_map(|scenario| until(scenario, line));
             file.scenarios = within.into_iter().collect();
-            Chosen { file, part: None }
+        } else {
+            parts.push(at.as_str());
         }
-        Some((part, Err(_))) => Chosen { file, part: Some(part.to_owned()) },
     }
+    (file, parts)
 }
 
 impl fmt::Display for CaseReport {

@@ -135,7 +135,7 @@ pub const fn label(inode: InodeId, index: u64) -> Object {
     Object::entry(inode, index / PTRS_PER_PMD)
 }
 
-const fn queue(inode: InodeId, index: u64) -> QueueKey {
+pub(crate) const fn queue(inode: InodeId, index: u64) -> QueueKey {
     QueueKey::dax_entry(inode, index, true)
 }
 

@@ -21,7 +21,9 @@ pub struct Insert {
     pub index: u64,
     /// A write that is not synchronous: the entry becomes dirty.
     pub dirty: bool,
-    /// The extent is shared: even a real entry is replaced.
+    /// The extent was shared and is a copy now: even a real entry is replaced.
+    pub copied: bool,
+    /// Other files may own the page too.
     pub shared: bool,
 }
 
@@ -29,20 +31,25 @@ pub struct Insert {
 /// locked by the caller and stays so. A zero page is taken out of every mapping first.
 #[inline]
 pub fn dax_insert_entry<R: Runtime>(rt: &R, insert: Insert, old: DaxEntry, new: DaxEntry) -> DaxEntry {
-    let Insert { inode, index, dirty, shared } = insert;
+    let Insert { inode, index, dirty, copied, shared } = insert;
     if dirty {
         rt.step(Op::new("__mark_inode_dirty").write(Object::life(inode)), |w| {
             w.inodes[inode].state |= IState::DIRTY_PAGES;
         });
     }
-    if shared || (old.is_zero() && !new.is_zero()) {
+    if copied || (old.is_zero() && !new.is_zero()) {
         let pages = if old.is_pmd() { PTRS_PER_PMD } else { 1 };
         let first = index & !(pages - 1);
         unmap_mapping_range(rt, inode, first, first + pages - 1, false);
     }
     rt.step(Op::new("dax_insert_entry").write(label(inode, index)).write(Object::PINS), |w| {
-        let entry = if shared || old.is_zero() || old.is_empty() {
+        let entry = if copied || old.is_zero() || old.is_empty() {
             w.disassociate(inode, old);
+            if copied && old.is_pmd() && !new.is_pmd() {
+                // One page of the 2 MiB is another one now: the entry for all of them goes.
+                w.clear_page_entry(inode, index);
+                w.wake(super::entry::queue(inode, index), crate::wait::Wake::All);
+            }
             w.associate(inode, index, new, shared);
             let entry = new.locked();
             w.set_page_entry(inode, index, PageEntry::Dax(entry));
@@ -54,10 +61,25 @@ pub fn dax_insert_entry<R: Runtime>(rt: &R, insert: Insert, old: DaxEntry, new: 
             w.touch(label(inode, index), true);
             let node = &mut w.inodes[inode];
             node.pages.set_tag(&mut w.nodes, index, Tag::Dirty, true);
-            if shared {
+            if copied {
                 node.pages.set_tag(&mut w.nodes, index, Tag::ToWrite, true);
             }
         }
+        entry
+    })
+}
+
+/// The extent was copied, but no entry of 2 MiB comes of it: the old one, locked by the caller, becomes empty, or it would show
+/// what the file does not own any more.
+pub fn forget_entry<R: Runtime>(rt: &R, inode: InodeId, index: u64, old: DaxEntry) -> DaxEntry {
+    if !old.is_real() {
+        return old;
+    }
+    unmap_mapping_range(rt, inode, index, index + PTRS_PER_PMD - 1, false);
+    rt.step(Op::new("dax_insert_entry").write(label(inode, index)).write(Object::PINS), |w| {
+        w.disassociate(inode, old);
+        let entry = DaxEntry::empty(old.is_pmd()).locked();
+        w.set_page_entry(inode, index, PageEntry::Dax(entry));
         entry
     })
 }

@@ -22,6 +22,7 @@ pub fn iomap_begin<R: Runtime>(rt: &R, inode: InodeId, index: u64, pages: u64, w
         let extent = rt.step(op, |w| {
             w.touch(Object::block_map(inode), true);
             let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
+            w.alive(sb)?;
             w.sb_mut(sb).fs.map_for_write(task, ino, index, pages)
         });
         release(rt, lock);
@@ -31,6 +32,7 @@ pub fn iomap_begin<R: Runtime>(rt: &R, inode: InodeId, index: u64, pages: u64, w
         let extent = rt.step(Op::new("map_blocks").read(Object::block_map(inode)), |w| {
             w.touch(Object::block_map(inode), false);
             let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
+            w.may_map(inode)?;
             w.sb(sb).fs.map(ino, index, pages)
         });
         release(rt, lock);

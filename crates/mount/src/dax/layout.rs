@@ -78,7 +78,8 @@ fn is_pinned<F: FileSystem>(w: &World<F>, inode: InodeId, real: Option<(u64, u32
 }
 
 /// `memory_failure` of a device page, as `madvise(MADV_HWPOISON)` asks for it: every mapping of the page loses it, and the
-/// caller, who maps it, is told by SIGBUS. The media is whole: the next access faults in again.
+/// caller, who maps it, is told by SIGBUS, as is every other process that has it mapped (`mf_dax_kill_procs`). The media is whole: the
+/// next access faults in again. Of a page that several files own only the one that mapped it last is known.
 ///
 /// # Errors
 /// The signal.
@@ -90,6 +91,23 @@ pub fn memory_failure<R: Runtime>(rt: &R, frame: Frame) -> Result<()> {
             let entry = entry?;
             w.set_page_entry(inode, index, PageEntry::Dax(entry.locked()));
             Some(entry)
+        });
+        let caller = rt.task();
+        rt.step(Op::world("collect_procs_fsdax"), |w| {
+            let own = w.tasks.mm(caller);
+            let mut vma = w.inodes[inode].mmap;
+            while let Some(at) = vma.some() {
+                let mapping = w.vmas[at];
+                vma = mapping.next_of_inode;
+                if mapping.mm == own || mapping.address_of(index).is_none() {
+                    continue;
+                }
+                for task in w.tasks.ids() {
+                    if w.tasks.mm(task) == mapping.mm {
+                        w.tasks.post_sigbus(task);
+                    }
+                }
+            }
         });
         unmap_mapping_range(rt, inode, index, index, false);
         if let Some(entry) = held {

@@ -1,7 +1,7 @@
 //! `dax_iomap_pmd_fault` (`fs/dax.c`, Linux 6.12): 2 MiB at once, or a reason why not.
 
 use super::entry::{DaxEntry, Grab, dax_unlock_entry, grab_mapping_entry};
-use super::insert::{Insert, Put, dax_insert_entry, insert_pfn_pmd};
+use super::insert::{Insert, Put, dax_insert_entry, forget_entry, insert_pfn_pmd};
 use super::iomap::{iomap_begin, iomap_dirty};
 use crate::fail::{Fail, Result, VmFault};
 use crate::fs::{Backing, Media};
@@ -103,8 +103,13 @@ fn mapped<R: Runtime>(rt: &R, vmf: &mut Vmf, index: u64, entry: DaxEntry) -> Map
         Err(Fail::Oops) => return (Err(Fail::Oops), entry),
         Err(_) => return (Ok(Err(Why::MapError)), entry),
     };
+    // Copies that no entry of 2 MiB can show are for small faults to map.
+    let fall_back = |why| {
+        let entry = if extent.shared && write { forget_entry(rt, inode, index, entry) } else { entry };
+        (Ok(Err(why)), entry)
+    };
     if extent.len < PTRS_PER_PMD {
-        return (Ok(Err(Why::ShortExtent)), entry);
+        return fall_back(Why::ShortExtent);
     }
     let block = match extent.backing {
         Backing::Mapped(block) => block,
@@ -112,7 +117,7 @@ fn mapped<R: Runtime>(rt: &R, vmf: &mut Vmf, index: u64, entry: DaxEntry) -> Map
         _ => return load_hole(rt, vmf, index, entry),
     };
     if block % PTRS_PER_PMD != 0 {
-        return (Ok(Err(Why::UnalignedPfn)), entry);
+        return fall_back(Why::UnalignedPfn);
     }
     let (whole, sb) = rt.step(Op::new("dax_direct_access").read(Object::data(inode)), |w| {
         w.touch(Object::data(inode), false);
@@ -121,10 +126,10 @@ fn mapped<R: Runtime>(rt: &R, vmf: &mut Vmf, index: u64, entry: DaxEntry) -> Map
         (block + PTRS_PER_PMD <= fs.pages() && !fs.is_poisoned(block * PAGE_SIZE, PMD_SIZE), sb)
     });
     if !whole {
-        return (Ok(Err(Why::NotContiguous)), entry);
+        return fall_back(Why::NotContiguous);
     }
     let sync = write && vmf.sync && iomap_dirty(rt, inode, index, PTRS_PER_PMD);
-    let told = Insert { inode, index, dirty: write && !sync, shared: extent.shared && write };
+    let told = Insert { inode, index, dirty: write && !sync, copied: extent.shared && write, shared: extent.shared };
     let entry = dax_insert_entry(rt, told, entry, DaxEntry::of_pfn(block, true));
     let frame = Frame::pmem(sb, block);
     if sync {
@@ -140,7 +145,7 @@ fn mapped<R: Runtime>(rt: &R, vmf: &mut Vmf, index: u64, entry: DaxEntry) -> Map
 
 /// `dax_pmd_load_hole`: the huge zero page.
 fn load_hole<R: Runtime>(rt: &R, vmf: &Vmf, index: u64, entry: DaxEntry) -> Mapped {
-    let told = Insert { inode: vmf.inode, index, dirty: false, shared: false };
+    let told = Insert { inode: vmf.inode, index, dirty: false, copied: false, shared: false };
     let entry = dax_insert_entry(rt, told, entry, DaxEntry::zero(true));
     let page = vmf.address >> PAGE_SHIFT;
     let none = rt.step(Op::new("pmd_none").read(Object::ptes(vmf.mm)), |w| {

@@ -122,7 +122,7 @@ fn cow<R: Runtime>(rt: &R, vmf: &Vmf, extent: &Extent) -> Result<VmFault> {
 
 /// `dax_load_hole`: a zero entry, and the shared zero page read-only.
 fn load_hole<R: Runtime>(rt: &R, vmf: &Vmf, entry: DaxEntry) -> (Result<VmFault>, DaxEntry) {
-    let insert = Insert { inode: vmf.inode, index: vmf.pgoff, dirty: false, shared: false };
+    let insert = Insert { inode: vmf.inode, index: vmf.pgoff, dirty: false, copied: false, shared: false };
     let entry = dax_insert_entry(rt, insert, entry, DaxEntry::zero(false));
     insert_pfn(rt, vmf, Frame::ZERO, Put::ReadOnly);
     rt.step(Op::new("count"), |w| {
@@ -151,7 +151,13 @@ fn insert<R: Runtime>(
         return (Ok(VmFault::HwPoison), entry);
     }
     let sync = write && vmf.sync && iomap_dirty(rt, inode, vmf.pgoff, 1);
-    let told = Insert { inode, index: vmf.pgoff, dirty: write && !sync, shared: extent.shared && write };
+    let told = Insert {
+        inode,
+        index: vmf.pgoff,
+        dirty: write && !sync,
+        copied: extent.shared && write,
+        shared: extent.shared,
+    };
     let entry = dax_insert_entry(rt, told, entry, DaxEntry::of_pfn(block, false));
     // A large entry stays when a small fault meets it: the page is then inside of it.
     let frame = if entry.is_pmd() {

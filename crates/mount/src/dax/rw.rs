@@ -106,7 +106,12 @@ pub fn dax_zero_range<R: Runtime>(rt: &R, inode: InodeId, pos: u64, len: u64) ->
     while at < pos + len {
         let index = at >> PAGE_SHIFT;
         let wanted = (pos + len).div_ceil(PAGE_SIZE).saturating_sub(index).clamp(1, MOST_PAGES);
-        let extent = iomap_begin(rt, inode, index, wanted, false)?;
+        let mut extent = iomap_begin(rt, inode, index, wanted, false)?;
+        if extent.shared {
+            // Other files keep what they have: this one gets a copy, which mappings must see.
+            extent = iomap_begin(rt, inode, index, extent.len, true)?;
+            let _ = invalidate_inode_pages2_range(rt, inode, index, index + extent.len - 1);
+        }
         let n = (extent.len * PAGE_SIZE - at % PAGE_SIZE).min(pos + len - at);
         if let Backing::Mapped(block) = extent.backing {
             let to = block * PAGE_SIZE + at % PAGE_SIZE;

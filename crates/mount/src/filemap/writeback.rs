@@ -3,7 +3,7 @@
 use super::fault::lock_folio;
 use crate::dax::entry::PageEntry;
 use crate::dax::iomap::iomap_begin;
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
 use crate::fs::{Backing, Media};
 use crate::ids::{FolioId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::mm::rmap::pfn_mkclean_range;
@@ -35,13 +35,16 @@ pub fn filemap_write_and_wait<R: Runtime>(rt: &R, inode: InodeId, from: u64, to:
         let Some(folio) = folio else { continue };
         if lock_folio(rt, inode, folio) {
             let written = write_folio(rt, inode, folio, found.index);
-            if written.is_err() {
+            if let Err(fail) = written {
+                if fail == Fail::Oops {
+                    return Err(fail);
+                }
                 // It stays dirty (`folio_redirty_for_writepage`), and nobody waits for it.
                 rt.step(Op::new("folio_end_writeback").write(Object::entries(inode)), |w| {
                     w.unlock_folio(folio);
                     w.put_folio(folio);
                 });
-                return written;
+                return Err(fail);
             }
         }
         rt.step(Op::new("put_page").write(Object::entries(inode)), |w| w.put_folio(folio));

@@ -125,6 +125,24 @@ impl<A: FileSystem, B: FileSystem> FileSystem for Either<A, B> {
     fn convert_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno> {
         either!(self.convert_inline(cpu, ino))
     }
+    fn has_verity(&self) -> bool {
+        either!(self.has_verity())
+    }
+    fn has_encrypt(&self) -> bool {
+        either!(self.has_encrypt())
+    }
+    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+        either!(self.share(to, from))
+    }
+    fn is_reflinked(&self, ino: Ino) -> bool {
+        either!(self.is_reflinked(ino))
+    }
+    fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
+        either!(self.list_xattrs(ino))
+    }
+    fn crash(&mut self, power: bool) -> Result<(), Errno> {
+        either!(self.crash(power))
+    }
     fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Errno> {
         either!(self.get_xattr(ino, name))
     }

@@ -1,7 +1,7 @@
 //! Emulated persistent memory as the memory under a file system.
 
 use daxkit_device::BlockDevice;
-use daxkit_device::pmem::{Cpu, NoWatch, PersistentMemory, Pmem};
+use daxkit_device::pmem::{Cpu, PersistentMemory, Pmem, Watch};
 
 use super::{Media, Poisoned};
 use crate::ids::PAGE_SIZE;
@@ -10,12 +10,14 @@ use crate::ids::PAGE_SIZE;
 pub trait OverPmem {
     /// What the memory lies over.
     type Base: BlockDevice;
+    /// Who watches it.
+    type Watch: Watch;
 
     /// Looks at the memory.
-    fn read_memory<T>(&self, f: impl FnOnce(&Pmem<Self::Base, NoWatch>) -> T) -> T;
+    fn read_memory<T>(&self, f: impl FnOnce(&Pmem<Self::Base, Self::Watch>) -> T) -> T;
 
     /// Changes the memory.
-    fn write_memory<T>(&mut self, f: impl FnOnce(&mut Pmem<Self::Base, NoWatch>) -> T) -> T;
+    fn write_memory<T>(&mut self, f: impl FnOnce(&mut Pmem<Self::Base, Self::Watch>) -> T) -> T;
 }
 
 /// The file system asks for no bytes outside of its device, so an error is poison, or an offset of a caller's own making.

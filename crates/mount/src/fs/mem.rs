@@ -3,18 +3,23 @@
 //! All of it is flat plain data, so a clone is a few copies of memory. Blocks are pages (4 KiB). Metadata is not on the
 //! device; what `commit` makes durable is only known as "not dirty any more".
 
+mod crash;
 mod inline;
+mod inodes;
 mod names;
+mod share;
 mod space;
 
 use daxkit_device::pmem::{NoWatch, Pmem, PmemError, PmemOptions, Zeroes};
-use daxkit_format::dax::fileattr::{XFlags, to_xflags};
+use daxkit_format::dax::fileattr::XFlags;
 use daxkit_format::dax::{Errno, FileKind};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, OverPmem, Rename, Space};
 use crate::flat_map::FlatMap;
 use crate::ids::PAGE_SIZE;
+use crash::Committed;
+pub use crash::Survives;
 use names::Names;
 
 /// The root's number, as on ext4.
@@ -49,6 +54,10 @@ pub struct MemOptions {
     pub crc: bool,
     /// Directories may fold case.
     pub casefold: bool,
+    /// fs-verity.
+    pub verity: bool,
+    /// Encryption.
+    pub encrypt: bool,
     /// It has a feature that forbids writing.
     pub read_only: bool,
 }
@@ -67,6 +76,8 @@ impl Default for MemOptions {
             reflink: false,
             crc: true,
             casefold: false,
+            verity: false,
+            encrypt: false,
             read_only: false,
         }
     }
@@ -78,13 +89,15 @@ struct MemInode {
     used: bool,
     /// Metadata that is not committed.
     dirty: bool,
+    /// It shares blocks, or did.
+    reflink: bool,
 }
 
-/// The file system.
+/// The file system. Who watches its memory decides whether it knows what a crash leaves.
 #[derive(Debug)]
-pub struct MemFs {
+pub struct MemFs<W = NoWatch> {
     options: MemOptions,
-    memory: Pmem<Zeroes, NoWatch>,
+    memory: Pmem<Zeroes, W>,
     inodes: Vec<MemInode>,
     free_inodes: u32,
     names: Names,
@@ -92,11 +105,15 @@ pub struct MemFs {
     map: FlatMap<u64>,
     /// One bit for each block in use.
     bitmap: Vec<u64>,
+    /// Blocks that more than one file owns: how many more.
+    shares: FlatMap<u32>,
     free_blocks: u64,
     next_block: u64,
+    /// Metadata as they were committed last, where a crash is to be survived.
+    committed: Option<Box<Committed>>,
 }
 
-impl Clone for MemFs {
+impl<W: Clone> Clone for MemFs<W> {
     fn clone(&self) -> Self {
         Self {
             options: self.options,
@@ -106,8 +123,10 @@ impl Clone for MemFs {
             names: self.names.clone(),
             map: self.map.clone(),
             bitmap: self.bitmap.clone(),
+            shares: self.shares.clone(),
             free_blocks: self.free_blocks,
             next_block: self.next_block,
+            committed: self.committed.clone(),
         }
     }
 
@@ -121,6 +140,8 @@ impl Clone for MemFs {
         self.bitmap.clone_from(&source.bitmap);
         self.free_blocks = source.free_blocks;
         self.next_block = source.next_block;
+        self.shares.clone_from(&source.shares);
+        self.committed.clone_from(&source.committed);
     }
 }
 
@@ -130,7 +151,17 @@ impl MemFs {
     /// # Errors
     /// A size that no pmem device has.
     pub fn new(options: MemOptions) -> Result<Self, PmemError> {
-        let memory = Pmem::zeroed(options.size, PmemOptions::default(), NoWatch)?;
+        Self::watched(options, NoWatch)
+    }
+}
+
+impl<W: Survives> MemFs<W> {
+    /// The same with a watch over its memory.
+    ///
+    /// # Errors
+    /// As [`MemFs::new`].
+    pub fn watched(options: MemOptions, watch: W) -> Result<Self, PmemError> {
+        let memory = Pmem::zeroed(options.size, PmemOptions::default(), watch)?;
         let blocks = options.size / PAGE_SIZE;
         let mut fs = Self {
             options,
@@ -140,8 +171,10 @@ impl MemFs {
             names: Names::default(),
             map: FlatMap::default(),
             bitmap: vec![0; blocks.div_ceil(64) as usize],
+            shares: FlatMap::default(),
             free_blocks: blocks,
             next_block: 0,
+            committed: None,
         };
         for block in 0..options.first_block.min(blocks) {
             fs.set_used(block, true);
@@ -160,124 +193,27 @@ impl MemFs {
             now: 0,
         };
         fs.put_inode(ROOT, &root, 2);
+        fs.note_committed();
         Ok(fs)
-    }
-
-    fn slot(&self, ino: Ino) -> Option<usize> {
-        let at = usize::try_from(ino).ok()?;
-        self.inodes.get(at).filter(|inode| inode.used).map(|_| at)
-    }
-
-    fn inode(&self, ino: Ino) -> Result<&MemInode, Errno> {
-        self.slot(ino).map(|at| &self.inodes[at]).ok_or(Errno::ENOENT)
-    }
-
-    fn inode_mut(&mut self, ino: Ino) -> Result<&mut MemInode, Errno> {
-        let at = self.slot(ino).ok_or(Errno::ENOENT)?;
-        let inode = &mut self.inodes[at];
-        inode.dirty = true;
-        Ok(inode)
-    }
-
-    fn dir(&self, ino: Ino) -> Result<&MemInode, Errno> {
-        let inode = self.inode(ino)?;
-        if inode.disk.kind() == FileKind::Directory { Ok(inode) } else { Err(Errno::ENOTDIR) }
-    }
-
-    fn put_inode(&mut self, ino: Ino, new: &NewInode, nlink: u32) {
-        let at = ino as usize;
-        let disk = DiskInode {
-            mode: new.mode,
-            uid: new.uid,
-            gid: new.gid,
-            projid: new.projid,
-            nlink,
-            size: 0,
-            blocks: 0,
-            flags: new.flags,
-            xflags: if self.options.xfs { new.xflags } else { to_xflags(new.flags) },
-            extsize: new.extsize,
-            cowextsize: new.cowextsize,
-            inline_data: false,
-            rdev: new.rdev,
-            atime: new.now,
-            mtime: new.now,
-            ctime: new.now,
-            generation: 0,
-        };
-        let inode = MemInode { disk, used: true, dirty: true };
-        while self.inodes.len() <= at {
-            self.inodes.push(MemInode { used: false, ..inode });
-        }
-        self.inodes[at] = inode;
-        self.free_inodes -= 1;
-    }
-
-    fn free_number(&self) -> Result<Ino, Errno> {
-        if self.free_inodes == 0 {
-            return Err(Errno::ENOSPC);
-        }
-        let first = FIRST as usize;
-        let free = (first..self.inodes.len()).find(|&at| !self.inodes[at].used);
-        Ok(free.unwrap_or(self.inodes.len().max(first)) as Ino)
-    }
-
-    fn count_link(&mut self, ino: Ino, by: i32, now: i64) {
-        if let Ok(inode) = self.inode_mut(ino) {
-            inode.disk.nlink = inode.disk.nlink.saturating_add_signed(by);
-            inode.disk.ctime = now;
-        }
-    }
-
-    fn changed(&mut self, dir: Ino, now: i64) {
-        if let Ok(inode) = self.inode_mut(dir) {
-            (inode.disk.mtime, inode.disk.ctime) = (now, now);
-        }
-    }
-
-    fn is_dir(&self, ino: Ino) -> bool {
-        self.inode(ino).is_ok_and(|inode| inode.disk.kind() == FileKind::Directory)
-    }
-
-    /// Whether `dir` is `of`, or lies below it.
-    fn is_below(&self, mut dir: Ino, of: Ino) -> bool {
-        for _ in 0..=self.inodes.len() {
-            if dir == of {
-                return true;
-            }
-            let Some(parent) = self.names.parent_of(dir) else { return false };
-            dir = parent;
-        }
-        false
-    }
-
-    fn drop_name(&mut self, dir: Ino, name: &[u8], ino: Ino, now: i64) {
-        self.names.remove(dir, name);
-        self.changed(dir, now);
-        if self.is_dir(ino) {
-            self.count_link(dir, -1, now);
-            self.count_link(ino, -2, now);
-        } else {
-            self.count_link(ino, -1, now);
-        }
     }
 }
 
-impl OverPmem for MemFs {
+impl<W: Survives> OverPmem for MemFs<W> {
     type Base = Zeroes;
+    type Watch = W;
 
     #[inline]
-    fn read_memory<T>(&self, f: impl FnOnce(&Pmem<Zeroes, NoWatch>) -> T) -> T {
+    fn read_memory<T>(&self, f: impl FnOnce(&Pmem<Zeroes, W>) -> T) -> T {
         f(&self.memory)
     }
 
     #[inline]
-    fn write_memory<T>(&mut self, f: impl FnOnce(&mut Pmem<Zeroes, NoWatch>) -> T) -> T {
+    fn write_memory<T>(&mut self, f: impl FnOnce(&mut Pmem<Zeroes, W>) -> T) -> T {
         f(&mut self.memory)
     }
 }
 
-impl FileSystem for MemFs {
+impl<W: Survives> FileSystem for MemFs<W> {
     fn features(&self) -> Features {
         Features {
             block_size: self.options.block_size,
@@ -295,6 +231,14 @@ impl FileSystem for MemFs {
 
     fn root(&self) -> Ino {
         ROOT
+    }
+
+    fn has_verity(&self) -> bool {
+        self.options.verity
+    }
+
+    fn has_encrypt(&self) -> bool {
+        self.options.encrypt
     }
 
     fn space(&self) -> Space {
@@ -536,6 +480,11 @@ impl FileSystem for MemFs {
         }
     }
 
+    fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
+        self.inode(ino)?;
+        Ok(self.names.values_of(ino).map(<[u8]>::to_vec).collect())
+    }
+
     fn is_dirty(&self, ino: Ino) -> bool {
         self.inode(ino).is_ok_and(|inode| inode.dirty)
     }
@@ -544,6 +493,19 @@ impl FileSystem for MemFs {
         for inode in &mut self.inodes {
             inode.dirty = false;
         }
+        self.note_committed();
         Ok(())
+    }
+
+    fn crash(&mut self, power: bool) -> Result<(), Errno> {
+        self.lose(power)
+    }
+
+    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+        self.share_blocks(to, from)
+    }
+
+    fn is_reflinked(&self, ino: Ino) -> bool {
+        self.inode(ino).is_ok_and(|inode| inode.reflink)
     }
 }

@@ -215,6 +215,14 @@ pub trait FileSystem: Clone + Media {
     fn root(&self) -> Ino;
     /// Free space.
     fn space(&self) -> Space;
+    /// Whether files may be protected by fs-verity (ext4's feature `verity`).
+    fn has_verity(&self) -> bool {
+        false
+    }
+    /// Whether directories may be encrypted (ext4's feature `encrypt`).
+    fn has_encrypt(&self) -> bool {
+        false
+    }
 
     /// Reads an inode. `ENOENT`, `EUCLEAN`, `EIO`.
     ///
@@ -322,6 +330,20 @@ pub trait FileSystem: Clone + Media {
     /// As above.
     fn convert_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno>;
 
+    /// Gives `to` the blocks of `from` instead of its own (`FICLONE`): both own what is written, and a write to either copies.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` and as above.
+    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+        let _ = (to, from);
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Whether an inode shares blocks, or did (`XFS_DIFLAG2_REFLINK`).
+    fn is_reflinked(&self, ino: Ino) -> bool {
+        let _ = ino;
+        false
+    }
+
     /// Value of an extended attribute.
     ///
     /// # Errors
@@ -333,6 +355,15 @@ pub trait FileSystem: Clone + Media {
     /// `ENODATA`, `EOPNOTSUPP`, `ENOSPC`.
     fn set_xattr(&mut self, ino: Ino, name: &[u8], value: Option<&[u8]>) -> Result<(), Errno>;
 
+    /// Names of the extended attributes of an inode, in no order.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` and as above.
+    fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
+        let _ = ino;
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// Whether an fsync of the inode would have to write metadata (`IOMAP_F_DIRTY`).
     fn is_dirty(&self, ino: Ino) -> bool;
     /// Makes every change before durable.
@@ -340,4 +371,13 @@ pub trait FileSystem: Clone + Media {
     /// # Errors
     /// `EIO`.
     fn commit(&mut self) -> Result<(), Errno>;
+    /// Becomes what the next mount finds when the kernel stops here: metadata as they were committed; `power`: of the memory what
+    /// was written back and fenced.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` when that is not known.
+    fn crash(&mut self, power: bool) -> Result<(), Errno> {
+        let _ = power;
+        Err(Errno::EOPNOTSUPP)
+    }
 }

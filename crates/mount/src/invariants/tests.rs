@@ -45,6 +45,7 @@ fn fixture() -> Fixture {
         device_dax: true,
         synchronous: true,
         partition: false,
+        realtime: None,
         read_only: false,
     };
     mount(&rt, request).expect("mount");

@@ -32,6 +32,7 @@ fn change<R: Runtime, T>(
         with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
             let out = rt.step(Op::new("notify_change").write(Object::WORLD), |w| {
                 let cred = w.tasks.cred(task);
+                w.alive(sb)?;
                 if w.inodes[inode].disk.flags.intersects(forbidden) {
                     return Err(Errno::EPERM);
                 }
@@ -158,6 +159,24 @@ pub fn fgetxattr<R: Runtime>(rt: &R, file: FileId, name: &[u8]) -> Result<Vec<u8
         let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
         w.sb(sb).fs.get_xattr(ino, name)
     })?)
+}
+
+/// `flistxattr`: names of attributes, sorted. `trusted.` ones are for who may read them.
+///
+/// # Errors
+/// `EBADF`, `EOPNOTSUPP`.
+pub fn flistxattr<R: Runtime>(rt: &R, file: FileId) -> Result<Vec<Vec<u8>>> {
+    let inode = fdget(rt, file)?.inode;
+    let task = rt.task();
+    let mut names = rt.step(Op::new("vfs_listxattr").read(Object::WORLD), |w| {
+        let node = &w.inodes[inode];
+        let privileged = w.tasks.cred(task).privileged;
+        let mut names = w.sb(node.sb).fs.list_xattrs(node.ino)?;
+        names.retain(|name| privileged || !name.starts_with(b"trusted."));
+        Ok::<_, Errno>(names)
+    })?;
+    names.sort();
+    Ok(names)
 }
 
 /// The name spaces that there are.

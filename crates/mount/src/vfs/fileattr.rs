@@ -88,6 +88,15 @@ pub fn ioctl_fssetxattr<R: Runtime>(
     vfs_fileattr_set(rt, file, &SetCall::FsSetXattr { xflags, extsize, cowextsize, projid })
 }
 
+/// `FS_IOC_FSSETXATTR` with an argument that cannot be read: that is seen first.
+///
+/// # Errors
+/// `EBADF`, else `EFAULT`.
+pub fn ioctl_fssetxattr_unreadable<R: Runtime>(rt: &R, file: FileId) -> Result<()> {
+    fdget(rt, file)?;
+    Err(Errno::EFAULT.into())
+}
+
 /// `vfs_fileattr_set`. Who may call is asked before the lock: a stranger gets his answer however long it is held.
 fn vfs_fileattr_set<R: Runtime>(rt: &R, file: FileId, call: &SetCall) -> Result<()> {
     let inode = fdget(rt, file)?.inode;
@@ -149,7 +158,7 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
         let has_entries = folds
             && node.kind() == FileKind::Directory
             && !mount.fs.read_dir(node.ino).is_ok_and(|names| names.is_empty());
-        let outcome = ext4::fileattr_set(
+        let mut outcome = ext4::fileattr_set(
             &ext4::SetTarget {
                 kind: node.kind(),
                 flags: node.disk.flags,
@@ -167,6 +176,10 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
             },
             attr,
         );
+        // Every other refusal comes before the handle is started.
+        if matches!(outcome.result, Ok(()) | Err(Errno::EBUSY)) && mount.shutdown {
+            (outcome.result, outcome.dontcache) = (Err(Errno::EIO), false);
+        }
         // EBUSY comes after the handle: the other flags are committed by then. Every other refusal comes before it.
         let committed = matches!(outcome.result, Ok(()) | Err(Errno::EBUSY));
         if committed {
@@ -196,13 +209,13 @@ fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bo
         let mount = w.sb(node.sb);
         let target = xfs::SetTarget {
             kind: node.kind(),
-            attrs: xfs_attrs(node, mount.fs.features().block_size),
+            attrs: xfs_attrs(mount, node),
             s_dax,
-            has_extents: node.disk.blocks > 0,
+            has_extents: mount.fs.read_inode(node.ino).is_ok_and(|disk| disk.blocks > 0),
             geometry: xfs_geometry(mount),
             mode: mount.dax,
             data_dax: mount.device_dax,
-            rt_dax: false,
+            rt_dax: mount.realtime == Some(true),
             read_only: mount.read_only,
             shutdown: mount.shutdown,
         };

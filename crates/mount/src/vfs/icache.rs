@@ -18,7 +18,7 @@ use crate::runtime::Runtime;
 use crate::trace::Event;
 use crate::wait::{QueueKey, Wake, sleep_on};
 use crate::world::World;
-use crate::world::objects::{Aops, Dentry, IState, Inode};
+use crate::world::objects::{Aops, Dentry, IState, Inode, SuperBlock};
 use crate::xarray::XArray;
 
 /// An inode that nobody may take a reference to: it is being filled, or on its way out.
@@ -36,11 +36,14 @@ fn dkey(sb: SbId, dir: Ino, name: &[u8]) -> (u64, u64) {
 
 /// The XFS attributes of an in-core inode; its hints are blocks on disk and bytes in calls.
 #[must_use]
-pub fn xfs_attrs(inode: &Inode, block_size: u32) -> xfs::Attrs {
+pub fn xfs_attrs<F: FileSystem>(mount: &SuperBlock<F>, inode: &Inode) -> xfs::Attrs {
+    let block_size = mount.fs.features().block_size;
+    let mut flags2 = xfs::to_di_flags2(xfs::DiFlags2::empty(), inode.disk.xflags);
+    flags2.set(xfs::DiFlags2::REFLINK, mount.fs.is_reflinked(inode.ino));
     let (kind, disk) = (inode.kind(), &inode.disk);
     xfs::Attrs {
         flags: xfs::to_di_flags(kind, xfs::DiFlags::empty(), disk.xflags),
-        flags2: xfs::to_di_flags2(xfs::DiFlags2::empty(), disk.xflags),
+        flags2,
         extsize: disk.extsize / block_size.max(1),
         cowextsize: disk.cowextsize / block_size.max(1),
         projid: disk.projid,
@@ -69,7 +72,7 @@ impl<F: FileSystem> World<F> {
                 page_size: PAGE_SIZE as u32,
             }),
             Personality::Xfs => {
-                let attrs = xfs_attrs(inode, features.block_size);
+                let attrs = xfs_attrs(sb, inode);
                 xfs::should_enable_dax(&xfs::DaxInputs {
                     config_fs_dax: true,
                     mode: sb.dax,
@@ -79,7 +82,7 @@ impl<F: FileSystem> World<F> {
                     block_size: features.block_size,
                     page_size: PAGE_SIZE as u32,
                     data_dax: sb.device_dax,
-                    rt_dax: false,
+                    rt_dax: sb.realtime == Some(true),
                     kernel: sb.profile.kernel,
                 })
             }
@@ -310,6 +313,7 @@ pub fn write_inode<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
         if !node.state.contains(IState::DIRTY) {
             return Ok(());
         }
+        w.alive(node.sb)?;
         w.inodes[inode].state.remove(IState::DIRTY);
         Ok(w.sb_mut(node.sb).fs.write_inode(node.ino, &node.disk)?)
     })
@@ -324,7 +328,7 @@ fn evict<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
     rt.step(Op::world("evict"), |w| {
         let node = w.inodes[inode];
         w.trace.emit(task, Event::EvictInode { inode });
-        if node.disk.nlink == 0 {
+        if node.disk.nlink == 0 && w.alive(node.sb).is_ok() {
             // An error leaves an orphan for the next mount.
             let _ = w.sb_mut(node.sb).fs.free_inode(node.ino);
         }

@@ -1,6 +1,7 @@
 //! The VFS: mounts, the inode cache, names, open files, attributes, system calls on them.
 
 pub mod attr;
+pub mod clone;
 pub mod fileattr;
 pub mod freeze;
 pub mod icache;
@@ -8,8 +9,11 @@ pub(crate) mod inline;
 pub mod mount;
 pub mod namespace;
 pub mod open;
+pub mod protect;
 pub mod rw;
+pub mod seek;
 pub mod setattr;
+pub mod shutdown;
 pub mod space;
 pub mod statx;
 pub mod sync;

@@ -36,6 +36,8 @@ pub struct MountRequest<F> {
     pub synchronous: bool,
     /// The device is a partition.
     pub partition: bool,
+    /// XFS: whether the realtime device can DAX, when there is one. Data of realtime files lies on the data device all the same.
+    pub realtime: Option<bool>,
     /// Option `ro`.
     pub read_only: bool,
 }
@@ -63,7 +65,7 @@ pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
             let mounted = xfs::mount(&xfs::MountInputs {
                 option: request.dax,
                 data_dax: request.device_dax,
-                rt_dax: false,
+                rt_dax: request.realtime == Some(true),
                 block_size: features.block_size,
                 page_size: PAGE_SIZE as u32,
                 reflink: features.reflink,
@@ -88,6 +90,8 @@ pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
             delalloc: request.delalloc && request.data != DataMode::Journal,
             device_dax: request.device_dax,
             synchronous: request.synchronous,
+            partition: request.partition,
+            realtime: request.realtime,
             read_only: request.read_only,
             gone: false,
             frozen: false,
@@ -171,7 +175,14 @@ pub fn umount<R: Runtime>(rt: &R, sb: SbId) -> Result<R::Fs> {
         shut(sync_filesystem(rt, sb))?;
         prune(rt, sb)?;
         shut(sync_filesystem(rt, sb))?;
-        Ok(rt.step(Op::world("put_super"), |w| w.sb(sb).fs.clone()))
+        Ok(rt.step(Op::world("put_super"), |w| {
+            let mut fs = w.sb(sb).fs.clone();
+            if w.sb(sb).shutdown {
+                // What was not committed when it was shut down never will be. Where that is not known it stays.
+                let _ = fs.crash(false);
+            }
+            fs
+        }))
     })
 }
 

@@ -1,6 +1,7 @@
 //! Open files, and who may do what (`fs/open.c`, `fs/namei.c`, Linux 6.12).
 
 use daxkit_format::dax::{Errno, FileKind};
+use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::{mnt_want_write, sb_end_write};
 use super::icache::{dput, iput};
@@ -10,6 +11,7 @@ use crate::fail::Result;
 use crate::fs::FileSystem;
 use crate::ids::{DentryId, FileId, InodeId, TaskId};
 use crate::op::{Object, Op};
+use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::world::World;
 use crate::world::objects::{File, OpenFlags};
@@ -28,7 +30,6 @@ pub(crate) fn permission<F: FileSystem>(
     inode: InodeId,
     mask: u16,
 ) -> std::result::Result<(), Errno> {
-    use daxkit_format::ext4::inode_flags::InodeFlags;
     let (cred, disk) = (w.tasks.cred(task), &w.inodes[inode].disk);
     if mask & MAY_WRITE != 0 {
         if w.sb(w.inodes[inode].sb).read_only && matches!(disk.kind(), FileKind::Regular | FileKind::Directory) {
@@ -102,11 +103,18 @@ fn finish_open<R: Runtime>(
         if kind == FileKind::Directory && (flags.writable() || flags.contains(OpenFlags::CREAT)) {
             return Err(Errno::EISDIR);
         }
+        let sb = w.inodes[inode].sb;
+        if kind == FileKind::Regular || w.sb(sb).personality == Personality::Xfs {
+            w.alive(sb)?;
+        }
+        if flags.writable() && w.inodes[inode].disk.flags.contains(InodeFlags::VERITY) {
+            return Err(Errno::EPERM);
+        }
         if !created {
             let read = if flags.readable() { MAY_READ } else { 0 };
             let write = if flags.writable() || flags.contains(OpenFlags::TRUNC) { MAY_WRITE } else { 0 };
             permission(w, task, inode, read | write)?;
-            let append = w.inodes[inode].disk.flags.contains(daxkit_format::ext4::inode_flags::InodeFlags::APPEND);
+            let append = w.inodes[inode].disk.flags.contains(InodeFlags::APPEND);
             if append && flags.writable() && (!flags.contains(OpenFlags::APPEND) || flags.contains(OpenFlags::TRUNC)) {
                 return Err(Errno::EPERM);
             }

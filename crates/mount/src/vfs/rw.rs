@@ -26,11 +26,12 @@ fn is_dax<R: Runtime>(rt: &R, inode: InodeId) -> bool {
     rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode))
 }
 
-fn kind_and_personality<R: Runtime>(rt: &R, inode: InodeId) -> (FileKind, Personality, crate::ids::SbId) {
-    rt.step(Op::new("i_mode").read(Object::attr(inode)), |w| {
+fn kind_and_personality<R: Runtime>(rt: &R, inode: InodeId) -> Result<(FileKind, Personality, crate::ids::SbId)> {
+    Ok(rt.step(Op::new("i_mode").read(Object::attr(inode)), |w| {
         let node = &w.inodes[inode];
-        (node.kind(), w.sb(node.sb).personality, node.sb)
-    })
+        w.alive(node.sb)?;
+        Ok::<_, Errno>((node.kind(), w.sb(node.sb).personality, node.sb))
+    })?)
 }
 
 fn advance<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, to: u64) {
@@ -49,7 +50,7 @@ pub fn read<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, buf: &mut [u8
         return Err(Errno::EBADF.into());
     }
     let inode = open.inode;
-    let (kind, personality, _) = kind_and_personality(rt, inode);
+    let (kind, personality, _) = kind_and_personality(rt, inode)?;
     match kind {
         FileKind::Regular => {}
         FileKind::Directory => return Err(Errno::EISDIR.into()),
@@ -82,7 +83,7 @@ pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8])
         return Err(Errno::EBADF.into());
     }
     let inode = open.inode;
-    let (kind, _, sb) = kind_and_personality(rt, inode);
+    let (kind, _, sb) = kind_and_personality(rt, inode)?;
     if kind != FileKind::Regular {
         return Err(Errno::EINVAL.into());
     }

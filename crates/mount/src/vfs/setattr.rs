@@ -89,6 +89,7 @@ pub(crate) fn do_truncate<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Resu
 pub(crate) fn may_change<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
     Ok(rt.step(Op::new("IS_IMMUTABLE").read(Object::attr(inode)), |w| {
         let node = &w.inodes[inode];
+        w.alive(node.sb)?;
         let refuses = w.sb(node.sb).personality == Personality::Ext4;
         if refuses && node.disk.flags.contains(InodeFlags::IMMUTABLE) { Err(Errno::EPERM) } else { Ok(()) }
     })?)

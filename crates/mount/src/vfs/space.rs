@@ -54,6 +54,7 @@ pub fn fallocate<R: Runtime>(rt: &R, file: FileId, mode: Fallocate, offset: u64,
         let node = &w.inodes[inode];
         (node.kind(), node.sb, node.disk.flags)
     });
+    let alive = |w: &mut crate::world::World<R::Fs>| w.alive(sb);
     if len == 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -67,6 +68,7 @@ pub fn fallocate<R: Runtime>(rt: &R, file: FileId, mode: Fallocate, offset: u64,
     }
     let end = offset.checked_add(len).filter(|end| *end <= 1 << 44).ok_or(Errno::EFBIG)?;
     with_write(rt, sb, || {
+        rt.step(Op::new("ext4_forced_shutdown").read(Object::sb(sb)), alive)?;
         let (i_rwsem, invalidate) = (LockId::i_rwsem(inode), LockId::invalidate(inode));
         acquire(rt, i_rwsem, Mode::Exclusive);
         acquire(rt, invalidate, Mode::Exclusive);

@@ -17,7 +17,10 @@ use daxkit_format::dax::Errno;
 /// # Errors
 /// `EIO` and others of the file system.
 pub fn vfs_fsync_range<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64, datasync: bool) -> Result<()> {
-    let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+    let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)).read(Object::attr(inode)), |w| {
+        w.alive(w.inodes[inode].sb)?;
+        Ok::<_, Errno>(w.is_dax(inode))
+    })?;
     if dax {
         dax_writeback_mapping_range(rt, inode, from, to)?;
     } else {
@@ -67,7 +70,7 @@ pub fn sync_filesystem<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
         first = first.and(done).and(written);
     }
     first?;
-    rt.step(Op::world("sync_fs"), |w| w.sb_mut(sb).fs.commit())?;
+    rt.step(Op::world("sync_fs"), |w| w.alive(sb).and_then(|()| w.sb_mut(sb).fs.commit()))?;
     Ok(())
 }
 

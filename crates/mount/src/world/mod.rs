@@ -81,6 +81,8 @@ pub struct World<F> {
     pub trace: Trace,
     /// Counts.
     pub counters: Counters,
+    /// `/proc/sys/fs/xfs/inherit_*`.
+    pub sysctls: daxkit_format::dax::xfs::Sysctls,
     /// Seconds since 1970, as given by whoever drives.
     pub now: i64,
     audit: Audit,
@@ -114,6 +116,7 @@ impl<F: FileSystem> Clone for World<F> {
         self.findings.clone_from(&source.findings);
         self.trace.clone_from(&source.trace);
         self.counters = source.counters;
+        self.sysctls = source.sysctls;
         self.now = source.now;
         self.audit.on.set(source.audit.on.get());
     }
@@ -144,6 +147,7 @@ impl<F: FileSystem> World<F> {
             findings: Findings::default(),
             trace: Trace::default(),
             counters: Counters::default(),
+            sysctls: daxkit_format::dax::xfs::Sysctls::default(),
             now: 0,
             audit: Audit::default(),
         }

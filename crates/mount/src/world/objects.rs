@@ -318,6 +318,10 @@ pub struct SuperBlock<F> {
     pub device_dax: bool,
     /// Whether the device is synchronous (`dax_synchronous`): `MAP_SYNC` works.
     pub synchronous: bool,
+    /// Whether the device is a partition.
+    pub partition: bool,
+    /// XFS: whether the realtime device can DAX, when there is one.
+    pub realtime: Option<bool>,
     /// Mounted read-only.
     pub read_only: bool,
     /// Not mounted any more.
@@ -347,6 +351,8 @@ impl<F: Clone> Clone for SuperBlock<F> {
             delalloc,
             device_dax,
             synchronous,
+            partition,
+            realtime,
             read_only,
             gone,
             frozen,
@@ -361,6 +367,8 @@ impl<F: Clone> Clone for SuperBlock<F> {
         self.delalloc = *delalloc;
         self.device_dax = *device_dax;
         self.synchronous = *synchronous;
+        self.partition = *partition;
+        self.realtime = *realtime;
         self.read_only = *read_only;
         self.gone = *gone;
         self.frozen = *frozen;

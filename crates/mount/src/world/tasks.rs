@@ -54,6 +54,7 @@ struct Task {
     alive: bool,
     in_kernel: bool,
     signal: bool,
+    sigbus: bool,
     sleep: Sleep,
     wanted: Mode,
     exclusive: bool,
@@ -90,6 +91,7 @@ impl Tasks {
             alive: true,
             in_kernel: false,
             signal: false,
+            sigbus: false,
             sleep: Sleep::No,
             wanted: Mode::Shared,
             exclusive: false,
@@ -150,6 +152,16 @@ impl Tasks {
     #[must_use]
     pub fn signal_pending(&self, task: TaskId) -> bool {
         self.get(task).signal
+    }
+
+    /// Sends SIGBUS for memory that has failed (`BUS_MCEERR_AO`); it is delivered when the task is next in user mode.
+    pub fn post_sigbus(&mut self, task: TaskId) {
+        self.get_mut(task).sigbus = true;
+    }
+
+    /// Delivers it, if it is pending.
+    pub fn take_sigbus(&mut self, task: TaskId) -> bool {
+        std::mem::take(&mut self.get_mut(task).sigbus)
     }
 
     /// Sends or takes back the pending signal.

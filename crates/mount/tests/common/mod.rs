@@ -48,6 +48,7 @@ pub fn request<F>(fs: F, personality: Personality, dax: Option<DaxMode>) -> Moun
         device_dax: true,
         synchronous: true,
         partition: false,
+        realtime: None,
         read_only: false,
     }
 }

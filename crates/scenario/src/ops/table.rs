@@ -245,13 +245,13 @@ operations! {
         Freeze "freeze" (fs: Fs) [] Shape::Unit;
         /// Thaws.
         Thaw "thaw" (fs: Fs) [] Shape::Unit;
-        /// Shuts down.
+        /// Shuts down (`FS_IOC_SHUTDOWN`), with what is dirty written before or not; the next mount finds what was committed.
         Shutdown "shutdown" (fs: Fs, how: Shutdown) [] Shape::Unit;
         /// Drops caches: 1 the page cache, 2 inodes and names, 3 both, repeated until nothing more goes.
         DropCaches "drop_caches" (what: u64) [] Shape::Unit;
         /// Sets a switch of `/proc/sys/fs`.
         Sysctl "sysctl" (name: Key, value: u64) [] Shape::Unit;
-        /// Cuts the power and mounts again: what was not durable is gone.
+        /// Cuts the power of the machine and mounts again what was mounted: what was not durable is gone, and so are descriptors, mappings and pins.
         PowerCut "power_cut" (fs: Fs) [] Shape::Unit;
         /// Poisons the media under a range of a file.
         Poison "poison" (target: Target, offset: u64, length: u64) [] Shape::Unit;

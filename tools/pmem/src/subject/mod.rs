@@ -13,10 +13,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use daxkit_format::dax::Kernel;
 use daxkit_format::dax::ext4::DataMode;
+use daxkit_format::dax::{Errno, Kernel};
 use daxkit_mount::fail::Fail;
-use daxkit_mount::ids::PAGE_SIZE;
+use daxkit_mount::fs::FileSystem as _;
+use daxkit_mount::ids::{MmId, PAGE_SIZE};
+use daxkit_mount::invariants;
 use daxkit_mount::mm::mmap;
 use daxkit_mount::profile::{Personality, Profile};
 use daxkit_mount::runtime::stepping::{Stepped, Stepper};
@@ -34,6 +36,7 @@ use daxkit_scenario::words::{Capability, Device, Need, Rules};
 
 use crate::any_fs::{self, AnyFs};
 use names::{Mounted, Names};
+use options::Options;
 use perform::{SharedNames, perform};
 use report::FileReport;
 pub(crate) use state::word_of;
@@ -79,8 +82,12 @@ impl Emulation {
         (self.stepper.with(|w| w.counters), self.most_mapped as u64 * PAGE_SIZE)
     }
 
-    /// Notes how much the page cache would hold.
+    /// Looks at the world between two operations: how much the page cache would hold, and, while nothing is under way, whether the
+    /// properties of a state at rest hold.
     fn sample(&mut self) {
+        if self.waiting.is_empty() {
+            self.stepper.with(invariants::note_all);
+        }
         self.most_mapped = self.most_mapped.max(self.stepper.with(|w| w.frame_owners.len()));
     }
 
@@ -129,14 +136,19 @@ impl Emulation {
             dax: options.dax,
             data: options.data.unwrap_or(DataMode::Ordered),
             delalloc: options.delalloc,
-            device_dax: matches!(spec.device, Device::Pmem | Device::VirtioPmem | Device::PmemPartition),
+            device_dax: can_dax(spec.device),
             synchronous: matches!(spec.device, Device::Pmem | Device::PmemPartition),
             partition: matches!(spec.device, Device::PmemPartition | Device::PmemMisaligned),
+            realtime: spec.realtime.map(can_dax),
             read_only: options.read_only.unwrap_or(false),
         };
-        // What is declared unmounted is mounted once without options, so that its contents and device have a place.
-        let first = if spec.mounted { request } else { MountRequest { dax: None, data: DataMode::Ordered, ..request } };
-        let mounted = spec.mounted;
+        self.place(request, options, spec.mounted).map_err(|fail| SetUpError(format!("mount of {}: {fail}", spec.name)))
+    }
+
+    /// Mounts, or makes something that can be mounted later.
+    fn place(&mut self, request: MountRequest<AnyFs>, options: Options, mounted: bool) -> Result<Mounted, Fail> {
+        // What is not mounted is mounted once without options, so that its contents and device have a place.
+        let first = if mounted { request } else { MountRequest { dax: None, data: DataMode::Ordered, ..request } };
         let result = self.run_as_root(move |rt| {
             let sb = mount::mount(rt, first)?;
             if !mounted {
@@ -145,19 +157,76 @@ impl Emulation {
             }
             Ok::<_, Fail>(sb)
         });
-        match result {
-            Some(Ok(sb)) => Ok(Mounted { sb: mounted.then_some(sb), last: Some(sb) }),
-            Some(Err(fail)) => Err(SetUpError(format!("mount of {}: {fail}", spec.name))),
-            None => Err(SetUpError(format!("mount of {} does not end", spec.name))),
-        }
+        // A mount waits for nobody.
+        let sb = result.unwrap_or(Err(Fail::Errno(Errno::EBUSY)))?;
+        Ok(Mounted { sb: mounted.then_some(sb), last: Some(sb), options })
     }
+
+    /// Cuts the power of the machine: of every file system that is left what was durable; descriptors, mappings, pins and what
+    /// waited are gone, and the tasks begin anew. What was mounted is mounted again with its options.
+    fn power_cut(&mut self) -> Result<(), Fail> {
+        let (mut requests, tasks, counters) = {
+            let names = self.names.borrow();
+            self.stepper.with(|w| {
+                let request = |(name, fs): (&String, &Mounted)| {
+                    let last = fs.last.ok_or(Errno::ENODEV)?;
+                    let mut request = state::request_of(w, last, &fs.options);
+                    request.fs.crash(true)?;
+                    request.read_only = fs.sb.is_some() && w.sb(last).read_only;
+                    Ok::<_, Errno>((name.clone(), request, fs.options, fs.sb.is_some()))
+                };
+                let requests = names.fs.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+                let tasks: Vec<_> = names.tasks.iter().map(|task| (w.tasks.cred(*task), w.tasks.mm(*task))).collect();
+                Ok::<_, Errno>((requests, tasks, w.counters))
+            })?
+        };
+        self.waiting.clear();
+        let mut world = World::new();
+        world.trace.set(true);
+        world.counters = counters;
+        let mut memory: BTreeMap<MmId, MmId> = BTreeMap::new();
+        {
+            let mut names = self.names.borrow_mut();
+            names.fds.clear();
+            names.maps.clear();
+            names.pins.clear();
+            names.tasks.clear();
+            for (cred, old) in tasks {
+                let mm = *memory.entry(old).or_insert_with(|| mmap::mm_alloc(&mut world));
+                names.tasks.push(world.tasks.spawn(cred, mm));
+            }
+        }
+        self.stepper = Stepper::new(world);
+        for (name, request, options, mounted) in requests.drain(..) {
+            let placed = self.place(request, options, mounted)?;
+            self.names.borrow_mut().fs.insert(name, placed);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a device can be accessed directly.
+fn can_dax(device: Device) -> bool {
+    matches!(device, Device::Pmem | Device::VirtioPmem | Device::PmemPartition)
 }
 
 impl Subject for Emulation {
     fn supports(&self, need: Need) -> bool {
         matches!(
             need,
-            Need::PageCache | Need::MemoryFailure | Need::Stepping | Need::Trace | Need::State | Need::UserNs
+            Need::PageCache
+                | Need::MemoryFailure
+                | Need::MediaPoison
+                | Need::PowerCut
+                | Need::Reflink
+                | Need::Rmap
+                | Need::Realtime
+                | Need::Verity
+                | Need::Encryption
+                | Need::Stepping
+                | Need::Trace
+                | Need::State
+                | Need::UserNs
         )
     }
 
@@ -211,14 +280,22 @@ impl Subject for Emulation {
         if self.waiting.contains_key(&task.index) {
             return Outcome::Unsupported(format!("{} waits already", task.name));
         }
+        if let Operation::PowerCut { fs } = operation {
+            if !self.names.borrow().fs.contains_key(&*fs.0.text) {
+                return Outcome::Failed(daxkit_scenario::Errno::ENODEV);
+            }
+            return match self.power_cut() {
+                Ok(()) => Outcome::Done(daxkit_scenario::Value::Unit),
+                Err(fail) => Outcome::Unsupported(format!("power_cut: {fail}")),
+            };
+        }
         let out: Slot = Rc::default();
         let slot = {
             let (names, operation, out) = (Rc::clone(&self.names), operation.clone(), Rc::clone(&out));
             self.start(task.index, move |rt| *out.borrow_mut() = Some(perform(rt, &names, &operation)))
         };
-        self.sample();
         let ended = out.take();
-        match ended {
+        let outcome = match ended {
             Some(outcome) => {
                 self.stepper.retire(slot);
                 outcome
@@ -227,12 +304,19 @@ impl Subject for Emulation {
                 self.waiting.insert(task.index, Waiting { slot, out });
                 Outcome::Blocked
             }
+        };
+        // A crash leaves things as they were.
+        if !matches!(outcome, Outcome::Oops(_)) {
+            self.sample();
         }
+        outcome
     }
 
     fn concurrent(&mut self, steps: &[ConcurrentStep<'_>], schedule: &[Turn]) -> Option<Vec<Outcome>> {
         let outcomes = self.run_concurrent(steps, schedule);
-        self.sample();
+        if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Oops(_) | Outcome::Blocked)) {
+            self.sample();
+        }
         Some(outcomes)
     }
 

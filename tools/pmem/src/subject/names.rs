@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use daxkit_mount::ids::{FileId, SbId, TaskId};
 use daxkit_mount::mm::page_table::Frame;
 
+use super::options::Options;
+
 /// A mapping: where it is, and how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Region {
@@ -22,6 +24,8 @@ pub(crate) struct Mounted {
     pub(crate) sb: Option<SbId>,
     /// What it was when it was mounted last: where its contents and its device are.
     pub(crate) last: Option<SbId>,
+    /// With which options it was mounted last.
+    pub(crate) options: Options,
 }
 
 /// All names of a case. A name that is not there stands for something that could not be made.

@@ -1,7 +1,8 @@
 //! What a scenario asks of the emulated kernel's own state.
 
+use daxkit_format::dax::Errno;
 use daxkit_format::dax::fileattr::XFlags;
-use daxkit_mount::fs::{Features, FileSystem as _};
+use daxkit_mount::fs::{Backing, Features, FileSystem, Media as _};
 use daxkit_mount::ids::{FileId, InodeId, PAGE_SIZE, SbId, TaskId};
 use daxkit_mount::mm::mmap::find_vma;
 use daxkit_mount::op::Op;
@@ -56,6 +57,76 @@ pub(super) fn flag<R: Runtime>(rt: &R, file: FileId) -> bool {
     look(rt, |w| w.fileattr(inode_of(w, file)).xflags.contains(XFlags::DAX))
 }
 
+/// Sets a switch of `/proc/sys/fs`; false when there is none of that name.
+pub(super) fn sysctl<R: Runtime>(rt: &R, key: &str, on: bool) -> bool {
+    look(rt, |w| {
+        let switch = match key {
+            "xfs.inherit_noatime" => &mut w.sysctls.inherit_noatime,
+            "xfs.inherit_nodump" => &mut w.sysctls.inherit_nodump,
+            "xfs.inherit_sync" => &mut w.sysctls.inherit_sync,
+            "xfs.inherit_nodefrag" => &mut w.sysctls.inherit_nodefrag,
+            "xfs.inherit_nosymlinks" => &mut w.sysctls.inherit_nosymlinks,
+            _ => return false,
+        };
+        *switch = on;
+        true
+    })
+}
+
+pub(super) fn take_sigbus<R: Runtime>(rt: &R) -> bool {
+    let task = rt.task();
+    look(rt, |w| w.tasks.take_sigbus(task))
+}
+
+/// Bytes of a file as they would be after a power cut now.
+pub(super) fn durable<R: Runtime>(rt: &R, file: FileId, offset: u64, length: u64) -> Result<Vec<u8>, Errno> {
+    look(rt, |w| {
+        let inode = inode_of(w, file);
+        let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
+        let mut fs = w.sb(sb).fs.clone();
+        fs.crash(true)?;
+        let disk = fs.read_inode(ino)?;
+        let end = offset.saturating_add(length).min(disk.size);
+        if disk.inline_data {
+            let content = fs.read_inline(ino)?;
+            let range = offset.min(end) as usize..end as usize;
+            return Ok(content.get(range).unwrap_or_default().to_vec());
+        }
+        let mut bytes = Vec::new();
+        let mut at = offset;
+        while at < end {
+            let n = (PAGE_SIZE - at % PAGE_SIZE).min(end - at) as usize;
+            let from = bytes.len();
+            bytes.resize(from + n, 0);
+            if let Backing::Mapped(block) = fs.map(ino, at / PAGE_SIZE, 1)?.backing {
+                let part = &mut bytes[from..];
+                fs.load(block * PAGE_SIZE + at % PAGE_SIZE, part).map_err(|_| Errno::EIO)?;
+            }
+            at += n as u64;
+        }
+        Ok(bytes)
+    })
+}
+
+/// Poisons the media under a range of a file, where blocks are.
+pub(super) fn poison<R: Runtime>(rt: &R, file: FileId, offset: u64, length: u64) -> Result<(), Errno> {
+    look(rt, |w| {
+        let inode = inode_of(w, file);
+        let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let n = (PAGE_SIZE - at % PAGE_SIZE).min(end - at);
+            let fs = &mut w.sb_mut(sb).fs;
+            if let Backing::Mapped(block) = fs.map(ino, at / PAGE_SIZE, 1)?.backing {
+                fs.poison(block * PAGE_SIZE + at % PAGE_SIZE, n);
+            }
+            at += n;
+        }
+        Ok(())
+    })
+}
+
 pub(super) fn features<R: Runtime>(rt: &R, file: FileId) -> Features {
     look(rt, |w| w.sb(w.inodes[inode_of(w, file)].sb).fs.features())
 }
@@ -67,21 +138,24 @@ pub(super) fn keep_unmounted<R: Runtime>(rt: &R, sb: SbId, fs: R::Fs) {
 
 /// What mounts the contents of `last` again, on the same device.
 pub(super) fn request<R: Runtime>(rt: &R, last: SbId, options: &Options) -> MountRequest<R::Fs> {
-    look(rt, |w| {
-        let sb = w.sb(last);
-        MountRequest {
-            fs: sb.fs.clone(),
-            personality: sb.personality,
-            profile: sb.profile,
-            dax: options.dax,
-            data: options.data.unwrap_or(daxkit_format::dax::ext4::DataMode::Ordered),
-            delalloc: options.delalloc,
-            device_dax: sb.device_dax,
-            synchronous: sb.synchronous,
-            partition: false,
-            read_only: options.read_only.unwrap_or(false),
-        }
-    })
+    look(rt, |w| request_of(w, last, options))
+}
+
+pub(super) fn request_of<F: FileSystem>(w: &World<F>, last: SbId, options: &Options) -> MountRequest<F> {
+    let sb = w.sb(last);
+    MountRequest {
+        fs: sb.fs.clone(),
+        personality: sb.personality,
+        profile: sb.profile,
+        dax: options.dax,
+        data: options.data.unwrap_or(daxkit_format::dax::ext4::DataMode::Ordered),
+        delalloc: options.delalloc,
+        device_dax: sb.device_dax,
+        synchronous: sb.synchronous,
+        partition: sb.partition,
+        realtime: sb.realtime,
+        read_only: options.read_only.unwrap_or(false),
+    }
 }
 
 pub(super) fn vm_ops<R: Runtime>(rt: &R, address: u64) -> Value {

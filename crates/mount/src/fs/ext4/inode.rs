@@ -9,6 +9,7 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_volume::Inode;
 
 use super::Ext4Fs;
+use crate::fs::mem::Survives;
 use crate::fs::{DiskInode, Ino};
 use crate::ids::PAGE_SIZE;
 
@@ -58,7 +59,7 @@ fn newer(old: Timestamp, seconds: i64) -> Timestamp {
     if old.seconds == seconds { old } else { Timestamp { seconds, nanos: 0 } }
 }
 
-impl Ext4Fs {
+impl<W: Survives + 'static> Ext4Fs<W> {
     /// Writes what the core may change of an inode.
     pub(super) fn store(&mut self, ino: Ino, new: &DiskInode) -> Result<(), Errno> {
         self.heard_of(new.ctime);

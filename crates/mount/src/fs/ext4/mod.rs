@@ -24,14 +24,12 @@ use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_volume::{CommitError, Corruption, EditError, Editor, Inode, OpenOptions, Volume, VolumeError};
 
+use super::mem::Survives;
 use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, OverPmem, Rename, Space};
 use crate::ids::PAGE_SIZE;
 
 /// Blocks of a transaction at which it is committed, if its journal is large: what waits lies in memory.
 const MOST_WAITING: u64 = 16 << 10;
-
-/// The memory under a file system.
-type Memory = PmemHandle<Resident, NoWatch>;
 
 /// Why an image cannot be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +70,8 @@ impl MountError {
 
 /// An ext4 volume that is mounted.
 #[derive(Debug)]
-pub struct Ext4Fs {
-    memory: Memory,
+pub struct Ext4Fs<W = NoWatch> {
+    memory: PmemHandle<Resident, W>,
     /// In a place of its own: it is large, and file systems are moved about.
     volume: Box<Volume>,
     /// Inodes that the running transaction has changed.
@@ -91,7 +89,7 @@ pub struct Ext4Fs {
     gone: bool,
 }
 
-impl Clone for Ext4Fs {
+impl<W: Survives + 'static> Clone for Ext4Fs<W> {
     fn clone(&self) -> Self {
         let memory = PmemHandle::new(self.memory.snapshot());
         let device: Arc<dyn BlockDevice> = Arc::new(memory.clone());
@@ -104,13 +102,13 @@ impl Clone for Ext4Fs {
     }
 }
 
-impl Ext4Fs {
+impl<W: Survives + 'static> Ext4Fs<W> {
     /// Mounts the file system that a memory holds. `now` is the time in seconds. With `read_only` nothing of the image is written, not even
     /// what its journal holds: that is seen all the same.
     ///
     /// # Errors
     /// See [`MountError`].
-    pub fn mount(memory: Pmem<Resident, NoWatch>, read_only: bool, now: i64) -> Result<Self, MountError> {
+    pub fn mount(memory: Pmem<Resident, W>, read_only: bool, now: i64) -> Result<Self, MountError> {
         let memory = PmemHandle::new(memory);
         let device = || Arc::new(memory.clone()) as Arc<dyn BlockDevice>;
         let options = OpenOptions { writable: true, ..OpenOptions::default() };
@@ -142,7 +140,7 @@ impl Ext4Fs {
 
     /// The memory: what a reader of the image would see now, and what survives a power cut.
     #[must_use]
-    pub fn memory(&self) -> Pmem<Resident, NoWatch> {
+    pub fn memory(&self) -> Pmem<Resident, W> {
         self.memory.snapshot()
     }
 
@@ -212,19 +210,20 @@ fn errno_of(error: &VolumeError) -> Errno {
     daxkit_volume::errno_of(error)
 }
 
-impl OverPmem for Ext4Fs {
+impl<W: Survives + 'static> OverPmem for Ext4Fs<W> {
     type Base = Resident;
+    type Watch = W;
 
-    fn read_memory<T>(&self, f: impl FnOnce(&Pmem<Resident, NoWatch>) -> T) -> T {
+    fn read_memory<T>(&self, f: impl FnOnce(&Pmem<Resident, W>) -> T) -> T {
         self.memory.with(|memory| f(memory))
     }
 
-    fn write_memory<T>(&mut self, f: impl FnOnce(&mut Pmem<Resident, NoWatch>) -> T) -> T {
+    fn write_memory<T>(&mut self, f: impl FnOnce(&mut Pmem<Resident, W>) -> T) -> T {
         self.memory.with(f)
     }
 }
 
-impl FileSystem for Ext4Fs {
+impl<W: Survives + 'static> FileSystem for Ext4Fs<W> {
     fn features(&self) -> Features {
         let v = &self.volume;
         Features {
@@ -356,6 +355,27 @@ impl FileSystem for Ext4Fs {
             Some(value) => editor.set_xattr(inode, name, value),
             None => editor.remove_xattr(inode, name),
         })
+    }
+
+    fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
+        let found = self.volume.xattrs(&self.inode(ino)?).map_err(|e| errno_of(&e))?;
+        Ok(found.iter().map(daxkit_volume::Xattr::full_name).collect())
+    }
+
+    fn has_verity(&self) -> bool {
+        self.volume.has_ro_compat(RoCompat::VERITY)
+    }
+
+    fn has_encrypt(&self) -> bool {
+        self.volume.has_incompat(Incompat::ENCRYPT)
+    }
+
+    fn crash(&mut self, power: bool) -> Result<(), Errno> {
+        self.alive()?;
+        let memory = self.memory.snapshot();
+        let left = if power { W::survivors(&memory).ok_or(Errno::EOPNOTSUPP)? } else { memory };
+        *self = Self::mount(left, self.read_only, self.now).map_err(|e| e.errno())?;
+        Ok(())
     }
 
     fn is_dirty(&self, ino: Ino) -> bool {

@@ -9,9 +9,10 @@ use daxkit_volume::{DirEntry, Inode};
 
 use super::inode::{MINOR_BITS, STORED};
 use super::{Ext4Fs, errno_of};
+use crate::fs::mem::Survives;
 use crate::fs::{Ino, Name, NewInode, Rename};
 
-impl Ext4Fs {
+impl<W: Survives + 'static> Ext4Fs<W> {
     fn dir(&self, ino: Ino) -> Result<Inode, Errno> {
         let dir = self.inode(ino)?;
         if dir.is_dir() { Ok(dir) } else { Err(Errno::ENOTDIR) }

@@ -7,10 +7,11 @@ use daxkit_volume::ext4::Segment;
 use daxkit_volume::ext4::edit::{Before, Fill};
 
 use super::{Ext4Fs, errno_of};
+use crate::fs::mem::Survives;
 use crate::fs::{Backing, Extent, Ino, Media};
 use crate::ids::PAGE_SIZE;
 
-impl Ext4Fs {
+impl<W: Survives + 'static> Ext4Fs<W> {
     pub(super) fn extent_at(&self, ino: Ino, block: u64, len: u64) -> Result<Extent, Errno> {
         let inode = self.inode(ino)?;
         let hole = Extent { block, len: len.max(1), backing: Backing::Hole, new: false, shared: false };

@@ -3,7 +3,7 @@
 use daxkit_format::dax::{Errno, FileKind};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
-use super::{MemFs, names};
+use super::{MemFs, Survives, names};
 use crate::fs::{Backing, Ino, Media};
 use crate::ids::PAGE_SIZE;
 
@@ -17,7 +17,7 @@ const fn entry_len(name: &[u8]) -> usize {
     (8 + name.len()).next_multiple_of(4)
 }
 
-impl MemFs {
+impl<W: Survives> MemFs<W> {
     fn mark_inline(&mut self, ino: Ino, inline: bool) -> Result<(), Errno> {
         let disk = &mut self.inode_mut(ino)?.disk;
         disk.inline_data = inline;

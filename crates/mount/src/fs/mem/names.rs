@@ -142,6 +142,12 @@ impl Names {
         self.value_at(ino, name).map(|at| self.text(self.values[at].value))
     }
 
+    /// Names of the values of an inode, without those that are no attributes.
+    pub(super) fn values_of(&self, ino: Ino) -> impl Iterator<Item = &[u8]> {
+        let names = self.values.iter().filter(move |value| value.ino == ino).map(|value| self.text(value.name));
+        names.filter(|name| !name.starts_with(b"\0"))
+    }
+
     pub(super) fn set_value(&mut self, ino: Ino, name: &[u8], value: &[u8]) {
         self.remove_value(ino, name);
         let (name, value) = (self.keep(name), self.keep(value));

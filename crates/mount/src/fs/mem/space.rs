@@ -2,7 +2,7 @@
 
 use daxkit_format::dax::Errno;
 
-use super::MemFs;
+use super::{MemFs, Survives};
 use crate::fs::{Backing, Extent, Ino, Media};
 use crate::ids::PAGE_SIZE;
 
@@ -24,7 +24,7 @@ const fn backing(value: Option<u64>) -> Backing {
     }
 }
 
-impl MemFs {
+impl<W: Survives> MemFs<W> {
     fn is_used(&self, block: u64) -> bool {
         self.bitmap[(block / 64) as usize] >> (block % 64) & 1 == 1
     }
@@ -66,7 +66,7 @@ impl MemFs {
         Ok(block)
     }
 
-    fn set_block(&mut self, ino: Ino, block: u64, value: Option<u64>) {
+    pub(super) fn set_block(&mut self, ino: Ino, block: u64, value: Option<u64>) {
         let old = match value {
             Some(value) => self.map.insert(key(ino, block), value),
             None => self.map.remove(key(ino, block)),
@@ -83,6 +83,8 @@ impl MemFs {
     /// How `block` is backed, and for how long the same way.
     pub(super) fn extent_at(&self, ino: Ino, block: u64, len: u64) -> Extent {
         let first = backing(self.map.get(key(ino, block)));
+        let is_shared = |backing| matches!(backing, Backing::Mapped(at) if self.is_shared(at));
+        let shared = is_shared(first);
         let mut n = 1;
         while n < len {
             let next = backing(self.map.get(key(ino, block + n)));
@@ -93,29 +95,42 @@ impl MemFs {
                 }
                 _ => false,
             };
-            if !goes_on {
+            if !goes_on || is_shared(next) != shared {
                 break;
             }
             n += 1;
         }
-        Extent { block, len: n, backing: first, new: false, shared: false }
+        Extent { block, len: n, backing: first, new: false, shared }
     }
 
     /// Allocates and converts, zeroes what becomes visible, and gives the written extent at `block`. Nothing outside of that
     /// extent changes: the caller has to hear of every block that is new.
     pub(super) fn make_written(&mut self, cpu: u16, ino: Ino, block: u64, len: u64) -> Result<Extent, Errno> {
-        if let Backing::Mapped(_) = backing(self.map.get(key(ino, block))) {
-            return Ok(self.extent_at(ino, block, len.max(1)));
+        let mut shared = false;
+        if let Backing::Mapped(at) = backing(self.map.get(key(ino, block))) {
+            shared = self.is_shared(at);
+            if !shared {
+                return Ok(self.extent_at(ino, block, len.max(1)));
+            }
         }
         let mut first = 0;
         let mut done = 0;
         while done < len.max(1) {
             let at = block + done;
-            let device_block = match backing(self.map.get(key(ino, at))) {
-                Backing::Mapped(_) => break,
+            let before = backing(self.map.get(key(ino, at)));
+            let copied = match before {
+                Backing::Mapped(from) if self.is_shared(from) => Some(from),
+                _ => None,
+            };
+            // Either all of the extent is copied, or none: who maps it has to know.
+            if copied.is_some() != shared {
+                break;
+            }
+            let device_block = match before {
+                Backing::Mapped(_) if copied.is_none() => break,
                 Backing::Unwritten(device_block) if done == 0 || device_block == first + done => device_block,
                 Backing::Unwritten(_) => break,
-                Backing::Hole => match self.take_block(self.goal(ino, at)) {
+                Backing::Hole | Backing::Mapped(_) => match self.take_block(self.goal(ino, at)) {
                     Ok(device_block) if done == 0 || device_block == first + done => device_block,
                     Ok(elsewhere) => {
                         self.set_used(elsewhere, false);
@@ -128,11 +143,14 @@ impl MemFs {
             if done == 0 {
                 first = device_block;
             }
-            self.zero(cpu, device_block * PAGE_SIZE, PAGE_SIZE);
+            match copied {
+                Some(from) => self.copy_block(cpu, from, device_block)?,
+                None => self.zero(cpu, device_block * PAGE_SIZE, PAGE_SIZE),
+            }
             self.set_block(ino, at, Some(device_block << 1));
             done += 1;
         }
-        Ok(Extent { block, len: done, backing: Backing::Mapped(first), new: true, shared: false })
+        Ok(Extent { block, len: done, backing: Backing::Mapped(first), new: true, shared })
     }
 
     fn goal(&self, ino: Ino, block: u64) -> Option<u64> {
@@ -154,7 +172,7 @@ impl MemFs {
     }
 
     /// Blocks of the file that are backed, ascending. For operations that nobody counts the cost of.
-    fn backed(&self, ino: Ino) -> Vec<(u64, u64)> {
+    pub(super) fn backed(&self, ino: Ino) -> Vec<(u64, u64)> {
         let mut all: Vec<_> =
             self.map.iter().filter(|(at, _)| at >> 40 == ino).map(|(at, value)| (at & 0xFF_FFFF_FFFF, value)).collect();
         all.sort_unstable();
@@ -170,14 +188,14 @@ impl MemFs {
                 let next = self.map.iter().find(|(at, _)| mine(*at));
                 let Some((at, value)) = next else { break };
                 self.set_block(ino, at & 0xFF_FFFF_FFFF, None);
-                self.set_used(value >> 1, false);
+                self.let_go(value >> 1);
             }
             return;
         }
         for (at, value) in self.backed(ino) {
             if range.contains(&at) {
                 self.set_block(ino, at, None);
-                self.set_used(value >> 1, false);
+                self.let_go(value >> 1);
             }
         }
     }

@@ -4,7 +4,7 @@ use daxkit_format::dax::FileKind;
 use daxkit_format::dax::fileattr::XFlags;
 use daxkit_mount::fail::Fail;
 use daxkit_mount::runtime::Runtime;
-use daxkit_mount::vfs::{attr, fileattr, statx};
+use daxkit_mount::vfs::{attr, fileattr, protect, statx};
 use daxkit_scenario::letters::{Flag, XFlag, letters_of};
 use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::ops::args::Target;
@@ -87,8 +87,21 @@ impl<R: Runtime> Call<'_, R> {
             Do::Getxattr { target, name } => {
                 self.with_target(target, |file| attr::fgetxattr(rt, file, name.0.as_bytes())).map(Value::Bytes)
             }
+            Do::Listxattr { target } => self.with_target(target, |file| {
+                let names = attr::flistxattr(rt, file)?;
+                Ok(Value::List(
+                    names.iter().map(|name| Value::Text(String::from_utf8_lossy(name).into_owned())).collect(),
+                ))
+            }),
             Do::Removexattr { target, name } => {
                 self.with_target(target, |file| attr::fremovexattr(rt, file, name.0.as_bytes())).map(unit)
+            }
+            Do::FssetxattrBad { target } => {
+                self.with_target(target, |file| fileattr::ioctl_fssetxattr_unreadable(rt, file)).map(unit)
+            }
+            Do::EnableVerity { fd } => self.fd(&fd.0.text).and_then(|file| protect::enable_verity(rt, file)).map(unit),
+            Do::SetEncryption { target } => {
+                self.with_target(target, |file| protect::set_encryption(rt, file)).map(unit)
             }
             _ => return None,
         })

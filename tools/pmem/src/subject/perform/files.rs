@@ -6,12 +6,12 @@ use daxkit_mount::fs::{Backing, Rename};
 use daxkit_mount::ids::FileId;
 use daxkit_mount::runtime::Runtime;
 use daxkit_mount::vfs::space::Fallocate;
-use daxkit_mount::vfs::{namespace, open, rw, setattr, space, sync};
+use daxkit_mount::vfs::{clone, namespace, open, rw, seek, setattr, space, sync};
 use daxkit_mount::world::objects::OpenFlags;
 use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::value::{Record, Value};
 use daxkit_scenario::word::{Set, Word};
-use daxkit_scenario::words::{FallocFlag, NodeKind, OpenFlag, RenameFlag};
+use daxkit_scenario::words::{FallocFlag, NodeKind, OpenFlag, RenameFlag, Whence};
 
 use super::{Call, Done, MOST_READ, number, state};
 
@@ -39,6 +39,24 @@ impl<R: Runtime> Call<'_, R> {
                 let file = self.names.borrow_mut().fds.remove(&*fd.0.text);
                 file.ok_or(Fail::Errno(Errno::EBADF)).and_then(|file| open::close(rt, file)).map(unit)
             }
+            Do::Dup { new, fd } => self.fd(&fd.0.text).and_then(|file| {
+                open::fget(rt, file)?;
+                self.names.borrow_mut().fds.insert(new.0.text.to_string(), file);
+                Ok(Value::Unit)
+            }),
+            Do::Lseek { fd, offset, whence } => self
+                .fd(&fd.0.text)
+                .and_then(|file| {
+                    let whence = match whence {
+                        Whence::Set => seek::Whence::Set,
+                        Whence::Cur => seek::Whence::Cur,
+                        Whence::End => seek::Whence::End,
+                        Whence::Data => seek::Whence::Data,
+                        Whence::Hole => seek::Whence::Hole,
+                    };
+                    seek::lseek(rt, file, *offset, whence)
+                })
+                .map(Value::Number),
             Do::Read { fd, length } => self.fd(&fd.0.text).and_then(|file| self.bytes(file, None, *length)),
             Do::Pread { fd, offset, length } => {
                 self.fd(&fd.0.text).and_then(|file| self.bytes(file, Some(*offset), *length))
@@ -93,6 +111,9 @@ impl<R: Runtime> Call<'_, R> {
                 });
                 Ok(Value::List(records.collect()))
             }),
+            Do::Ficlone { to, from } => {
+                self.fd(&to.0.text).and_then(|to| clone::ficlone(rt, to, self.fd(&from.0.text)?)).map(unit)
+            }
             Do::Bmap { fd, block } => {
                 self.fd(&fd.0.text).and_then(|file| space::fibmap(rt, file, *block)).map(Value::Number)
             }

@@ -128,6 +128,8 @@ impl<R: Runtime> Call<'_, R> {
         Some(match operation {
             Do::Open { .. }
             | Do::Close { .. }
+            | Do::Dup { .. }
+            | Do::Lseek { .. }
             | Do::Creat { .. }
             | Do::Read { .. }
             | Do::Pread { .. }
@@ -142,6 +144,7 @@ impl<R: Runtime> Call<'_, R> {
             | Do::Fdatasync { .. }
             | Do::Fiemap { .. }
             | Do::Bmap { .. }
+            | Do::Ficlone { .. }
             | Do::Fadvise { .. } => return self.file(operation),
             Do::Mkdir { .. }
             | Do::Mknod { .. }
@@ -162,7 +165,10 @@ impl<R: Runtime> Call<'_, R> {
             | Do::Syncfs { .. }
             | Do::Freeze { .. }
             | Do::Thaw { .. }
-            | Do::DropCaches { .. } => {
+            | Do::DropCaches { .. }
+            | Do::Shutdown { .. }
+            | Do::Sysctl { .. }
+            | Do::Poison { .. } => {
                 return self.mounts(operation);
             }
             Do::Mmap { .. }
@@ -180,6 +186,10 @@ impl<R: Runtime> Call<'_, R> {
             | Do::Sfence {}
             | Do::Pin { .. }
             | Do::Unpin { .. } => {
+                // Where a task next runs in user mode a signal that was sent to it meets it.
+                if is_access(operation) && state::take_sigbus(self.rt) {
+                    return Some(Err(Fail::Signal(Signal::BusMceErrAr)));
+                }
                 return self.memory(operation);
             }
             Do::Fork { child } => mmap::fork(self.rt).map(|task| {
@@ -219,12 +229,19 @@ impl<R: Runtime> Call<'_, R> {
             | Do::Setxattr { .. }
             | Do::Getxattr { .. }
             | Do::Listxattr { .. }
-            | Do::Removexattr { .. } => {
+            | Do::Removexattr { .. }
+            | Do::FssetxattrBad { .. }
+            | Do::EnableVerity { .. }
+            | Do::SetEncryption { .. } => {
                 return self.attributes(operation);
             }
             _ => return self.state(operation),
         })
     }
+}
+
+fn is_access(operation: &Do) -> bool {
+    matches!(operation, Do::Load { .. } | Do::Store { .. } | Do::LoadBytes { .. } | Do::StoreBytes { .. })
 }
 
 fn number(n: usize) -> Value {

@@ -4,9 +4,10 @@ use daxkit_format::dax::Errno;
 use daxkit_mount::fail::Fail;
 use daxkit_mount::fs::FileSystem;
 use daxkit_mount::runtime::Runtime;
-use daxkit_mount::vfs::{freeze, icache, mount, sync};
+use daxkit_mount::vfs::{freeze, icache, mount, shutdown, sync};
 use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::value::{Record, Value};
+use daxkit_scenario::words::Shutdown;
 
 use super::{Call, Done, state};
 use crate::subject::names::Mounted;
@@ -24,7 +25,9 @@ impl<R: Runtime> Call<'_, R> {
             Do::Umount { fs } => self.fs(Some(&fs.0.text)).and_then(|sb| {
                 let kept = mount::umount(rt, sb)?;
                 state::keep_unmounted(rt, sb, kept);
-                self.names.borrow_mut().fs.insert(fs.0.text.to_string(), Mounted { sb: None, last: Some(sb) });
+                if let Some(fs) = self.names.borrow_mut().fs.get_mut(&*fs.0.text) {
+                    fs.sb = None;
+                }
                 Ok(Value::Unit)
             }),
             Do::Mount { fs, options } => {
@@ -32,7 +35,8 @@ impl<R: Runtime> Call<'_, R> {
                 let Some(last) = last else { return Some(Err(Fail::Errno(Errno::EBUSY))) };
                 let Ok(options) = options::parse(&options.0) else { return Some(Err(Fail::Errno(Errno::EINVAL))) };
                 mount::mount(rt, state::request(rt, last, &options)).map(|sb| {
-                    self.names.borrow_mut().fs.insert(fs.0.text.to_string(), Mounted { sb: Some(sb), last: Some(sb) });
+                    let mounted = Mounted { sb: Some(sb), last: Some(sb), options };
+                    self.names.borrow_mut().fs.insert(fs.0.text.to_string(), mounted);
                     Value::Unit
                 })
             }
@@ -58,6 +62,17 @@ impl<R: Runtime> Call<'_, R> {
             Do::Freeze { fs } => self.fs(Some(&fs.0.text)).and_then(|sb| freeze::freeze(rt, sb)).map(unit),
             Do::Thaw { fs } => self.fs(Some(&fs.0.text)).and_then(|sb| freeze::thaw(rt, sb)).map(unit),
             Do::DropCaches { what } => icache::drop_caches(rt, *what as u8).map(unit),
+            Do::Shutdown { fs, how } => {
+                self.fs(Some(&fs.0.text)).and_then(|sb| shutdown::shutdown(rt, sb, *how == Shutdown::Flush)).map(unit)
+            }
+            Do::Sysctl { name, value: value @ (0 | 1) } => {
+                let known = state::sysctl(rt, &name.0, *value == 1);
+                if known { Ok(Value::Unit) } else { Err(Fail::Errno(Errno::ENOENT)) }
+            }
+            Do::Sysctl { .. } => Err(Fail::Errno(Errno::EINVAL)),
+            Do::Poison { target, offset, length } => {
+                self.with_inode(target, |file| Ok(state::poison(rt, file, *offset, *length)?)).map(unit)
+            }
             _ => return None,
         })
     }

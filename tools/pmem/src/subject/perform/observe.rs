@@ -8,7 +8,7 @@ use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::value::Value;
 use daxkit_scenario::word::Word;
 
-use super::{Call, Done, state};
+use super::{Call, Done, MOST_READ, state};
 
 impl<R: Runtime> Call<'_, R> {
     pub(super) fn state(&self, operation: &Do) -> Option<Done> {
@@ -27,6 +27,9 @@ impl<R: Runtime> Call<'_, R> {
             Do::VmOps { map } => self.map(&map.0.text).map(|region| state::vm_ops(rt, region.address)),
             Do::Entries { target } => self.with_inode(target, |file| Ok(state::entries(rt, file))),
             Do::Ptes { map } => self.map(&map.0.text).map(|region| state::ptes(rt, region)),
+            Do::Durable { target, offset, length } => self.with_inode(target, |file| {
+                Ok(Value::Bytes(state::durable(rt, file, *offset, (*length).min(MOST_READ))?))
+            }),
             Do::Pins { target } => self.with_inode(target, |file| Ok(Value::Number(state::pins(rt, file)))),
             Do::Cached { path } => self.at(path).map(|at| state::cached(rt, &at)),
             Do::CachedInodes { fs } => self.fs(Some(&fs.0.text)).map(|sb| state::cached_inodes(rt, sb)),

@@ -1,0 +1,58 @@
+//! Blocks that several files own.
+
+use daxkit_format::dax::{Errno, FileKind};
+
+use super::{MemFs, Survives};
+use crate::fs::{Ino, Media};
+use crate::ids::PAGE_SIZE;
+
+impl<W: Survives> MemFs<W> {
+    pub(super) fn is_shared(&self, device_block: u64) -> bool {
+        self.shares.get(device_block).is_some_and(|more| more > 0)
+    }
+
+    /// One owner less; the last one frees.
+    pub(super) fn let_go(&mut self, device_block: u64) {
+        match self.shares.get(device_block) {
+            Some(more) if more > 1 => {
+                self.shares.insert(device_block, more - 1);
+            }
+            Some(_) => {
+                self.shares.remove(device_block);
+            }
+            None => self.set_used(device_block, false),
+        }
+    }
+
+    pub(super) fn share_blocks(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+        if !self.options.reflink {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        for ino in [to, from] {
+            if self.inode(ino)?.disk.kind() != FileKind::Regular {
+                return Err(Errno::EINVAL);
+            }
+        }
+        self.free_blocks_of(to);
+        for (block, value) in self.backed(from) {
+            // What is not written has nothing to share.
+            if value & 1 == 0 {
+                *self.shares.entry(value >> 1) += 1;
+                self.set_block(to, block, Some(value));
+            }
+        }
+        for ino in [to, from] {
+            self.inode_mut(ino)?.reflink = true;
+        }
+        Ok(())
+    }
+
+    /// Copies a block that is about to be written; the copy is this file's alone.
+    pub(super) fn copy_block(&mut self, cpu: u16, from: u64, to: u64) -> Result<(), Errno> {
+        let mut bytes = [0; PAGE_SIZE as usize];
+        self.load(from * PAGE_SIZE, &mut bytes).map_err(|_| Errno::EIO)?;
+        self.store_nt(cpu, to * PAGE_SIZE, &bytes);
+        self.let_go(from);
+        Ok(())
+    }
+}
