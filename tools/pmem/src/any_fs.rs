@@ -9,6 +9,7 @@ use daxkit_device::{FileDevice, FileOptions, rollback};
 use daxkit_mount::fs::either::Either;
 use daxkit_mount::fs::ext4::Ext4Fs;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
+use daxkit_mount::ids::PAGE_SIZE;
 use daxkit_scenario::ast::{Feature, Source};
 use daxkit_scenario::case::FileSystem as Spec;
 use daxkit_scenario::words::Rules;
@@ -63,21 +64,36 @@ fn open_image(path: &Path) -> anyhow::Result<AnyFs> {
     }
 }
 
-/// Makes the file system that a case declares; `given` is the image of the command line.
+/// What cases get their file systems from.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    /// The image of the command line.
+    pub(crate) given: Option<AnyFs>,
+    /// Where a case wants ext4 in memory it gets a volume, with everything that lies on a disk.
+    pub(crate) volumes: bool,
+}
+
+/// Makes the file system that a case declares.
 ///
 /// # Errors
 /// A source, size or feature that cannot be had, in words.
-pub(crate) fn for_case(spec: &Spec<'_>, given: Option<&AnyFs>) -> anyhow::Result<AnyFs> {
+pub(crate) fn for_case(spec: &Spec<'_>, ground: &Ground) -> anyhow::Result<AnyFs> {
     let size = match spec.source {
         Source::Mem(size) => *size,
         Source::Image(path) => return open_image(path.as_ref()),
-        Source::Given => return given.cloned().context("the scenario runs on a given image, and IMAGE is `none`"),
+        Source::Given => {
+            return ground.given.clone().context("the scenario runs on a given image, and IMAGE is `none`");
+        }
     };
     if size == 0 || size > MOST {
         bail!("{size} bytes of memory: more than nothing and at most {MOST}");
     }
+    let size = size.next_multiple_of(UNIT);
+    if ground.volumes && spec.rules == Rules::Ext4 && spec.block == PAGE_SIZE {
+        return Ok(Either::Right(crate::volume::make(size, spec.features)?));
+    }
     let mut options = MemOptions {
-        size: size.next_multiple_of(UNIT),
+        size,
         xfs: spec.rules == Rules::Xfs,
         block_size: u32::try_from(spec.block).context("block size")?,
         reflink: spec.rules == Rules::Xfs,

@@ -6,7 +6,7 @@ use daxkit_cli::docs::Document;
 use std::path::PathBuf;
 
 use crate::TOOL;
-use crate::any_fs::Base;
+use crate::any_fs::{Base, Ground};
 
 const NOTES: &str = "\
 Exit status: 0 everything came out as expected (skipped cases are counted and named); 1 something did not, or a property \
@@ -52,9 +52,22 @@ pub(crate) struct What {
     /// Files of scenarios
     #[arg(required = true, value_name = "SCENARIO")]
     pub(crate) scenarios: Vec<PathBuf>,
+    /// Run what scenarios want as ext4 in memory on ext4 volumes, with journal, extent trees and everything else that lies on a disk
+    #[arg(long)]
+    pub(crate) volumes: bool,
     /// Run only scenarios whose title contains this
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+}
+
+impl What {
+    /// Opens the image, if one is named.
+    ///
+    /// # Errors
+    /// It cannot be mounted.
+    pub(crate) fn ground(&self) -> anyhow::Result<Ground> {
+        Ok(Ground { given: self.base.open()?, volumes: self.volumes })
+    }
 }
 
 /// What `run` takes.

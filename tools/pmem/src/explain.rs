@@ -28,12 +28,12 @@ struct CaseReport {
 /// # Errors
 /// An image or a file that cannot be read, or output that cannot be written.
 pub(crate) fn explain(wanted: &Explain, messages: &Messages) -> anyhow::Result<u8> {
-    let given = wanted.what.base.open()?;
+    let ground = wanted.what.ground()?;
     let Some(files) = scenarios::read_all(&wanted.what, messages)? else { return Ok(UNUSABLE) };
     let mut reports = Vec::new();
     for (_, file) in files {
         let (file, parts) = choose(file, &wanted.at);
-        let mut kernel = Emulation::new(given.clone(), false);
+        let mut kernel = Emulation::new(ground.clone(), false);
         for case in file.scenarios.iter().flat_map(|scenario| cases(&file, scenario)) {
             let name = case.summary();
             if !parts.iter().all(|part| name.contains(part)) {

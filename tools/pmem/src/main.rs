@@ -12,6 +12,7 @@ mod run;
 mod scenarios;
 mod stat;
 mod subject;
+mod volume;
 
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};

@@ -16,11 +16,11 @@ use crate::subject::Emulation;
 /// # Errors
 /// An image or a file that cannot be read, or output that cannot be written.
 pub(crate) fn run(wanted: &Run, messages: &Messages) -> anyhow::Result<u8> {
-    let given = wanted.what.base.open()?;
+    let ground = wanted.what.ground()?;
     let Some(files) = scenarios::read_all(&wanted.what, messages)? else { return Ok(UNUSABLE) };
     let mut failed = false;
     for (path, file) in files {
-        let mut kernel = Emulation::new(given.clone(), wanted.trace);
+        let mut kernel = Emulation::new(ground.clone(), wanted.trace);
         let options = RunOptions { keep_going: wanted.keep_going, trace: wanted.trace };
         let transcript = daxkit_scenario::run(&file, &mut kernel, options);
         failed |= !transcript.passed();

@@ -76,13 +76,13 @@ impl Counts {
 /// # Errors
 /// An image or a file that cannot be read, or output that cannot be written.
 pub(crate) fn stat(wanted: &Stat, messages: &Messages) -> anyhow::Result<u8> {
-    let given = wanted.what.base.open()?;
+    let ground = wanted.what.ground()?;
     let Some(files) = scenarios::read_all(&wanted.what, messages)? else { return Ok(UNUSABLE) };
     let mut list = Vec::new();
     let mut sum = Counters::default();
     let mut most_saved = 0;
     for (_, file) in &files {
-        let mut kernel = Emulation::new(given.clone(), false);
+        let mut kernel = Emulation::new(ground.clone(), false);
         for case in file.scenarios.iter().flat_map(|scenario| cases(file, scenario)) {
             let transcript = run_case(&case, &mut kernel, RunOptions::default());
             if matches!(transcript.verdict, Verdict::Skipped(_) | Verdict::Broken(_)) && transcript.entries.is_empty() {

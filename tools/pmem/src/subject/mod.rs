@@ -34,7 +34,7 @@ use daxkit_scenario::subject::{ConcurrentStep, SetUpError, Subject, TaskRef};
 use daxkit_scenario::value::{Outcome, Record};
 use daxkit_scenario::words::{Capability, Device, Need, Rules};
 
-use crate::any_fs::{self, AnyFs};
+use crate::any_fs::{self, AnyFs, Ground};
 use names::{Mounted, Names};
 use options::Options;
 use perform::{SharedNames, perform};
@@ -59,17 +59,16 @@ pub(crate) struct Emulation {
     names: SharedNames,
     /// Operations that wait, by the number of their task in the case.
     waiting: BTreeMap<usize, Waiting>,
-    /// The image of the command line.
-    given: Option<AnyFs>,
+    ground: Ground,
     trace: bool,
     /// Most pages of the devices that files had mapped at once.
     most_mapped: usize,
 }
 
 impl Emulation {
-    pub(crate) fn new(given: Option<AnyFs>, trace: bool) -> Self {
+    pub(crate) fn new(ground: Ground, trace: bool) -> Self {
         let stepper = Stepper::new(World::new());
-        Self { stepper, names: Rc::default(), waiting: BTreeMap::new(), given, trace, most_mapped: 0 }
+        Self { stepper, names: Rc::default(), waiting: BTreeMap::new(), ground, trace, most_mapped: 0 }
     }
 
     /// The files that are open or mapped now.
@@ -125,7 +124,7 @@ impl Emulation {
     fn mount_at_begin(&mut self, spec: &FsSpec<'_>) -> Result<Mounted, SetUpError> {
         let words = &spec.options.0;
         let options = options::parse(words).map_err(|word| SetUpError(format!("unknown mount option {word}")))?;
-        let fs = any_fs::for_case(spec, self.given.as_ref()).map_err(|e| SetUpError(format!("{e:#}")))?;
+        let fs = any_fs::for_case(spec, &self.ground).map_err(|e| SetUpError(format!("{e:#}")))?;
         let request = MountRequest {
             fs,
             personality: match spec.rules {
