@@ -20,7 +20,7 @@ const CASES: &[(&str, usize)] = &[
     ("s-dax-ext4.dax", 14),
     ("s-dax-xfs.dax", 11),
     ("set-calls.dax", 92),
-    ("shared-blocks.dax", 14),
+    ("shared-blocks.dax", 16),
     ("xfs-inheritance.dax", 30),
     ("xfstests.dax", 49),
 ];

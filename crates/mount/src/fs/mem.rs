@@ -486,8 +486,8 @@ impl<W: Survives> FileSystem for MemFs<W> {
         self.lose(power)
     }
 
-    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
-        self.share_blocks(to, from)
+    fn share(&mut self, to: Ino, from: Ino, blocks: u64) -> Result<(), Errno> {
+        self.share_blocks(to, from, blocks)
     }
 
     fn is_reflinked(&self, ino: Ino) -> bool {

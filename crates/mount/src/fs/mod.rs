@@ -325,12 +325,13 @@ pub trait FileSystem: Clone + Media {
     /// As above.
     fn convert_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno>;
 
-    /// Gives `to` the blocks of `from` instead of its own (`FICLONE`): both own what is written, and a write to either copies.
+    /// Gives `to` the first `blocks` of `from` instead of its own (`FICLONE`): both own what is written, and a write to either
+    /// copies.
     ///
     /// # Errors
     /// `EOPNOTSUPP` and as above.
-    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
-        let _ = (to, from);
+    fn share(&mut self, to: Ino, from: Ino, blocks: u64) -> Result<(), Errno> {
+        let _ = (to, from, blocks);
         Err(Errno::EOPNOTSUPP)
     }
     /// Whether an inode shares blocks, or did (`XFS_DIFLAG2_REFLINK`).

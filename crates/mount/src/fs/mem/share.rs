@@ -24,7 +24,7 @@ impl<W: Survives> MemFs<W> {
         }
     }
 
-    pub(super) fn share_blocks(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+    pub(super) fn share_blocks(&mut self, to: Ino, from: Ino, blocks: u64) -> Result<(), Errno> {
         if !self.options.reflink {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -33,10 +33,10 @@ impl<W: Survives> MemFs<W> {
                 return Err(Errno::EINVAL);
             }
         }
-        self.free_blocks_of(to);
+        self.unmap(to, 0, blocks);
         for (block, value) in self.backed(from) {
             // What is not written has nothing to share.
-            if value & 1 == 0 {
+            if value & 1 == 0 && block < blocks {
                 *self.shares.entry(value >> 1) += 1;
                 self.set_block(to, block, Some(value));
             }
