@@ -490,6 +490,10 @@ impl<W: Survives> FileSystem for MemFs<W> {
         self.share_blocks(to, from, blocks)
     }
 
+    fn exchange(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        self.exchange_blocks(cpu, ino, donor, blocks)
+    }
+
     fn is_reflinked(&self, ino: Ino) -> bool {
         self.inode(ino).is_ok_and(|inode| inode.reflink)
     }

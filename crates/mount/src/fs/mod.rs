@@ -334,6 +334,15 @@ pub trait FileSystem: Clone + Media {
         let _ = (to, from, blocks);
         Err(Errno::EOPNOTSUPP)
     }
+    /// Moves what is written in the first `blocks` of `ino` into the blocks that `donor` has there, which gets the old ones. Where either has a
+    /// hole, or `ino` nothing written, nothing moves.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` and as above.
+    fn exchange(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        let _ = (cpu, ino, donor, blocks);
+        Err(Errno::EOPNOTSUPP)
+    }
     /// Whether an inode shares blocks, or did (`XFS_DIFLAG2_REFLINK`).
     fn is_reflinked(&self, ino: Ino) -> bool {
         let _ = ino;
