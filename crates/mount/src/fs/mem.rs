@@ -501,8 +501,12 @@ impl<W: Survives> FileSystem for MemFs<W> {
         self.lose(power)
     }
 
-    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
-        self.share_blocks(to, from)
+    fn share(&mut self, to: Ino, from: Ino, blocks: u64) -> Result<(), Errno> {
+        self.share_blocks(to, from, blocks)
+    }
+
+    fn exchange(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        self.exchange_blocks(cpu, ino, donor, blocks)
     }
 
     fn is_reflinked(&self, ino: Ino) -> bool {

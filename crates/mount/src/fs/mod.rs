@@ -330,12 +330,22 @@ pub trait FileSystem: Clone + Media {
     /// As above.
     fn convert_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno>;
 
-    /// Gives `to` the blocks of `from` instead of its own (`FICLONE`): both own what is written, and a write to either copies.
+    /// Gives `to` the first `blocks` of `from` instead of its own (`FICLONE`): both own what is written, and a write to either
+    /// copies.
     ///
     /// # Errors
     /// `EOPNOTSUPP` and as above.
-    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
-        let _ = (to, from);
+    fn share(&mut self, to: Ino, from: Ino, blocks: u64) -> Result<(), Errno> {
+        let _ = (to, from, blocks);
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Moves what is written in the first `blocks` of `ino` into the blocks that `donor` has there, which gets the old ones. Where either has a
+    /// hole, or `ino` nothing written, nothing moves.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` and as above.
+    fn exchange(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        let _ = (cpu, ino, donor, blocks);
         Err(Errno::EOPNOTSUPP)
     }
     /// Whether an inode shares blocks, or did (`XFS_DIFLAG2_REFLINK`).

@@ -11,7 +11,7 @@ use crate::fail::{Fail, Result};
 use crate::filemap::invalidate::truncate_pagecache_range;
 use crate::filemap::writeback::filemap_write_and_wait;
 use crate::fs::FileSystem;
-use crate::ids::{FileId, InodeId, PAGE_SHIFT};
+use crate::ids::{FileId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::locks::{LockId, Mode, acquire, release};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
@@ -21,10 +21,10 @@ use crate::world::objects::{IState, OpenFlags};
 /// Last page of any file.
 const LAST: u64 = u64::MAX >> PAGE_SHIFT;
 
-/// `FICLONE`: all of `from` into `to`.
+/// `FICLONE`: all of `from` into `to`, which keeps what it has behind that.
 ///
 /// # Errors
-/// `EXDEV`, `EISDIR`, `EINVAL` (not regular, or only one of them is DAX), `EBADF` (not open for that), `EOPNOTSUPP`, `EROFS`, `EPERM`
+/// `EXDEV`, `EISDIR`, `EINVAL` (not regular, only one of them is DAX, or `from` ends within a block in the middle of `to`), `EBADF` (not open for that), `EOPNOTSUPP`, `EROFS`, `EPERM`
 /// (immutable), `EIO`.
 pub fn ficlone<R: Runtime>(rt: &R, to: FileId, from: FileId) -> Result<()> {
     let (target, source) = (fdget(rt, to)?, fdget(rt, from)?);
@@ -81,11 +81,18 @@ fn locked<R: Runtime>(rt: &R, dst: InodeId, src: InodeId) -> Result<()> {
     if dax != is_dax(dst) {
         return Err(Errno::EINVAL.into());
     }
-    rt.step(Op::new("xfs_reflink_remap_prep").read(Object::attr(dst)).read(Object::attr(src)), |w| {
+    let op = Op::new("xfs_reflink_remap_prep").read(Object::WORLD);
+    let (size, old_size) = rt.step(op, |w| {
         let realtime =
             |inode: InodeId| w.inodes[inode].disk.xflags.contains(daxkit_format::dax::fileattr::XFlags::REALTIME);
-        if realtime(dst) || realtime(src) { Err(Errno::EINVAL) } else { Ok(()) }
+        let (size, old) = (w.size(src), w.size(dst));
+        let middle = size < old && !size.is_multiple_of(PAGE_SIZE);
+        if realtime(dst) || realtime(src) || middle { Err(Errno::EINVAL) } else { Ok((size, old)) }
     })?;
+    if size == 0 {
+        return Ok(());
+    }
+    let blocks = size.div_ceil(PAGE_SIZE);
     for inode in [dst, src] {
         break_layouts(rt, inode)?;
         // Written and write-protected: a later store to either is noticed, and copies.
@@ -95,13 +102,13 @@ fn locked<R: Runtime>(rt: &R, dst: InodeId, src: InodeId) -> Result<()> {
             filemap_write_and_wait(rt, inode, 0, LAST)?;
         }
     }
-    truncate_pagecache_range(rt, dst, 0, LAST);
+    truncate_pagecache_range(rt, dst, 0, blocks - 1);
     Ok(rt.step(Op::world("xfs_reflink_remap_blocks"), |w| {
-        let (from, to, size) = (w.inodes[src].ino, w.inodes[dst].ino, w.inodes[src].disk.size);
+        let (from, to) = (w.inodes[src].ino, w.inodes[dst].ino);
         let (sb, now) = (w.inodes[dst].sb, w.now);
-        w.sb_mut(sb).fs.share(to, from)?;
+        w.sb_mut(sb).fs.share(to, from, blocks)?;
         let node = &mut w.inodes[dst];
-        node.disk.size = size;
+        node.disk.size = size.max(old_size);
         (node.disk.mtime, node.disk.ctime) = (now, now);
         node.state |= IState::DIRTY;
         Ok::<_, Errno>(())

@@ -7,6 +7,7 @@ pub mod freeze;
 pub mod icache;
 pub(crate) mod inline;
 pub mod mount;
+pub mod move_extents;
 pub mod namespace;
 pub mod open;
 pub mod protect;

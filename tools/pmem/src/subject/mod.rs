@@ -220,6 +220,7 @@ impl Subject for Emulation {
                 | Need::Reflink
                 | Need::Rmap
                 | Need::Realtime
+                | Need::MoveExtents
                 | Need::Verity
                 | Need::Encryption
                 | Need::Stepping

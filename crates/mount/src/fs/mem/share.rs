@@ -2,6 +2,7 @@
 
 use daxkit_format::dax::{Errno, FileKind};
 
+use super::space::key;
 use super::{MemFs, Survives};
 use crate::fs::{Ino, Media};
 use crate::ids::PAGE_SIZE;
@@ -24,7 +25,7 @@ impl<W: Survives> MemFs<W> {
         }
     }
 
-    pub(super) fn share_blocks(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
+    pub(super) fn share_blocks(&mut self, to: Ino, from: Ino, blocks: u64) -> Result<(), Errno> {
         if !self.options.reflink {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -33,10 +34,10 @@ impl<W: Survives> MemFs<W> {
                 return Err(Errno::EINVAL);
             }
         }
-        self.free_blocks_of(to);
+        self.unmap(to, 0, blocks);
         for (block, value) in self.backed(from) {
             // What is not written has nothing to share.
-            if value & 1 == 0 {
+            if value & 1 == 0 && block < blocks {
                 *self.shares.entry(value >> 1) += 1;
                 self.set_block(to, block, Some(value));
             }
@@ -44,6 +45,23 @@ impl<W: Survives> MemFs<W> {
         for ino in [to, from] {
             self.inode_mut(ino)?.reflink = true;
         }
+        Ok(())
+    }
+
+    pub(super) fn exchange_blocks(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        self.inode(donor)?;
+        for (block, value) in self.backed(ino) {
+            let Some(other) = self.map.get(key(donor, block)) else { continue };
+            if block >= blocks || value & 1 == 1 {
+                continue;
+            }
+            let mut bytes = [0; PAGE_SIZE as usize];
+            self.load((value >> 1) * PAGE_SIZE, &mut bytes).map_err(|_| Errno::EIO)?;
+            self.store_nt(cpu, (other >> 1) * PAGE_SIZE, &bytes);
+            self.set_block(ino, block, Some(other & !1));
+            self.set_block(donor, block, Some(value));
+        }
+        self.fence(cpu);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ const SECTORS: u64 = PAGE_SIZE / 512;
 /// Blocks of all files of a small world.
 const SMALL: usize = 64;
 
-const fn key(ino: Ino, block: u64) -> u64 {
+pub(super) const fn key(ino: Ino, block: u64) -> u64 {
     ino << 40 | block & 0xFF_FFFF_FFFF
 }
 

@@ -6,7 +6,7 @@ use daxkit_mount::fs::{Backing, Rename};
 use daxkit_mount::ids::FileId;
 use daxkit_mount::runtime::Runtime;
 use daxkit_mount::vfs::space::Fallocate;
-use daxkit_mount::vfs::{clone, namespace, open, rw, seek, setattr, space, sync};
+use daxkit_mount::vfs::{clone, move_extents, namespace, open, rw, seek, setattr, space, sync};
 use daxkit_mount::world::objects::OpenFlags;
 use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::value::{Record, Value};
@@ -114,6 +114,10 @@ impl<R: Runtime> Call<'_, R> {
             Do::Ficlone { to, from } => {
                 self.fd(&to.0.text).and_then(|to| clone::ficlone(rt, to, self.fd(&from.0.text)?)).map(unit)
             }
+            Do::MoveExtents { fd, donor, length } => self
+                .fd(&fd.0.text)
+                .and_then(|file| move_extents::move_extents(rt, file, self.fd(&donor.0.text)?, *length))
+                .map(unit),
             Do::Bmap { fd, block } => {
                 self.fd(&fd.0.text).and_then(|file| space::fibmap(rt, file, *block)).map(Value::Number)
             }

@@ -145,6 +145,7 @@ impl<R: Runtime> Call<'_, R> {
             | Do::Fiemap { .. }
             | Do::Bmap { .. }
             | Do::Ficlone { .. }
+            | Do::MoveExtents { .. }
             | Do::Fadvise { .. } => return self.file(operation),
             Do::Mkdir { .. }
             | Do::Mknod { .. }
