@@ -131,8 +131,11 @@ impl<A: FileSystem, B: FileSystem> FileSystem for Either<A, B> {
     fn has_encrypt(&self) -> bool {
         either!(self.has_encrypt())
     }
-    fn share(&mut self, to: Ino, from: Ino) -> Result<(), Errno> {
-        either!(self.share(to, from))
+    fn share(&mut self, to: Ino, from: Ino, blocks: u64) -> Result<(), Errno> {
+        either!(self.share(to, from, blocks))
+    }
+    fn exchange(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        either!(self.exchange(cpu, ino, donor, blocks))
     }
     fn is_reflinked(&self, ino: Ino) -> bool {
         either!(self.is_reflinked(ino))

@@ -325,6 +325,10 @@ impl<W: Survives + 'static> FileSystem for Ext4Fs<W> {
         done
     }
 
+    fn exchange(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        self.swap(cpu, ino, donor, blocks)
+    }
+
     fn read_inline(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
         let inode = self.inode(ino)?;
         if !inode.has_inline_data() {

@@ -1,10 +1,11 @@
 //! Blocks of files. What they hold is written to the memory, here only zeroes.
 
 use daxkit_device::pmem::{Cpu, PersistentMemory};
+use daxkit_format::InodeNr;
 use daxkit_format::dax::Errno;
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_volume::ext4::Segment;
 use daxkit_volume::ext4::edit::{Before, Fill};
+use daxkit_volume::ext4::{Mapping, Segment};
 
 use super::{Ext4Fs, errno_of};
 use crate::fs::mem::Survives;
@@ -72,6 +73,43 @@ impl<W: Survives + 'static> Ext4Fs<W> {
         }
         self.edit_inode(ino, |editor, inode| editor.punch(inode, block..block.saturating_add(len)))?;
         self.settle(ino)
+    }
+
+    pub(super) fn swap(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
+        let mut at = 0;
+        while at < blocks {
+            let (mine, theirs) = (self.run_at(ino, at)?, self.run_at(donor, at)?);
+            let (Segment::Mapped(mine), Segment::Mapped(theirs)) = (mine, theirs) else {
+                let hole = [mine, theirs].into_iter().filter_map(|s| match s {
+                    Segment::Hole { len, .. } => Some(len),
+                    Segment::Mapped(_) => None,
+                });
+                at = at.saturating_add(hole.max().unwrap_or(1).max(1));
+                continue;
+            };
+            let len = mine.len.min(theirs.len).min(blocks - at);
+            if mine.written {
+                let mut page = vec![0; PAGE_SIZE as usize];
+                for step in 0..len {
+                    let (from, to) = (mine.physical.get() + step, theirs.physical.get() + step);
+                    self.load(from * PAGE_SIZE, &mut page).map_err(|_| Errno::EIO)?;
+                    self.store_nt(cpu, to * PAGE_SIZE, &page);
+                }
+                self.fence(cpu);
+                let (mine, theirs) = (Mapping { len, ..mine }, Mapping { len, ..theirs });
+                self.edit_inode(ino, |editor, inode| {
+                    let mut donor = editor.inode(InodeNr(donor))?;
+                    editor.exchange_runs((inode, mine), (&mut donor, theirs))
+                })?;
+                self.dirty.insert(donor);
+            }
+            at += len;
+        }
+        Ok(())
+    }
+
+    fn run_at(&self, ino: Ino, block: u64) -> Result<Segment, Errno> {
+        self.volume.map_block(&self.inode(ino)?, block).map_err(|e| errno_of(&e))
     }
 
     pub(super) fn leave_inline(&mut self, cpu: u16, ino: Ino) -> Result<(), Errno> {

@@ -151,6 +151,24 @@ impl Editor<'_> {
         self.store_inode(inode)
     }
 
+    /// Gives a run of blocks that `inode` has to `donor`, and what that has at the same place of the file to `inode`: written both
+    /// (`swap_inode_data` of `EXT4_IOC_MOVE_EXT`). Both are stored. The runs lie at the same blocks of the files and are as long.
+    ///
+    /// # Errors
+    /// A map is damaged; no space for blocks of a map.
+    pub fn exchange_runs(
+        &mut self,
+        (inode, mine): (&mut Inode, Mapping),
+        (donor, theirs): (&mut Inode, Mapping),
+    ) -> Result<(), EditError> {
+        for (inode, old, new) in [(inode, mine, theirs), (donor, theirs, mine)] {
+            self.map_remove(inode, old.logical..old.end(), Gone::Kept)?;
+            self.map_insert(inode, Mapping { written: true, ..new })?;
+            self.store_inode(inode)?;
+        }
+        Ok(())
+    }
+
     /// What a mount does with orphans: those without links go, those that were being truncated lose what lies behind their end
     /// (`ext4_orphan_cleanup`). How many there were.
     ///
