@@ -16,7 +16,7 @@ const CASES: &[(&str, usize)] = &[
     ("inline-data.dax", 7),
     ("mount.dax", 20),
     ("namespace.dax", 32),
-    ("positions.dax", 12),
+    ("positions.dax", 16),
     ("s-dax-ext4.dax", 14),
     ("s-dax-xfs.dax", 11),
     ("set-calls.dax", 92),

@@ -203,7 +203,11 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
 fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bool) -> Result<()> {
     let s_dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
     let lock = LockId::i_data(inode);
-    let op = Op::new("xfs_ioctl_setattr").write(Object::attr(inode)).write(Object::life(inode)).write(Object::ICACHE);
+    let op = Op::new("xfs_ioctl_setattr")
+        .write(Object::attr(inode))
+        .write(Object::life(inode))
+        .write(Object::ICACHE)
+        .read(Object::block_map(inode));
     let outcome = |w: &World<R::Fs>| {
         let node = &w.inodes[inode];
         let mount = w.sb(node.sb);
@@ -222,7 +226,11 @@ fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bo
         xfs::fileattr_set(&target, attr, fsx, mount.profile.kernel)
     };
     // xfs_ioctl_setattr_prepare_dax comes before the transaction: a set that fails may still doom the cached inode.
-    rt.step(Op::new("xfs_ioctl_setattr_prepare_dax").write(Object::life(inode)).write(Object::ICACHE), |w| {
+    let prepare = Op::new("xfs_ioctl_setattr_prepare_dax")
+        .write(Object::life(inode))
+        .write(Object::ICACHE)
+        .read(Object::block_map(inode));
+    rt.step(prepare, |w| {
         if outcome(w).dontcache {
             d_mark_dontcache(w, inode);
         }

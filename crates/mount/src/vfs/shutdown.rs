@@ -6,7 +6,7 @@ use daxkit_format::dax::Errno;
 use super::sync::syncfs;
 use crate::fail::Result;
 use crate::ids::{InodeId, SbId};
-use crate::op::{Object, Op};
+use crate::op::Op;
 use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::world::World;
@@ -36,6 +36,7 @@ pub fn shutdown<R: Runtime>(rt: &R, sb: SbId, flush: bool) -> Result<()> {
     if flush {
         syncfs(rt, sb)?;
     }
-    rt.step(Op::new("EXT4_FLAGS_SHUTDOWN").write(Object::sb(sb)), |w| w.sb_mut(sb).shutdown = true);
+    // Everything asks for it, in steps that do not say so: this one is told to touch the world.
+    rt.step(Op::world("EXT4_FLAGS_SHUTDOWN"), |w| w.sb_mut(sb).shutdown = true);
     Ok(())
 }

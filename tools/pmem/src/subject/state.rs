@@ -113,7 +113,7 @@ pub(super) fn poison<R: Runtime>(rt: &R, file: FileId, offset: u64, length: u64)
     look(rt, |w| {
         let inode = inode_of(w, file);
         let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
-        let end = offset.saturating_add(length);
+        let end = offset.saturating_add(length).min(w.inodes[inode].disk.size.next_multiple_of(PAGE_SIZE));
         let mut at = offset;
         while at < end {
             let n = (PAGE_SIZE - at % PAGE_SIZE).min(end - at);

@@ -28,7 +28,7 @@ impl<W: Survives> MemFs<W> {
 
     /// A new directory of a file system that can has its names inside.
     pub(super) fn begin_directory(&mut self, ino: Ino) -> Result<(), Errno> {
-        if self.options.inline_data { self.mark_inline(ino, true) } else { Ok(()) }
+        if self.options.inline_data && !self.options.xfs { self.mark_inline(ino, true) } else { Ok(()) }
     }
 
     /// Names that fit into the inode no more move to a block, and stay there.

@@ -9,6 +9,9 @@ use crate::ids::PAGE_SIZE;
 /// Sectors of 512 bytes in a block, for `i_blocks`.
 const SECTORS: u64 = PAGE_SIZE / 512;
 
+/// From how many blocks on the end of a hole is looked up among what is backed, and not block by block.
+const LONG: u64 = 8192;
+
 /// Blocks of all files of a small world.
 const SMALL: usize = 64;
 
@@ -85,6 +88,11 @@ impl<W: Survives> MemFs<W> {
         let first = backing(self.map.get(key(ino, block)));
         let is_shared = |backing| matches!(backing, Backing::Mapped(at) if self.is_shared(at));
         let shared = is_shared(first);
+        if first == Backing::Hole && len > LONG {
+            let behind = self.backed(ino).into_iter().find(|(at, _)| *at > block);
+            let len = behind.map_or(len, |(at, _)| len.min(at - block));
+            return Extent { block, len, backing: first, new: false, shared };
+        }
         let mut n = 1;
         while n < len {
             let next = backing(self.map.get(key(ino, block + n)));
