@@ -94,10 +94,12 @@ impl Undo {
 /// Opens the device and the volume on it.
 pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
     let image = opening.path();
-    if opening.writable && (opening.catastrophic || opening.superblock.is_some()) {
-        bail!("-w does not go with -c or -s: such an image is for reading only");
+    // As in debugfs: what is that damaged is for looking at.
+    let writable = opening.writable && !opening.catastrophic;
+    if writable != opening.writable {
+        messages.note("-c: the image is open for reading only");
     }
-    if opening.undo.is_some() && !opening.writable {
+    if opening.undo.is_some() && !writable {
         bail!("-z: an image that is open for reading only has nothing to undo");
     }
     if let Some(path) = &opening.undo
@@ -106,7 +108,7 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         bail!("-z {}: exists already", path.display());
     }
     // A dry run changes nothing, not even back.
-    let write = opening.writable && !opening.dry_run;
+    let write = writable && !opening.dry_run;
     let how = if write { FileOptions::read_write() } else { FileOptions::read_only() };
     let how = if opening.direct { how.direct() } else { how };
     let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(image, how.offset(opening.offset))?);
@@ -122,24 +124,24 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         ignore_checksums: opening.ignore_checksums,
         catastrophic: opening.catastrophic,
         replay: opening.replay,
-        writable: opening.writable,
+        writable: writable,
         ..OpenOptions::default()
     };
     let volume = Volume::open(Arc::clone(&device), &options)
         .or_else(|error| otherwise(error, opening, &device, &options, messages))
         .with_context(|| output::shown(image.as_os_str().as_encoded_bytes()))?;
-    if opening.writable && !opening.replay && volume.needs_recovery() {
+    if writable && !opening.replay && volume.needs_recovery() {
         messages.warning("the journal is not replayed: what it holds will be written over what is edited, when it is (journal_run does it now)");
     }
     if volume.replay_overlay().is_some() {
-        let how = if opening.writable {
+        let how = if writable {
             "the journal is replayed; that is written with the first change"
         } else {
             "the journal is replayed in memory (--no-replay shows the image as it lies)"
         };
         messages.note(how);
     }
-    if !opening.writable {
+    if !writable {
         return Ok(Opened { device, volume, target: Target::ReadOnly });
     }
     let target = match &opening.undo {

@@ -96,9 +96,33 @@ fn without_w_an_edit_fails() {
         failed(&case.script(&["-R", command], ""), &["the image is open for reading only (-w opens it for writing)"]);
     }
     failed(&case.script(&[], "ls\nmkdir a\n"), &["mkdir: the image is open for reading only"]);
-    failed(&case.script(&["-w", "-c"], "mkdir a\n"), &["-w does not go with -c"]);
+    // As in debugfs -c wins over -w.
+    let refused = case.script(&["-w", "-c"], "mkdir a\n");
+    let told = "dax-debugfs: note: -c: the image is open for reading only\n";
+    assert!(stderr(&refused).starts_with(told) && refused.status.code() == Some(1), "{}", stderr(&refused));
     failed(&case.script(&["-z", "/nosuch/undo"], "ls\n"), &["-z: an image that is open for reading only"]);
     assert!(case.is_untouched());
+}
+
+#[test]
+fn a_copy_of_the_superblock_takes_the_place_of_a_lost_one_with_the_first_change() {
+    let case = Case::new(&["-t", "ext4", "-b", "1024"]);
+    let image = &case.image;
+    let mut bytes = std::fs::read(image).unwrap();
+    bytes[1024..3072].fill(0);
+    std::fs::write(image, &bytes).unwrap();
+    failed(&case.script(&["-w"], "mkdir a\n"), &["-b 1024 -s 8193 opens it by a copy of its superblock"]);
+    let by_copy = ["-w", "-b", "1024", "-s", "8193"];
+    good(&case.script(&by_copy, "ls\nstat /\n"));
+    assert!(std::fs::read(image).unwrap() == bytes, "who only looks changes nothing");
+    good(&case.script(&by_copy, "set_inode_field / mode 040700\n"));
+    let after = std::fs::read(image).unwrap();
+    assert!(after[1024..2048].iter().any(|b| *b != 0), "the primary superblock is there again");
+    // The same as the copy's, but for the group it stands in and its own checksum.
+    let differs = |at: &usize| after[1024 + at] != after[8193 * 1024 + at];
+    let fields: Vec<usize> = (0..1024).filter(differs).collect();
+    assert!(fields.iter().all(|at| [0x5A, 0x3A].contains(at) || *at >= 0x3FC), "{fields:x?}");
+    good(&case.script(&[], "stat /\n"));
 }
 
 #[test]

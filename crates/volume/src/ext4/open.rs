@@ -7,7 +7,7 @@ use std::sync::Arc;
 use daxkit_device::{BlockDevice, RangeSet};
 use daxkit_format::BlockNr;
 use daxkit_format::ext4::features::{Compat, Feature, Features, Incompat, RoCompat};
-use daxkit_format::ext4::super_block::{CHECKSUM_CRC32C, SuperBlock};
+use daxkit_format::ext4::super_block::{CHECKSUM_CRC32C, SUPER_BLOCK_OFFSET, SuperBlock};
 
 use super::blocks::BlockCache;
 use super::edit::Hints;
@@ -67,7 +67,8 @@ pub struct OpenOptions {
     /// Replay the journal if it wants to be, so that what is read is what a mount would show.
     pub replay: bool,
     /// Keep changes in an overlay over the device, so that the volume can be edited ([`Volume::change`]). A journal is replayed
-    /// into the same overlay.
+    /// into the same overlay. With [`OpenOptions::super_block`] that copy of the superblock, and the descriptors behind it, stand there in place of
+    /// the primary ones, and become them with the first change that is committed; no journal is replayed then.
     pub writable: bool,
     /// The external journal, when the file system has one.
     pub journal: Option<Arc<dyn BlockDevice>>,
@@ -123,6 +124,9 @@ impl Volume {
     /// each other or the device; a journal that should be replayed and cannot be.
     pub fn open(device: Arc<dyn BlockDevice>, options: &OpenOptions) -> Result<Self, VolumeError> {
         let volume = Self::open_without_replay(Arc::clone(&device), options)?;
+        if options.writable && volume.super_offset != SUPER_BLOCK_OFFSET {
+            return volume.in_place_of_the_primary(device, options);
+        }
         if options.replay
             && !options.catastrophic
             && volume.needs_recovery()

@@ -1,12 +1,46 @@
 //! The copies of superblock and descriptors in other groups. Edits leave them alone, as a mount does; a rescue goes by them.
 
+use std::sync::Arc;
+
+use daxkit_device::BlockDevice;
 use daxkit_format::GroupNr;
 use daxkit_format::ext4::features::Incompat;
-use daxkit_format::ext4::super_block::STATE_VALID;
+use daxkit_format::ext4::super_block::{STATE_VALID, SUPER_BLOCK_OFFSET};
 use zerocopy::IntoBytes;
 
-use super::super::error::Place;
+use super::super::error::{Place, VolumeError};
+use super::super::journal::ReplayOverlay;
+use super::super::open::{EDITS_IN_MEMORY, OpenOptions, Volume};
 use super::{EditError, Editor};
+
+impl Volume {
+    /// The volume that was opened by a copy, with that copy of the superblock and of the descriptors in place of the primary ones, in an
+    /// overlay over `device`.
+    pub(in super::super) fn in_place_of_the_primary(
+        &self,
+        device: Arc<dyn BlockDevice>,
+        options: &OpenOptions,
+    ) -> Result<Self, VolumeError> {
+        let mut sb = *self.super_block();
+        sb.s_block_group_nr.set(0);
+        if sb.has_metadata_csum() {
+            sb.seal();
+        }
+        let overlay = Arc::new(ReplayOverlay::spilling(device, EDITS_IN_MEMORY));
+        let at = self.base().saturating_add(SUPER_BLOCK_OFFSET);
+        overlay.write_at(at, sb.as_bytes()).map_err(VolumeError::io(Place::SuperBlock { offset: at }))?;
+        let options = OpenOptions { super_block: None, ..options.clone() };
+        let primary = Self::open_without_replay(Arc::<ReplayOverlay>::clone(&overlay), &options)?;
+        let (g, size) = (*self.geometry(), u64::from(self.block_size()));
+        for index in 0..g.groups_count.div_ceil(g.desc_per_block.max(1)) {
+            let (from, to) = (self.descriptor_block(index), primary.descriptor_block(index));
+            let bytes = self.block(Place::Block(from), from)?;
+            let at = self.base().saturating_add(to.get().saturating_mul(size));
+            overlay.write_at(at, &bytes).map_err(VolumeError::io(Place::Block(to)))?;
+        }
+        Ok(primary.over(overlay))
+    }
+}
 
 impl Editor<'_> {
     /// Writes all copies of the superblock and of the descriptors, as both are now. As in those that e2fsprogs writes, the file system of a
