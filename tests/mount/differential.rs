@@ -238,6 +238,8 @@ struct Driver {
     model: Model,
     /// Slot to node.
     open: BTreeMap<usize, u64>,
+    /// Small files lie inside their inodes.
+    inline: bool,
 }
 
 const SLOTS: u64 = 4;
@@ -349,6 +351,8 @@ impl Driver {
             }
             94..95 => Op::Chmod(slot, 0o600 + self.random.below(0o200) as u16),
             95..96 => Op::Chown(slot, self.random.below(3) as u32, self.random.below(70_000) as u32),
+            // Content inside the inode and the flag exclude each other, and who has which is not the model's to know.
+            _ if self.inline => Op::Fsync(slot),
             _ => Op::ToggleDax(slot),
         }
     }
@@ -497,7 +501,7 @@ fn fallocate(bytes: &mut Vec<u8>, mode: Fallocate, offset: usize, len: usize) ->
 fn make(dir: &Path, name: &str, options: &str) -> std::path::PathBuf {
     let image = dir.join(name);
     let mut command = system("mke2fs");
-    command.args(["-q", "-F", "-b", "4096"]).args(options.split_whitespace()).arg(&image).arg("32M");
+    command.args(["-q", "-F", "-b", "4096"]).args(options.split_whitespace()).arg(&image).arg("16M");
     succeed(&mut command).expect("mke2fs makes the image");
     image
 }
@@ -536,8 +540,13 @@ fn run(options: &str, dax: DaxMode, seed: u64, rounds: u64, operations: u64) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let image = make(scratch.path(), "image", options);
     let mut mem_fs =
-        MemFs::new(MemOptions { size: 32 << 20, inodes: 8192, ..MemOptions::default() }).expect("a device");
-    let mut driver = Driver { random: Random(seed), model: Model::new(), open: BTreeMap::new() };
+        MemFs::new(MemOptions { size: 16 << 20, inodes: 4096, ..MemOptions::default() }).expect("a device");
+    let mut driver = Driver {
+        random: Random(seed),
+        model: Model::new(),
+        open: BTreeMap::new(),
+        inline: options.contains("inline_data"),
+    };
     for round in 0..rounds {
         let now = NOW + i64::try_from(round).expect("few rounds") * 1000;
         let mut real = Side::new(ext4(&image, now).expect("it mounts"), dax, now);
@@ -557,7 +566,7 @@ fn run(options: &str, dax: DaxMode, seed: u64, rounds: u64, operations: u64) {
                 "ext4: {got:?}, mem: {other:?}\n{}",
                 context()
             );
-            if n % 500 == 499 {
+            if n % (operations / 3).max(500) == 499 {
                 pull_the_plug(&real.machine, &scratch.path().join("unplugged"), &context());
             }
             if last.len() >= 8 {
