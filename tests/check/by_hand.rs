@@ -5,9 +5,10 @@ use crate::mutate::change;
 use crate::shared::tools;
 use crate::verdict::{NOW, ours};
 use daxkit_check::{BadBlocks, Code, Finding, Options, check, repair};
-use daxkit_device::{BlockDevice, FaultInjector, FaultPlan, MemoryDevice};
+use daxkit_device::{BlockDevice, DeviceError, FaultInjector, FaultPlan, Geometry, MemoryDevice};
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The codes that have one here.
 pub(crate) fn codes() -> Vec<Code> {
@@ -326,4 +327,65 @@ fn references_of_a_value_in_an_inode() {
     let value = (12..64).find(|n| holds(*n)).expect("an inode with the value");
     changed(&mut bytes, &format!("inode:{value}.l_i_version"), &7u32.to_le_bytes());
     assert_eq!(found(&bytes), [format!("XAT010 inode:{value}.l_i_version")]);
+}
+
+/// Counts what is read and written.
+#[derive(Debug)]
+struct Counting {
+    below: MemoryDevice,
+    calls: AtomicU64,
+}
+
+impl BlockDevice for Counting {
+    fn len(&self) -> u64 {
+        self.below.len()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.below.geometry()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DeviceError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.below.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.below.write_at(offset, data)
+    }
+
+    fn flush(&self) -> Result<(), DeviceError> {
+        self.below.flush()
+    }
+}
+
+#[test]
+fn a_superblock_that_claims_far_more_than_there_is() {
+    let sound = image(&["-t", "ext2", "-b", "1024", "-N", "64"], "1M", "write $DIR/blocks /f\n");
+    let run = |bytes: &[u8]| {
+        let device = Arc::new(Counting { below: MemoryDevice::from_bytes(bytes), calls: AtomicU64::new(0) });
+        let below = || Arc::clone(&device) as Arc<dyn BlockDevice>;
+        let report = check(below(), &Options::new(NOW));
+        let done = repair(below(), &Options::new(NOW), &mut |_| true);
+        let calls = device.calls.load(Ordering::Relaxed);
+        done.edits().apply_to(&device.below).expect("memory is writable");
+        let found: Vec<String> = report.findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect();
+        (found, done, device.below.to_vec(), calls)
+    };
+    let (.., usual) = run(&sound);
+    // The count of inodes tells how many groups there are: the count of blocks is wrong, and nothing else.
+    let mut longer = sound.clone();
+    longer[1024 + 7] = 0x32;
+    let (found, done, after, calls) = run(&longer);
+    assert_eq!(found, ["SUP004 super.s_blocks_count_lo"]);
+    assert!(done.is_clean() && done.fixed.len() == 1 && after == sound, "{:?}", done.left);
+    assert!(calls < 4 * usual + 100, "{calls} reads, {usual} of the sound image");
+    // Both counts claim groups whose descriptors could not even lie on the image.
+    let groups = (u32::from_le_bytes([0, 4, 0, 0x32]) - 1).div_ceil(8192);
+    longer[1024..1028].copy_from_slice(&(groups * 64).to_le_bytes());
+    let (found, done, after, calls) = run(&longer);
+    assert_eq!(found, ["SUP004 super"]);
+    assert!(done.fixed.is_empty() && after == longer);
+    assert!(calls < 4 * usual + 1000, "{calls} reads, {usual} of the sound image");
 }
