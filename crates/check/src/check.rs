@@ -126,6 +126,7 @@ pub(crate) fn run(edits: &Arc<Edits>, options: &Options, keep: impl FnOnce(&Stat
     };
     let mut local = Local::default();
     cx.scans = cx.groups(&mut local);
+    cx.inodes.open(cx.scans.iter().map(|scan| scan.inodes));
     cx.bad = cx.bad_list().into_iter().collect();
     cx.bad_parts(&mut local);
     let (usage, dirs) = passes(&cx, &mut local);

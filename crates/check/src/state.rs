@@ -1,8 +1,13 @@
 //! What the passes learn of blocks and inodes, in memory that grows with what is in use.
 
+mod inodes;
+
+pub(crate) use inodes::{Inodes, Named};
+
 use daxkit_format::ext4::dir_entry::file_type;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use zerocopy::{FromZeros, KnownLayout};
 
 /// Bits of a chunk.
 const CHUNK: u64 = 32_768;
@@ -54,7 +59,7 @@ impl BlockMap {
         let mut twice = false;
         for (word, bits) in words(first, len) {
             let Some(chunk) = self.chunks.get(word as usize / WORDS) else { continue };
-            let chunk = chunk.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(WORDS).collect());
+            let chunk = chunk.get_or_init(|| zeroed(WORDS));
             if let Some(word) = chunk.get(word as usize % WORDS) {
                 twice |= word.fetch_or(bits, Relaxed) & bits != 0;
             }
@@ -163,117 +168,13 @@ pub(crate) mod bits {
     pub(crate) const DAX: u8 = 32;
 }
 
-/// Eight bytes for each inode of the groups' used parts.
-#[derive(Debug)]
-struct Slot {
-    /// Kind, bits, links.
-    known: AtomicU32,
-    /// Entries that name it.
-    names: AtomicU32,
-}
-
-/// The inodes.
-#[derive(Debug)]
-pub(crate) struct Inodes {
-    groups: Vec<OnceLock<Box<[Slot]>>>,
-    per_group: u32,
-    count: u32,
-}
-
-impl Inodes {
-    pub(crate) fn new(groups: u32, per_group: u32) -> Self {
-        Self {
-            groups: std::iter::repeat_with(OnceLock::new).take(groups as usize).collect(),
-            per_group: per_group.max(1),
-            count: groups.saturating_mul(per_group),
-        }
-    }
-
-    /// Makes room for the first inodes of a group.
-    pub(crate) fn open(&self, group: u32, inodes: u32) {
-        if let Some(slots) = self.groups.get(group as usize) {
-            slots.get_or_init(|| {
-                std::iter::repeat_with(|| Slot { known: AtomicU32::new(0), names: AtomicU32::new(0) })
-                    .take(inodes.min(self.per_group) as usize)
-                    .collect()
-            });
-        }
-    }
-
-    fn slot(&self, ino: u32) -> Option<&Slot> {
-        let index = ino.checked_sub(1)?;
-        self.groups.get((index / self.per_group) as usize)?.get()?.get((index % self.per_group) as usize)
-    }
-
-    /// Whether there is an inode of this number.
-    pub(crate) fn exists(&self, ino: u32) -> bool {
-        ino >= 1 && ino <= self.count
-    }
-
-    pub(crate) fn set(&self, ino: u32, known: Known) {
-        if let Some(slot) = self.slot(ino) {
-            slot.known.store(known.kind as u32 | u32::from(known.bits) << 8 | u32::from(known.links) << 16, Relaxed);
-        }
-    }
-
-    pub(crate) fn get(&self, ino: u32) -> Known {
-        let word = self.slot(ino).map_or(0, |slot| slot.known.load(Relaxed));
-        Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 }
-    }
-
-    /// What is known of an inode, and counts a name that leads to it if it is in use.
-    pub(crate) fn get_and_name(&self, ino: u32) -> Known {
-        let Some(slot) = self.slot(ino) else { return Known::default() };
-        let word = slot.known.load(Relaxed);
-        let known = Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 };
-        if known.kind != Kind::Free {
-            slot.names.fetch_add(1, Relaxed);
-        }
-        known
-    }
-
-    /// Counts a name that leads to an inode, if that is in use as what the name says and there is nothing else to know of it. Returns
-    /// whether it was counted.
-    pub(crate) fn name_plain(&self, ino: u32, file_type: u8) -> bool {
-        let Some(slot) = self.slot(ino) else { return false };
-        // Kinds and types have the same numbers. An empty file has nothing that matters here.
-        let word = slot.known.load(Relaxed) & 0xffff & !(u32::from(bits::EMPTY) << 8);
-        let plain = word == u32::from(file_type) && file_type != Kind::Free as u8 && file_type < Kind::Bad as u8;
-        if plain {
-            slot.names.fetch_add(1, Relaxed);
-        }
-        plain
-    }
-
-    /// Takes a name back.
-    pub(crate) fn unname(&self, ino: u32) {
-        if let Some(slot) = self.slot(ino) {
-            let _ = slot.names.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
-        }
-    }
-
-    /// Counts a name that leads to an inode.
-    pub(crate) fn name(&self, ino: u32) {
-        if let Some(slot) = self.slot(ino) {
-            slot.names.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// The inodes that are known, of a group: number, what is known, names.
-    pub(crate) fn of_group(&self, group: u32) -> impl Iterator<Item = (u32, Known, u32)> + '_ {
-        let first = group * self.per_group + 1;
-        let slots = self.groups.get(group as usize).and_then(OnceLock::get).map_or(&[][..], |slots| slots);
-        slots.iter().enumerate().map(move |(index, slot)| {
-            let word = slot.known.load(Relaxed);
-            let known =
-                Known { kind: Kind::from_u32(word & 0xff), bits: (word >> 8) as u8, links: (word >> 16) as u16 };
-            (first + index as u32, known, slot.names.load(Relaxed))
-        })
-    }
-
-    pub(crate) fn groups(&self) -> u32 {
-        self.groups.len() as u32
-    }
+/// A table of zeroes. Pages of it that are never written take no memory.
+fn zeroed<N: Default>(len: usize) -> Box<[N]>
+where
+    [N]: FromZeros + KnownLayout<PointerMetadata = usize>,
+{
+    // What has no room zeroed has none otherwise, and then the program ends as it does for any other memory.
+    <[N]>::new_box_zeroed_with_elems(len).unwrap_or_else(|_| std::iter::repeat_with(N::default).take(len).collect())
 }
 
 #[cfg(test)]
@@ -292,20 +193,5 @@ mod tests {
         assert_eq!(map.load(60) & 0xff, 0xff);
         assert_eq!(map.load(0) >> 60, 0xf);
         assert!(!map.mark(199_999, 100));
-    }
-
-    #[test]
-    fn inodes_are_known_where_there_is_room() {
-        let inodes = Inodes::new(3, 16);
-        inodes.open(1, 8);
-        let known = Known { kind: Kind::Dir, links: 65_000, bits: bits::DAX };
-        inodes.set(17, known);
-        assert_eq!((inodes.get(17).kind, inodes.get(17).links, inodes.get(17).bits), (Kind::Dir, 65_000, bits::DAX));
-        assert_eq!(inodes.get(25).kind, Kind::Free);
-        inodes.name(17);
-        inodes.name(17);
-        assert_eq!(inodes.of_group(1).next().map(|(ino, _, names)| (ino, names)), Some((17, 2)));
-        assert!(inodes.exists(48) && !inodes.exists(49) && !inodes.exists(0));
-        assert_eq!(inodes.of_group(1).count(), 8);
     }
 }

@@ -1,4 +1,4 @@
-//! The three system calls that the safe wrappers of rustix do not have, and one instruction that the language calls unsafe.
+//! The three system calls that the safe wrappers of rustix do not have.
 
 use std::fs::File;
 use std::io;
@@ -46,36 +46,4 @@ pub(crate) fn loop_backing_file(loop_device: &File) -> io::Result<(u64, u64)> {
     // SAFETY: LOOP_GET_STATUS64 writes one loop_info64 of 232 bytes to the pointer; any bit pattern is a valid [u64; 29].
     let info = unsafe { ioctl(loop_device, Getter::<LOOP_GET_STATUS64, LoopInfo64>::new()) }?;
     Ok((info[0], info[1]))
-}
-
-/// crc32c of several pieces side by side; see [`crate::lanes`].
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(crate) fn crc32c_lanes<const N: usize>(
-    states: [u32; N],
-    count: usize,
-    word: impl Fn(usize, usize) -> u64,
-) -> Option<[u32; N]> {
-    #[target_feature(enable = "sse4.2")]
-    fn sum<const N: usize>(states: [u32; N], count: usize, word: impl Fn(usize, usize) -> u64) -> [u32; N] {
-        let mut sums = states.map(u64::from);
-        for index in 0..count {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                *sum = std::arch::x86_64::_mm_crc32_u64(*sum, word(lane, index));
-            }
-        }
-        sums.map(|sum| sum as u32)
-    }
-    if !std::arch::is_x86_feature_detected!("sse4.2") {
-        return None;
-    }
-    // SAFETY: the processor has the one feature that the function needs, as was just asked; it touches no memory but through `word`,
-    // which is safe code.
-    Some(unsafe { sum(states, count, word) })
-}
-
-/// No instruction is known here.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn crc32c_lanes<const N: usize>(_: [u32; N], _: usize, _: impl Fn(usize, usize) -> u64) -> Option<[u32; N]> {
-    None
 }

@@ -97,7 +97,7 @@ impl Gen {
         match self.below(if depth > 3 { 4 } else { 6 }) {
             0 => Pattern::Anything,
             1 => Pattern::Number(self.size()),
-            2 => Pattern::Word(["x", "dax", "a.b", "-"][self.below(4) as usize].to_owned()),
+            2 => Pattern::Word(["x", "dax=always", "a.b", "-"][self.below(4) as usize].to_owned()),
             3 => Pattern::Data(self.data()),
             4 => Pattern::List(self.many(0, 4, |g| g.pattern(depth + 1))),
             _ => Pattern::Record(self.record(depth)),

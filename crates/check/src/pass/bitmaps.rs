@@ -7,7 +7,6 @@ use super::{Context, Local};
 use crate::code::Code;
 use crate::finding::{At, Datum, Finding};
 use crate::repair::Fix;
-use crate::state::Kind;
 
 /// Groups that one step of a thread takes.
 const BATCH: usize = 32;
@@ -117,25 +116,15 @@ impl Context<'_> {
     /// The inode bitmap of a group as it should be.
     pub(crate) fn expected_inodes(&self, group: u32) -> Expected {
         let geo = &self.image.geo;
-        let mut bytes = vec![0; self.image.block_size()];
-        let mut used = 0;
-        let mut set = |index: u32| {
-            if let Some(byte) = bytes.get_mut(index as usize / 8)
-                && *byte >> (index % 8) & 1 == 0
-            {
-                *byte |= 1 << (index % 8);
-                used += 1;
-            }
-        };
+        let mut bytes: Vec<u8> = self.inodes.used(group).flat_map(u64::to_le_bytes).collect();
+        bytes.resize(self.image.block_size(), 0);
         let first = group * geo.inodes_per_group + 1;
-        for (ino, known, _) in self.inodes.of_group(group) {
-            if known.kind != Kind::Free {
-                set(ino - first);
+        for index in 0..geo.first_ino.saturating_sub(first).min(geo.inodes_per_group) {
+            if let Some(byte) = bytes.get_mut(index as usize / 8) {
+                *byte |= 1 << (index % 8);
             }
         }
-        for ino in first..geo.first_ino.min(first + geo.inodes_per_group) {
-            set(ino - first);
-        }
+        let used = bytes.iter().map(|byte| byte.count_ones()).sum();
         pad(&mut bytes, geo.inodes_per_group);
         Expected { bytes, used }
     }
@@ -170,7 +159,7 @@ impl Context<'_> {
     fn inode_bitmap(&self, local: &mut Local, group: u32, desc: &GroupDesc) -> u32 {
         let count = self.image.geo.inodes_per_group;
         let uninit = desc.flags().contains(GroupFlags::INODE_UNINIT) && self.trusts(group);
-        if uninit && self.inodes.of_group(group).next().is_none() && group * count + 1 >= self.image.geo.first_ino {
+        if uninit && self.inodes.used(group).next().is_none() && group * count + 1 >= self.image.geo.first_ino {
             return count;
         }
         let expected = self.expected_inodes(group);

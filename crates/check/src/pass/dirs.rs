@@ -5,8 +5,9 @@ use std::ops::Range;
 use daxkit_format::ext4::dir_block::EntryStyle;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
-use super::entries::{Block, Names};
+use super::entries::Block;
 use super::htree::{Index, Role};
+use super::names::Names;
 use super::{Context, Dir, Local};
 use crate::code::Code;
 use crate::finding::{At, Datum, Finding};
@@ -34,6 +35,14 @@ impl Dir {
         Some(physical + u64::from(logical - first))
     }
 
+    /// The block of the image that holds all of the directory, if there is one and nothing but its entries has to be looked at.
+    fn only_block(&self) -> Option<u64> {
+        match self.runs.as_slice() {
+            [(0, block, 1)] if self.blocks == 1 && !self.inline && !self.has(InodeFlags::INDEX) => Some(*block),
+            _ => None,
+        }
+    }
+
     pub(crate) fn has(&self, flag: InodeFlags) -> bool {
         self.flags & flag.bits() != 0
     }
@@ -42,7 +51,9 @@ impl Dir {
 impl Context<'_> {
     /// Checks all directories: large ones with an index in parts, all others each as a whole.
     pub(crate) fn directories(&self, dirs: &[Dir]) -> Local {
-        let mut found = self.parallel(2, dirs, |local, dir| self.directory(local, dir));
+        let small = dirs.chunk_by(|dir, next| dir.only_block().is_some_and(|at| next.only_block() == Some(at + 1)));
+        let small: Vec<&[Dir]> = small.flat_map(|dirs| dirs.chunks(AT_ONCE as usize)).collect();
+        let mut found = self.parallel(2, &small, |local, dirs| self.several(local, dirs));
         let large = std::mem::take(&mut found.large);
         let find = |ino: u32| dirs.binary_search_by_key(&ino, |dir| dir.ino).ok().and_then(|at| dirs.get(at));
         let mut parts = Vec::new();
@@ -71,9 +82,35 @@ impl Context<'_> {
         if !repeats.is_empty() {
             found.append(self.parallel(2, &repeats, |local, dir| self.repeated(local, dir)));
         }
-        found.links.sort_unstable();
-        found.dotdots.sort_unstable();
+        let mine = std::mem::take(&mut found.named);
+        found.more_named.drain(..).chain([mine]).for_each(|named| self.inodes.merge(&named));
+        // Each thread found its own in order, nearly: a stable sort has only to merge them.
+        found.links.sort();
+        found.dotdots.sort();
         found
+    }
+
+    /// Checks one directory, or several that are a block each, of which each lies behind the one before it.
+    fn several(&self, local: &mut Local, dirs: &[Dir]) {
+        let size = self.image.block_size();
+        let mut buffer = std::mem::take(&mut local.room);
+        buffer.resize(dirs.len() * size, 0);
+        let first = dirs.first().and_then(Dir::only_block).filter(|_| dirs.len() > 1);
+        match first.filter(|first| self.image.read_block(*first, &mut buffer).is_ok()) {
+            Some(first) => {
+                let mut names = std::mem::take(&mut local.names);
+                for ((dir, bytes), block) in dirs.iter().zip(buffer.chunks_exact(size)).zip(first..) {
+                    names.begin(1, size);
+                    let broken = self.block(local, dir, None, (0, block), bytes, &mut names);
+                    conclude(local, dir, broken, &names, false);
+                }
+                (local.names, local.room) = (names, buffer);
+            }
+            None => {
+                local.room = buffer;
+                dirs.iter().for_each(|dir| self.directory(local, dir));
+            }
+        }
     }
 
     fn directory(&self, local: &mut Local, dir: &Dir) {
@@ -82,15 +119,17 @@ impl Context<'_> {
         }
         let index = dir.has(InodeFlags::INDEX) && self.image.has.dir_index;
         let read = |logical: u32| dir.block(logical).and_then(|block| self.image.block(block).ok());
-        let index = if index { self.index(local, dir, &read) } else { None };
-        if let Some(index) = index {
-            if dir.blocks > PART && index.hash.is_known() {
-                return local.large.push((dir.ino, index));
-            }
-            let mut names = Names::new(dir.blocks, self.image.block_size());
-            return self.part(local, dir, Some(&index), 0..dir.blocks, &mut names);
+        let mut index = if index { self.index(local, dir, &read) } else { None };
+        if let Some(index) = index.take_if(|index| dir.blocks > PART && index.hash.is_known()) {
+            return local.large.push((dir.ino, index));
         }
-        self.part(local, dir, None, 0..dir.blocks, &mut Names::new(dir.blocks, self.image.block_size()));
+        let mut names = std::mem::take(&mut local.names);
+        names.begin(dir.blocks, self.image.block_size());
+        self.part(local, dir, index.as_ref(), 0..dir.blocks, &mut names);
+        // The next directory is a small one, as most are.
+        if dir.blocks <= PART {
+            local.names = names;
+        }
     }
 
     /// Checks some blocks of a directory. In a part of one with an index that holds, names are told apart by leaf: the same name twice
@@ -126,11 +165,7 @@ impl Context<'_> {
                         );
                         continue;
                     }
-                    let role = index.map(|i| i.roles.get(&at).copied().unwrap_or(Role::Index));
-                    let hash = index.map(|i| i.hash);
-                    let mut entries =
-                        Block { cx: self, dir, logical: at, block, bytes, role, hash, local: &mut *local };
-                    broken |= entries.check(names);
+                    broken |= self.block(local, dir, index, (at, block), bytes, names);
                     if by_leaf {
                         names.forget();
                     }
@@ -143,13 +178,23 @@ impl Context<'_> {
             self.hole(local, dir, hole);
         }
         local.room = buffer;
-        if broken {
-            local.broken.push(dir.ino);
-        }
-        // A name in the wrong leaf may be in the right one as well.
-        if names.may_repeat || (by_leaf && broken) {
-            local.repeats.push(dir.ino);
-        }
+        conclude(local, dir, broken, names, by_leaf);
+    }
+
+    /// Checks a block of a directory: where it is in the directory, and in the image. Returns whether a name lies where the index does
+    /// not look for it.
+    fn block(
+        &self,
+        local: &mut Local,
+        dir: &Dir,
+        index: Option<&Index>,
+        (logical, block): (u32, u64),
+        bytes: &[u8],
+        names: &mut Names,
+    ) -> bool {
+        let role = index.map(|i| i.roles.get(&logical).copied().unwrap_or(Role::Index));
+        let hash = index.map(|i| i.hash);
+        Block { cx: self, dir, logical, block, bytes, role, hash, local }.check(names)
     }
 
     fn hole(&self, local: &mut Local, dir: &Dir, logical: u32) {
@@ -215,6 +260,17 @@ impl Context<'_> {
                 );
             }
         }
+    }
+}
+
+/// What is to be done about a directory of which some blocks, or all, were checked.
+fn conclude(local: &mut Local, dir: &Dir, broken: bool, names: &Names, by_leaf: bool) {
+    if broken {
+        local.broken.push(dir.ino);
+    }
+    // A name in the wrong leaf may be in the right one as well.
+    if names.may_repeat || (by_leaf && broken) {
+        local.repeats.push(dir.ino);
     }
 }
 

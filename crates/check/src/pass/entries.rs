@@ -1,5 +1,6 @@
 //! The entries of one block of a directory.
 
+use daxkit_device::lanes::crc32c;
 use daxkit_format::ext4::casefold;
 use daxkit_format::ext4::dir_entry::{self, rec_len_from_disk};
 use daxkit_format::ext4::inode_flags::InodeFlags;
@@ -7,6 +8,7 @@ use daxkit_format::ext4::super_block::ENCODING_STRICT;
 
 use super::htree::{Hasher, Role};
 use super::inode_blocks::inode_seed;
+use super::names::{Glance, Names};
 use super::{Context, Dir, DirLink, Local};
 use crate::code::Code;
 use crate::finding::{At, Datum, Finding};
@@ -16,89 +18,20 @@ use crate::state::{Kind, bits};
 /// Bytes of a cipher's block: no name of an encrypted directory is shorter.
 const CIPHER: usize = 16;
 
-/// The names of a directory by a hash of 32 bits: whether one may come twice.
-pub(crate) struct Names {
-    slots: Vec<u32>,
-    used: usize,
-    /// They are those of one leaf of an index, not of the whole directory.
-    by_leaf: bool,
-    pub(crate) may_repeat: bool,
-}
+/// Names that are hashed side by side.
+const AT_ONCE: usize = 8;
 
-impl Names {
-    pub(crate) fn new(blocks: u32, block_size: usize) -> Self {
-        let expected = (blocks as usize).min(1 << 16) * (block_size / 32);
-        Self {
-            slots: vec![0; (expected * 2).next_power_of_two().clamp(64, 1 << 22)],
-            used: 0,
-            by_leaf: false,
-            may_repeat: false,
-        }
-    }
-
-    /// For one leaf of an index after the other.
-    pub(crate) fn of_leaf(block_size: usize) -> Self {
-        Self { slots: vec![0; (block_size / 6).next_power_of_two()], used: 0, by_leaf: true, may_repeat: false }
-    }
-
-    /// Forgets all names; what may repeat may still.
-    pub(crate) fn forget(&mut self) {
-        self.slots.fill(0);
-        self.used = 0;
-    }
-
-    fn add(&mut self, name: &[u8]) {
-        if self.used * 2 > self.slots.len() {
-            let old = std::mem::take(&mut self.slots);
-            self.slots = vec![0; old.len() * 2];
-            old.into_iter().filter(|hash| *hash != 0).for_each(|hash| self.put(hash));
-        }
-        // Zero is for slots without a name.
-        self.put(hash_of(name) | 1 << 31);
-        self.used += 1;
-    }
-
-    fn put(&mut self, hash: u32) {
-        let mask = self.slots.len() - 1;
-        let mut at = hash.wrapping_mul(0x9E37_79B1) as usize & mask;
-        while let Some(slot) = self.slots.get_mut(at) {
-            if *slot == 0 {
-                *slot = hash;
-                return;
-            }
-            if *slot == hash {
-                self.may_repeat = true;
-                return;
-            }
-            at = (at + 1) & mask;
-        }
-    }
-}
-
-/// A quick hash of a name. Names that share one are compared by themselves.
-fn hash_of(name: &[u8]) -> u32 {
-    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut hash = name.len() as u64;
-    for word in words_of(name, 0) {
-        hash = (hash ^ word).wrapping_mul(MIX).rotate_left(29);
-    }
-    (hash.wrapping_mul(MIX) >> 32) as u32
-}
-
-/// The name by eight bytes; the last word is filled up with `fill`.
-fn words_of(name: &[u8], fill: u8) -> impl Iterator<Item = u64> + '_ {
-    let (words, rest) = name.as_chunks::<8>();
-    let mut last = [fill; 8];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let last = (!rest.is_empty()).then_some(last);
-    words.iter().copied().chain(last).map(u64::from_le_bytes)
-}
-
-/// Whether a name holds a zero or a slash.
-fn has_separator(name: &[u8]) -> bool {
-    const ONES: u64 = u64::MAX / 0xff;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
-    words_of(name, 1).any(|word| has_zero(word) || has_zero(word ^ (ONES * 0x2f)))
+/// The names of a block on their way.
+struct Run<'a> {
+    /// Most names may be plain: nothing about the directory is special.
+    plain: bool,
+    /// No inode behind this one is the file system's own.
+    last_own: u32,
+    /// Names that are to be hashed together, and their quick hashes.
+    waiting: [(&'a [u8], u32); AT_ONCE],
+    count: usize,
+    /// A name lies where the index does not look for it.
+    misplaced: bool,
 }
 
 /// An entry as it lies.
@@ -172,11 +105,12 @@ impl Block<'_, '_> {
         if let Some(seed) = seed
             && !is_index
         {
-            if dir_entry::tail(bytes).is_none() {
-                self.local.find(self.whole(Code::DirNoTail));
-            } else {
-                area = bytes.get(..bytes.len() - 12).unwrap_or(bytes);
-                fits = dir_entry::verify_block(seed, bytes);
+            match dir_entry::tail(bytes) {
+                None => self.local.find(self.whole(Code::DirNoTail)),
+                Some(tail) => {
+                    area = bytes.get(..bytes.len() - 12).unwrap_or(bytes);
+                    fits = tail.det_checksum.get() == crc32c(seed, area);
+                }
             }
         }
         let before = self.local.findings.len();
@@ -189,22 +123,36 @@ impl Block<'_, '_> {
 
     /// Checks the entries of an area that begins at byte `base` of the block.
     pub(crate) fn entries(&mut self, area: &[u8], base: usize, names: &mut Names) -> bool {
-        let block_size = self.cx.image.geo.block_size;
-        let (mut at, mut count, mut misplaced) = (base, 0, false);
-        let mut dots = (false, false);
+        const ODD: InodeFlags = InodeFlags::ENCRYPT.union(InodeFlags::CASEFOLD).union(InodeFlags::DAX);
+        let image = self.cx.image;
+        let block_size = image.geo.block_size;
+        let (mut at, mut count) = (base, 0);
+        let mut run = Run {
+            plain: self.dir.ino != 2 && self.dir.flags & ODD.bits() == 0 && image.has.filetype,
+            last_own: image.last_own_inode(),
+            waiting: [(&[], 0); AT_ONCE],
+            count: 0,
+            misplaced: false,
+        };
         while at < area.len() {
             let Some(raw) = entry_at(area, at, block_size) else {
                 self.local.find(self.whole(Code::DirCorrupt).stored(at as u64));
                 if self.logical == 0 && base == 0 && count < 2 {
                     self.local.dotdots.push((self.dir.ino, 0));
                 }
-                return misplaced;
+                self.hashes(&mut run, names);
+                return run.misplaced;
             };
             let head = self.logical == 0 && base == 0 && count < 2;
             match count {
                 0 if head => self.dot(&raw),
                 1 if head => self.dotdot(&raw),
-                _ if raw.inode != 0 => misplaced |= self.name(&raw, &mut dots, names),
+                _ if raw.inode != 0 => {
+                    if let Some(hash) = self.name(&raw, &run) {
+                        names.add(hash);
+                        self.place(&raw, hash, &mut run, names);
+                    }
+                }
                 _ => {}
             }
             count += 1;
@@ -214,7 +162,8 @@ impl Block<'_, '_> {
             self.local.find(self.whole(Code::DirDotDot));
             self.local.dotdots.push((self.dir.ino, 0));
         }
-        misplaced
+        self.hashes(&mut run, names);
+        run.misplaced
     }
 
     /// Whether no zero follows the name, as it does behind `.` and `..` in what every kernel wrote.
@@ -249,12 +198,18 @@ impl Block<'_, '_> {
         self.local.dotdots.push((self.dir.ino, raw.inode));
     }
 
-    /// An entry that is neither `.` nor `..`. Returns whether it lies where the index does not look for it.
-    fn name(&mut self, raw: &Raw<'_>, dots: &mut (bool, bool), names: &mut Names) -> bool {
-        if self.plain_name(raw) {
-            names.add(raw.name);
-            return self.is_misplaced(raw, names);
+    /// An entry that is neither `.` nor `..`. Returns the quick hash of its name if it may stay.
+    #[inline]
+    fn name(&mut self, raw: &Raw<'_>, run: &Run<'_>) -> Option<u32> {
+        let glance = Glance::at(raw.name);
+        if run.plain && !glance.has_separator && self.plain_name(raw, run) {
+            return Some(glance.hash);
         }
+        self.odd_name(raw, glance).then_some(glance.hash)
+    }
+
+    /// An entry that is not of the kind that nearly all are. Returns whether it may stay.
+    fn odd_name(&mut self, raw: &Raw<'_>, glance: Glance) -> bool {
         let (cx, geo) = (self.cx, &self.cx.image.geo);
         let remove = EntryFix::Remove;
         let ino = raw.inode;
@@ -264,7 +219,6 @@ impl Block<'_, '_> {
             return false;
         }
         if matches!(raw.name, b"." | b"..") {
-            dots.0 = true;
             let finding = self.entry(Code::DirDuplicateDot, raw, remove);
             self.local.find(finding);
             return false;
@@ -279,7 +233,7 @@ impl Block<'_, '_> {
             self.local.find(finding);
             return false;
         }
-        if let Some(finding) = self.bad_name(raw) {
+        if let Some(finding) = self.bad_name(raw, glance) {
             let removed = finding.code == Code::EntryEncrypted;
             self.local.find(finding);
             if removed {
@@ -343,37 +297,51 @@ impl Block<'_, '_> {
             let dir = (self.dir.ino, InodeFlags::from_bits_retain(self.dir.flags));
             self.cx.dax_name(self.local, dir, (ino, known.kind, has), raw.name);
         }
-        names.add(raw.name);
-        self.is_misplaced(raw, names)
+        true
     }
 
-    /// Whether a name lies where the index does not look for it.
-    fn is_misplaced(&mut self, raw: &Raw<'_>, names: &Names) -> bool {
-        let (Some(Role::Leaf(first, last)), Some(hasher)) = (self.role, self.hash) else {
-            return self.role == Some(Role::Index) && raw.inode != 0 && raw.offset >= 24;
-        };
-        let Some(hash) = hasher.of(raw.name) else { return false };
-        if names.by_leaf && (hash == first || hash | 1 == last) {
-            // Names of this hash may lie in the leaf beside it as well.
-            self.local.edges.push((self.dir.ino, hash_of(raw.name)));
+    /// Notes where a name lies.
+    #[inline]
+    fn place<'a>(&mut self, raw: &Raw<'a>, hash: u32, run: &mut Run<'a>, names: &Names) {
+        match self.role {
+            None => {}
+            Some(Role::Index) => run.misplaced |= raw.offset >= 24,
+            Some(Role::Leaf(..)) => {
+                if let Some(place) = run.waiting.get_mut(run.count) {
+                    *place = (raw.name, hash);
+                    run.count += 1;
+                }
+                if run.count == AT_ONCE {
+                    self.hashes(run, names);
+                }
+            }
         }
-        hash < first || hash > last
+    }
+
+    /// Hashes the names that wait for it, and holds them against what the index says.
+    fn hashes(&mut self, run: &mut Run<'_>, names: &Names) {
+        let (Some(Role::Leaf(first, last)), Some(hasher)) = (self.role, self.hash) else { return };
+        let waiting = run.waiting.iter().take(std::mem::take(&mut run.count));
+        for ((_, quick), hash) in waiting.zip(hasher.of(&run.waiting.map(|(name, _)| name))) {
+            let Some(hash) = hash else { continue };
+            if names.by_leaf && (hash == first || hash | 1 == last) {
+                // Names of this hash may lie in the leaf beside it as well.
+                self.local.edges.push((self.dir.ino, *quick));
+            }
+            run.misplaced |= hash < first || hash > last;
+        }
     }
 
     /// An entry of the kind that nearly all are: a name that is one, of an inode in use that is no directory and has nothing special,
     /// with the type that it has. Returns whether it was, and counts it.
-    fn plain_name(&self, raw: &Raw<'_>) -> bool {
-        const ODD: InodeFlags = InodeFlags::ENCRYPT.union(InodeFlags::CASEFOLD).union(InodeFlags::DAX);
+    #[inline]
+    fn plain_name(&mut self, raw: &Raw<'_>, run: &Run<'_>) -> bool {
         let (cx, ino) = (self.cx, raw.inode);
-        if self.dir.ino == 2 || self.dir.flags & ODD.bits() != 0 || !cx.image.has.filetype {
-            return false;
-        }
-        if ino < cx.image.geo.first_ino || raw.name.first().is_none_or(|b| *b == b'.') || has_separator(raw.name) {
-            return false;
-        }
-        raw.file_type != Kind::Dir.file_type()
-            && !cx.image.is_own_inode(ino)
-            && cx.inodes.name_plain(ino, raw.file_type)
+        ino >= cx.image.geo.first_ino
+            && raw.name.first().is_some_and(|b| *b != b'.')
+            && raw.file_type != Kind::Dir.file_type()
+            && (ino > run.last_own || !cx.image.is_own_inode(ino))
+            && cx.inodes.name_plain(&mut self.local.named, ino, raw.file_type)
     }
 
     /// An entry whose inode is not in use, or in a part of the table that was never looked at.
@@ -413,45 +381,16 @@ impl Block<'_, '_> {
         self.local.find(finding);
     }
 
-    fn bad_name(&self, raw: &Raw<'_>) -> Option<Finding> {
+    fn bad_name(&self, raw: &Raw<'_>, glance: Glance) -> Option<Finding> {
         if self.dir.has(InodeFlags::ENCRYPT) {
             return (raw.name.len() < CIPHER).then(|| self.entry(Code::EntryEncrypted, raw, EntryFix::Remove));
         }
-        if has_separator(raw.name) {
+        if glance.has_separator {
             return Some(self.entry(Code::EntryName, raw, EntryFix::Dots));
         }
         let strict = self.cx.wishes.check_encoding || self.cx.image.sb.s_encoding_flags.get() & ENCODING_STRICT != 0;
         let folded = self.cx.image.has.casefold && self.dir.has(InodeFlags::CASEFOLD);
         (folded && strict && casefold::validate(raw.name).is_err())
             .then(|| self.entry(Code::EntryEncoding, raw, EntryFix::Ascii))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_separator_is_found_wherever_it_lies() {
-        for len in 0..40 {
-            let mut name: Vec<u8> = (0..len).map(|n| 0x30 + n as u8 * 5).collect();
-            assert!(!has_separator(&name), "{name:?}");
-            for at in 0..len {
-                let before = std::mem::replace(&mut name[at], if at % 2 == 0 { 0 } else { b'/' });
-                assert!(has_separator(&name), "{name:?}");
-                name[at] = before;
-            }
-        }
-    }
-
-    #[test]
-    fn a_name_that_comes_again_is_noticed() {
-        let mut names = Names::of_leaf(1024);
-        for nr in 0..100u32 {
-            names.add(format!("name-{nr}").as_bytes());
-        }
-        assert!(!names.may_repeat);
-        names.add(b"name-7");
-        assert!(names.may_repeat);
     }
 }

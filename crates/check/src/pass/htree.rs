@@ -2,7 +2,7 @@
 
 use daxkit_format::ext4::casefold;
 use daxkit_format::ext4::dx::{self, DxBlock, NODE_ENTRIES, ROOT_ENTRIES};
-use daxkit_format::ext4::hash::{HashVersion, dirhash};
+use daxkit_format::ext4::hash::{HashVersion, dirhashes};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 use daxkit_format::ext4::super_block::SuperFlags;
 use std::collections::HashMap;
@@ -54,13 +54,14 @@ impl Hasher {
         self.version.is_some()
     }
 
-    /// The hash of a name; `None` where it cannot be computed without a key.
-    pub(crate) fn of(&self, name: &[u8]) -> Option<u32> {
-        let version = self.version?;
+    /// The hashes of names; `None` where one cannot be computed without a key.
+    pub(crate) fn of<const N: usize>(&self, names: &[&[u8]; N]) -> [Option<u32>; N] {
+        let Some(version) = self.version else { return [None; N] };
         if self.folded {
-            return casefold::dirhash_casefold(name, version, &self.seed, false).ok().map(|h| h.hash);
+            let one = |name| casefold::dirhash_casefold(name, version, &self.seed, false).ok().map(|h| h.hash);
+            return names.map(one);
         }
-        Some(dirhash(name, version, &self.seed).hash)
+        dirhashes(names, version, &self.seed).map(|hash| Some(hash.hash))
     }
 }
 

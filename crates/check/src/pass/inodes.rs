@@ -77,11 +77,6 @@ impl Context<'_> {
     /// Scans all tables.
     pub(crate) fn scan(&self) -> Local {
         let scans = &self.scans;
-        for (group, scan) in scans.iter().enumerate() {
-            if scan.inodes > 0 {
-                self.inodes.open(group as u32, scan.inodes);
-            }
-        }
         let mut work = Vec::new();
         for (group, scan) in scans.iter().enumerate() {
             let starts = (0..scan.inodes).step_by(PART as usize);
@@ -120,14 +115,38 @@ impl Context<'_> {
     /// Scans inodes that were read.
     fn scan_bytes(&self, local: &mut Local, first: u32, bytes: &[u8], size: usize) {
         let mut ino = first;
-        let at_once = if size == sums::BATCH / LANES { LANES } else { 1 };
+        let at_once = if size == sums::SIZE { LANES } else { 1 };
         for batch in bytes.chunks(size * at_once) {
-            let fit = self.image.seed.filter(|_| at_once > 1).and_then(|seed| sums::fit(seed, ino, batch));
-            for (index, raw) in batch.chunks_exact(size).enumerate() {
-                self.inode(local, ino, raw, fit.and_then(|fit| fit.get(index).copied()));
-                ino += 1;
+            let inodes: Option<&[[u8; sums::SIZE]; LANES]> = batch.as_chunks().0.try_into().ok();
+            let inodes = inodes.filter(|_| at_once > 1);
+            match inodes.zip(self.image.seed).and_then(|(raw, seed)| Some((raw, sums::fit(seed, ino, raw)?))) {
+                Some((inodes, fit)) => self.batch(local, ino, inodes, fit),
+                None => {
+                    for (raw, ino) in batch.chunks_exact(size).zip(ino..) {
+                        self.inode(local, ino, raw, None);
+                    }
+                }
+            }
+            ino += at_once as u32;
+        }
+    }
+
+    /// Checks inodes side by side, of which it is known whether their checksums fit.
+    #[inline]
+    fn batch(&self, local: &mut Local, first: u32, inodes: &[[u8; sums::SIZE]; LANES], fit: [bool; LANES]) {
+        let none_reserved = first >= self.image.geo.first_ino && self.bad.is_empty();
+        let (mut plain, mut empty) = (0, 0);
+        for (index, ((raw, fits), ino)) in inodes.iter().zip(fit).zip(first..).enumerate() {
+            match if fits && none_reserved { self.plain_file(local, raw) } else { None } {
+                Some(Known { links: 1, bits, .. }) => {
+                    plain |= 1 << index;
+                    empty |= u64::from(bits & bits::EMPTY != 0) << index;
+                }
+                Some(known) => self.inodes.set(ino, known),
+                None => self.inode(local, ino, raw, Some(fits)),
             }
         }
+        self.inodes.set_plain(first, plain, empty);
     }
 
     /// Reads a part of a table block by block, because some of it cannot be read.
@@ -162,8 +181,11 @@ impl Context<'_> {
         let before = local.findings.len();
         let fits = fits.unwrap_or_else(|| self.image.seed.is_none_or(|seed| inode::verify(seed, ino, raw)))
             || raw.iter().all(|b| *b == 0);
-        if fits && !reserved && links != 0 && self.plain_file(local, ino, raw) {
-            return;
+        if fits
+            && !reserved
+            && let Some(known) = self.plain_file(local, raw)
+        {
+            return self.inodes.set(ino, known);
         }
         let Some(mut checked) = Checked::new(ino, raw) else { return };
         if reserved {

@@ -14,6 +14,7 @@ pub(crate) mod inline;
 pub(crate) mod inode_blocks;
 pub(crate) mod inodes;
 pub(crate) mod journal;
+pub(crate) mod names;
 pub(crate) mod plain;
 pub(crate) mod quota;
 pub(crate) mod special;
@@ -28,7 +29,7 @@ use std::collections::HashMap;
 
 use crate::finding::Finding;
 use crate::image::Image;
-use crate::state::{BlockMap, Inodes};
+use crate::state::{BlockMap, Inodes, Named};
 
 /// What all passes share.
 pub(crate) struct Context<'i> {
@@ -105,6 +106,10 @@ pub(crate) struct Local {
     pub(crate) diverging: Vec<dax::Diverging>,
     /// Free clusters and inodes.
     pub(crate) free: (u64, u64),
+    /// Inodes with names.
+    pub(crate) named: Named,
+    /// Those that other threads found.
+    pub(crate) more_named: Vec<Named>,
     /// Names that lead to directories.
     pub(crate) links: Vec<DirLink>,
     /// Where `..` leads from each directory; 0 where there is none.
@@ -121,6 +126,8 @@ pub(crate) struct Local {
     pub(crate) repeats: Vec<u32>,
     /// Names whose hash is the first or the last of a leaf: their directory, and a quick hash.
     pub(crate) edges: Vec<(u32, u32)>,
+    /// Names of one directory after the other.
+    pub(crate) names: names::Names,
     /// Room for what is read, used again and again.
     pub(crate) room: Vec<u8>,
 }
@@ -172,6 +179,8 @@ impl Local {
         self.twice.append(&mut other.twice);
         self.dax.append(&mut other.dax);
         self.diverging.append(&mut other.diverging);
+        self.more_named.append(&mut other.more_named);
+        self.more_named.push(other.named);
         self.links.append(&mut other.links);
         self.dotdots.append(&mut other.dotdots);
         for (block, users) in other.xattr_blocks {

@@ -36,6 +36,13 @@ impl Image {
                 || (self.has.orphan_file && self.sb.s_orphan_file_inum.get() == ino))
     }
 
+    /// The last of the inodes of which [`is_own_inode`](Self::is_own_inode) is true.
+    pub(crate) fn last_own_inode(&self) -> u32 {
+        let [users, groups, projects] = self.quota_inodes();
+        let orphans = if self.has.orphan_file { self.sb.s_orphan_file_inum.get() } else { 0 };
+        [self.sb.s_journal_inum.get(), users, groups, projects, orphans].into_iter().max().unwrap_or(0)
+    }
+
     /// The inodes of the quota files: users', groups', projects'; 0 where there is none.
     pub(crate) fn quota_inodes(&self) -> [u32; 3] {
         [self.sb.s_usr_quota_inum.get(), self.sb.s_grp_quota_inum.get(), self.sb.s_prj_quota_inum.get()]

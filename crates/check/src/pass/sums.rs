@@ -1,22 +1,16 @@
 //! The checksums of inodes, several side by side: with one after the other the processor waits for each.
 
-use daxkit_device::lanes::{LANES, crc32c_lanes};
-use daxkit_format::ext4::inode::{checksum_has_high, checksum_seed};
+use daxkit_device::lanes::{LANES, RECORD, crc32c_records};
+use daxkit_format::ext4::inode::checksum_has_high;
 
 /// Bytes of the inodes that are taken: all but those of old or odd file systems have as many.
-const SIZE: usize = 256;
-/// Their words.
-const WORDS: usize = SIZE / 8;
+pub(crate) const SIZE: usize = RECORD;
 
-/// Bytes of so many inodes.
-pub(crate) const BATCH: usize = LANES * SIZE;
-
-/// What of each word is summed: all but `i_checksum_lo` (0x7C) and `i_checksum_hi` (0x82).
-const MASKS: [u64; WORDS] = {
-    let mut masks = [u64::MAX; WORDS];
-    masks[0x7C / 8] = !(0xffff << 32);
-    masks[0x82 / 8] = !(0xffff << 16);
-    masks
+/// What of an inode is summed: all but `i_checksum_lo` (0x7C) and `i_checksum_hi` (0x82).
+const MASK: [u8; SIZE] = {
+    let mut mask = [0xff; SIZE];
+    (mask[0x7C], mask[0x7D], mask[0x82], mask[0x83]) = (0, 0, 0, 0);
+    mask
 };
 
 fn half(raw: &[u8; SIZE], at: usize) -> u16 {
@@ -24,28 +18,18 @@ fn half(raw: &[u8; SIZE], at: usize) -> u16 {
 }
 
 /// Whether the checksums of the inodes from `first` on fit. `None` where they have to be asked one by one.
-pub(crate) fn fit(fs_seed: u32, first: u32, bytes: &[u8]) -> Option<[bool; LANES]> {
-    let inodes: &[[u8; SIZE]; LANES] = bytes.as_chunks().0.try_into().ok()?;
+#[inline]
+pub(crate) fn fit(fs_seed: u32, first: u32, inodes: &[[u8; SIZE]; LANES]) -> Option<[bool; LANES]> {
     if !inodes.iter().all(|raw| checksum_has_high(raw)) {
         return None;
     }
-    let mut seeds = [0; LANES];
-    for ((seed, raw), ino) in seeds.iter_mut().zip(inodes).zip(first..) {
+    // Number and generation come before all else; see `checksum_seed`.
+    let mut heads = [0; LANES];
+    for ((head, raw), ino) in heads.iter_mut().zip(inodes).zip(first..) {
         let generation = u32::from(half(raw, 0x64)) | u32::from(half(raw, 0x66)) << 16;
-        *seed = checksum_seed(fs_seed, ino, generation);
+        *head = u64::from(ino) | u64::from(generation) << 32;
     }
-    let words: [&[[u8; 8]; WORDS]; LANES] = {
-        let mut words = [&[[0; 8]; WORDS]; LANES];
-        for (words, raw) in words.iter_mut().zip(inodes) {
-            *words = raw.as_chunks().0.try_into().ok()?;
-        }
-        words
-    };
-    let word = |lane: usize, index: usize| {
-        let word = words.get(lane).and_then(|words| words.get(index)).copied().map_or(0, u64::from_le_bytes);
-        word & MASKS.get(index).copied().unwrap_or(u64::MAX)
-    };
-    let sums = crc32c_lanes(seeds, WORDS, word)?;
+    let sums = crc32c_records(fs_seed, heads, inodes, &MASK)?;
     let mut fit = [false; LANES];
     for ((fit, raw), sum) in fit.iter_mut().zip(inodes).zip(sums) {
         *fit = half(raw, 0x7C) == sum as u16 && half(raw, 0x82) == (sum >> 16) as u16;
@@ -60,20 +44,21 @@ mod tests {
 
     #[test]
     fn a_batch_is_judged_as_each_inode_is() {
-        let mut bytes: Vec<u8> = (0..BATCH as u32).map(|n| ((n * 11) >> 2) as u8).collect();
+        let mut bytes: Vec<u8> = (0..(LANES * SIZE) as u32).map(|n| ((n * 11) >> 2) as u8).collect();
         for (raw, ino) in bytes.chunks_exact_mut(SIZE).zip(77u32..) {
             raw[0x80..0x82].copy_from_slice(&32u16.to_le_bytes());
             let sum = inode::checksum(5, ino, raw);
             raw[0x7C..0x7E].copy_from_slice(&(sum as u16).to_le_bytes());
             raw[0x82..0x84].copy_from_slice(&((sum >> 16) as u16).to_le_bytes());
         }
-        let Some(fits) = fit(5, 77, &bytes) else { return };
+        let fit = |bytes: &[u8]| fit(5, 77, bytes.as_chunks().0.try_into().ok()?);
+        let Some(fits) = fit(&bytes) else { return };
         assert_eq!(fits, [true; LANES]);
-        for at in 0..BATCH {
+        for at in 0..LANES * SIZE {
             bytes[at] ^= 0x10;
             let each: Vec<bool> =
                 bytes.chunks_exact(SIZE).zip(77u32..).map(|(raw, ino)| inode::verify(5, ino, raw)).collect();
-            match fit(5, 77, &bytes) {
+            match fit(&bytes) {
                 Some(fits) => assert_eq!(fits[..], each[..], "byte {at}"),
                 None => assert!(bytes.chunks_exact(SIZE).any(|raw| !inode::checksum_has_high(raw))),
             }

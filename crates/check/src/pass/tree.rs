@@ -1,6 +1,8 @@
 //! What all names together say: every directory below the root, every inode with as many names as it counts.
 
 use std::collections::HashMap;
+use std::iter::Peekable;
+use std::slice::Iter;
 
 use super::{Context, Dir, DirLink, Local};
 use crate::code::Code;
@@ -20,12 +22,19 @@ enum Hangs {
     Apart,
 }
 
+/// The parent of a directory, by a list that ascends, asked for directories that ascend.
+fn parent_of(dir: u32, parents: &mut Peekable<Iter<'_, (u32, u32)>>) -> Option<u32> {
+    while parents.next_if(|(child, _)| *child < dir).is_some() {}
+    parents.peek().filter(|(child, _)| *child == dir).map(|(_, parent)| *parent)
+}
+
 impl Context<'_> {
     /// Directories: their names, their parents, their way to the root.
     pub(crate) fn tree(&self, dirs: &[Dir], found: &Local, local: &mut Local) {
         let parents = self.parents(found, local);
+        let mut next = parents.iter().peekable();
         for (dir, target) in &found.dotdots {
-            let parent = if *dir == 2 { Some(2) } else { parents.get(dir).copied() };
+            let parent = if *dir == 2 { Some(2) } else { parent_of(*dir, &mut next) };
             let Some(parent) = parent else { continue };
             if *target != 0 && *target != parent {
                 local.find(
@@ -44,11 +53,11 @@ impl Context<'_> {
         }
     }
 
-    /// The first name of each directory; others are findings. Counts names.
-    fn parents(&self, found: &Local, local: &mut Local) -> HashMap<u32, u32> {
-        let mut parents = HashMap::with_capacity(found.links.len());
+    /// The first name of each directory, ascending: the directory, and where the name is; others are findings. Counts names.
+    fn parents(&self, found: &Local, local: &mut Local) -> Vec<(u32, u32)> {
+        let mut parents: Vec<(u32, u32)> = Vec::with_capacity(found.links.len());
         for link in &found.links {
-            if parents.contains_key(&link.child) {
+            if parents.last().is_some_and(|(child, _)| *child == link.child) {
                 let fix = Fix::Entry(link.parent, link.logical, link.block, link.offset, EntryFix::Remove);
                 local.find(
                     Finding::new(Code::EntryDirLink, At::Entry(link.parent, link.logical, link.offset))
@@ -57,7 +66,7 @@ impl Context<'_> {
                 );
                 continue;
             }
-            parents.insert(link.child, link.parent);
+            parents.push((link.child, link.parent));
             self.inodes.name(link.child);
             self.inodes.name(link.parent);
         }
@@ -66,30 +75,39 @@ impl Context<'_> {
         parents
     }
 
-    fn ways(&self, dirs: &[Dir], parents: &HashMap<u32, u32>, links: &[DirLink], local: &mut Local) {
-        let mut ways: HashMap<u32, Hangs> = dirs.iter().map(|dir| (dir.ino, Hangs::Unknown)).collect();
-        ways.insert(2, Hangs::Below);
+    fn ways(&self, dirs: &[Dir], parents: &[(u32, u32)], links: &[DirLink], local: &mut Local) {
+        let mut next = parents.iter().peekable();
+        let up: Vec<Option<u32>> = dirs.iter().map(|dir| parent_of(dir.ino, &mut next)).collect();
+        let mut ways = vec![Hangs::Unknown; dirs.len()];
         let mut path = Vec::new();
-        for dir in dirs {
+        // Neighbours mostly hang below the same directory.
+        let mut last = (0, None);
+        for (first, dir) in dirs.iter().enumerate() {
             path.clear();
-            let mut at = dir.ino;
+            let (mut at, mut ino) = (first, dir.ino);
             let end = loop {
-                match ways.get(&at).copied() {
+                if ino == 2 {
+                    break Hangs::Below;
+                }
+                match ways.get(at).copied() {
                     Some(Hangs::Unknown) => {
-                        ways.insert(at, Hangs::OnTheWay);
-                        path.push(at);
-                        match parents.get(&at) {
-                            Some(parent) => at = *parent,
-                            None => {
-                                self.unconnected(local, Code::DirUnconnected, at);
-                                break Hangs::Apart;
-                            }
+                        if let Some(way) = ways.get_mut(at) {
+                            *way = Hangs::OnTheWay;
                         }
+                        path.push(at);
+                        let Some(parent) = up.get(at).copied().flatten() else {
+                            self.unconnected(local, Code::DirUnconnected, ino);
+                            break Hangs::Apart;
+                        };
+                        if last.0 != parent {
+                            last = (parent, dirs.binary_search_by_key(&parent, |dir| dir.ino).ok());
+                        }
+                        (at, ino) = (last.1.unwrap_or(usize::MAX), parent);
                     }
                     Some(Hangs::OnTheWay) => {
-                        let from = path.iter().position(|ino| *ino == at).unwrap_or(0);
-                        let first = path.get(from..).and_then(|part| part.iter().min()).copied().unwrap_or(at);
-                        self.looped(local, links, first);
+                        let from = path.iter().position(|on_it| *on_it == at).unwrap_or(0);
+                        let lowest = path.get(from..).and_then(|part| part.iter().min()).and_then(|at| dirs.get(*at));
+                        self.looped(local, links, lowest.map_or(ino, |dir| dir.ino));
                         break Hangs::Apart;
                     }
                     Some(way) => break way,
@@ -97,8 +115,10 @@ impl Context<'_> {
                     None => break Hangs::Apart,
                 }
             };
-            for ino in &path {
-                ways.insert(*ino, end);
+            for at in &path {
+                if let Some(way) = ways.get_mut(*at) {
+                    *way = end;
+                }
             }
         }
     }
@@ -122,7 +142,7 @@ impl Context<'_> {
         let batches: Vec<&[u32]> = groups.chunks(64).collect();
         self.parallel(4, &batches, |local, batch| {
             for group in *batch {
-                for (ino, known, names) in self.inodes.of_group(*group) {
+                for (ino, known, names) in self.inodes.odd_of_group(*group) {
                     let own = known.bits & bits::RESERVED != 0 || self.image.is_own_inode(ino);
                     if known.kind == Kind::Free || known.bits & bits::DOOMED != 0 || own {
                         continue;

@@ -118,6 +118,13 @@ pub struct DirHash {
     pub minor_hash: u32,
 }
 
+impl DirHash {
+    fn new(hash: u32, minor_hash: u32) -> Self {
+        let hash = hash & !1;
+        Self { hash: if hash == HASH_EOF { HASH_EOF - 2 } else { hash }, minor_hash }
+    }
+}
+
 /// `EXT4_HTREE_EOF_32BIT`, shifted: the position that means "end of directory", which no name may have.
 const HASH_EOF: u32 = 0x7fff_ffff << 1;
 
@@ -130,20 +137,33 @@ const DEFAULT_SEED: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_54
 /// as little-endian words, and zero is a key like any other. A casefolded directory hashes the folded name: see
 /// [`dirhash_casefold`](super::casefold::dirhash_casefold).
 pub fn dirhash(name: &[u8], version: HashVersion, seed: &[u32; 4]) -> DirHash {
+    let [hash] = dirhashes(&[name], version, seed);
+    hash
+}
+
+/// As [`dirhash`], of several names. Half MD4 makes each step wait for the one before it, so that some names side by side take hardly
+/// longer than one.
+pub fn dirhashes<const N: usize>(names: &[&[u8]; N], version: HashVersion, seed: &[u32; 4]) -> [DirHash; N] {
+    match version {
+        HashVersion::HalfMd4 => half_md4::<N, true>(names, state(seed)),
+        HashVersion::HalfMd4Unsigned => half_md4::<N, false>(names, state(seed)),
+        _ => names.map(|name| one_by_one(name, version, seed)),
+    }
+}
+
+fn one_by_one(name: &[u8], version: HashVersion, seed: &[u32; 4]) -> DirHash {
     let (hash, minor_hash) = match version {
         HashVersion::Legacy => (legacy::<true>(name), 0),
         HashVersion::LegacyUnsigned => (legacy::<false>(name), 0),
-        HashVersion::HalfMd4 => half_md4::<true>(name, state(seed)),
-        HashVersion::HalfMd4Unsigned => half_md4::<false>(name, state(seed)),
         HashVersion::Tea => tea::<true>(name, state(seed)),
         HashVersion::TeaUnsigned => tea::<false>(name, state(seed)),
         HashVersion::SipHash => {
             let whole = siphash(name, seed);
             ((whole >> 32) as u32, whole as u32)
         }
+        HashVersion::HalfMd4 | HashVersion::HalfMd4Unsigned => return dirhash(name, version, seed),
     };
-    let hash = hash & !1;
-    DirHash { hash: if hash == HASH_EOF { HASH_EOF - 2 } else { hash }, minor_hash }
+    DirHash::new(hash, minor_hash)
 }
 
 fn state(seed: &[u32; 4]) -> [u32; 4] {
@@ -175,54 +195,71 @@ fn message<const N: usize, const SIGNED: bool>(rest: &[u8]) -> [u32; N] {
     let len = rest.len() as u32;
     let pad = len | (len << 8);
     let pad = pad | (pad << 16);
+    // A negative byte borrows from the one before it, so this is a sum and not a concatenation.
+    let summed = |bytes: &[u8]| bytes.iter().fold(pad, |value, &byte| (value << 8).wrapping_add(widen::<SIGNED>(byte)));
     let mut words = [pad; N];
-    for (word, bytes) in words.iter_mut().zip(rest.chunks(4)) {
-        *word = if let &[a, b, c, d] = bytes
-            && (!SIGNED || (a | b | c | d) < 0x80)
-        {
-            u32::from_be_bytes([a, b, c, d])
-        } else {
-            // A negative byte borrows from the one before it, so this is a sum and not a concatenation.
-            bytes.iter().fold(pad, |value, &byte| (value << 8).wrapping_add(widen::<SIGNED>(byte)))
-        };
+    let (whole, tail) = rest.as_chunks::<4>();
+    for (word, bytes) in words.iter_mut().zip(whole) {
+        let ascii = u32::from_ne_bytes(*bytes) & 0x8080_8080 == 0;
+        *word = if !SIGNED || ascii { u32::from_be_bytes(*bytes) } else { summed(bytes) };
+    }
+    if let Some(word) = words.get_mut(whole.len()).filter(|_| !tail.is_empty()) {
+        *word = summed(tail);
     }
     words
 }
 
-fn half_md4<const SIGNED: bool>(name: &[u8], mut state: [u32; 4]) -> (u32, u32) {
-    let mut rest = name;
-    while !rest.is_empty() {
-        half_md4_block(&mut state, &message::<8, SIGNED>(rest));
-        rest = rest.get(32..).unwrap_or_default();
+/// A word of each of several names.
+type Lanes<const N: usize> = [u32; N];
+
+fn half_md4<const N: usize, const SIGNED: bool>(names: &[&[u8]; N], state: [u32; 4]) -> [DirHash; N] {
+    let mut state = state.map(|word| [word; N]);
+    let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    for at in (0..longest).step_by(32) {
+        let mut words = [[0; N]; 8];
+        for (lane, name) in names.iter().enumerate() {
+            let message = message::<8, SIGNED>(name.get(at..).unwrap_or_default());
+            words.iter_mut().zip(message).for_each(|(words, word)| words[lane] = word);
+        }
+        let before = state;
+        half_md4_block(&mut state, &words);
+        // A name that has ended stays as it is.
+        for (lane, _) in names.iter().enumerate().filter(|(_, name)| name.len() <= at) {
+            state.iter_mut().zip(before).for_each(|(word, before)| word[lane] = before[lane]);
+        }
     }
-    (state[1], state[2])
+    let [_, hash, minor_hash, _] = state;
+    std::array::from_fn(|lane| DirHash::new(hash[lane], minor_hash[lane]))
 }
 
-fn half_md4_block(state: &mut [u32; 4], x: &[u32; 8]) {
-    let [mut a, mut b, mut c, mut d] = *state;
-    // Each step also rotates the roles of the four registers, so after four of them they are back in place.
-    macro_rules! round {
-        ($f:expr, $k:expr, $shifts:expr, $order:expr) => {
-            for quad in $order {
-                let words: [usize; 4] = quad;
-                let shifts: [u32; 4] = $shifts;
-                for (word, shift) in words.into_iter().zip(shifts) {
-                    let next = a.wrapping_add($f(b, c, d)).wrapping_add(x[word]).wrapping_add($k).rotate_left(shift);
-                    (a, d, c, b) = (d, c, b, next);
+/// One block of each name. The compiler makes vectors of the lanes as long as all that happens to one is the body of one loop.
+fn half_md4_block<const N: usize>(state: &mut [Lanes<N>; 4], x: &[Lanes<N>; 8]) {
+    for lane in 0..N {
+        let [mut a, mut b, mut c, mut d] = [state[0][lane], state[1][lane], state[2][lane], state[3][lane]];
+        // Each step also rotates the roles of the four registers, so after four of them they are back in place.
+        macro_rules! round {
+            ($f:expr, $k:expr, $shifts:expr, $order:expr) => {
+                for quad in $order {
+                    let words: [usize; 4] = quad;
+                    let shifts: [u32; 4] = $shifts;
+                    for (word, shift) in words.into_iter().zip(shifts) {
+                        let next = a.wrapping_add($f(b, c, d)).wrapping_add(x[word][lane]).wrapping_add($k);
+                        (a, d, c, b) = (d, c, b, next.rotate_left(shift));
+                    }
                 }
-            }
-        };
-    }
-    round!(|x: u32, y: u32, z: u32| z ^ (x & (y ^ z)), 0, [3, 7, 11, 19], [[0, 1, 2, 3], [4, 5, 6, 7]]);
-    round!(
-        |x: u32, y: u32, z: u32| (x & y).wrapping_add((x ^ y) & z),
-        0x5a82_7999_u32,
-        [3, 5, 9, 13],
-        [[1, 3, 5, 7], [0, 2, 4, 6]]
-    );
-    round!(|x: u32, y: u32, z: u32| x ^ y ^ z, 0x6ed9_eba1_u32, [3, 9, 11, 15], [[3, 7, 2, 6], [1, 5, 0, 4]]);
-    for (word, add) in state.iter_mut().zip([a, b, c, d]) {
-        *word = word.wrapping_add(add);
+            };
+        }
+        round!(|x: u32, y: u32, z: u32| z ^ (x & (y ^ z)), 0, [3, 7, 11, 19], [[0, 1, 2, 3], [4, 5, 6, 7]]);
+        round!(
+            |x: u32, y: u32, z: u32| (x & y).wrapping_add((x ^ y) & z),
+            0x5a82_7999_u32,
+            [3, 5, 9, 13],
+            [[1, 3, 5, 7], [0, 2, 4, 6]]
+        );
+        round!(|x: u32, y: u32, z: u32| x ^ y ^ z, 0x6ed9_eba1_u32, [3, 9, 11, 15], [[3, 7, 2, 6], [1, 5, 0, 4]]);
+        for (words, add) in state.iter_mut().zip([a, b, c, d]) {
+            words[lane] = words[lane].wrapping_add(add);
+        }
     }
 }
 
@@ -360,6 +397,20 @@ mod tests {
         for version in HashVersion::ALL {
             for len in (0..=300).chain([1999, 2000]) {
                 assert_eq!(dirhash(&name[..len], version, &[1, 2, 3, 4]).hash & 1, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn several_names_are_hashed_as_each_by_itself() {
+        let bytes: Vec<u8> = (0..600u32).map(|i| (i * 37 % 256) as u8).collect();
+        for version in HashVersion::ALL {
+            for seed in [[0; 4], [1, 2, 3, 4]] {
+                for len in 0..=260 {
+                    let names = [0, 1, 31, 32, 33, len, len + 7, 255].map(|len| &bytes[len..len * 2]);
+                    let each = names.map(|name| dirhash(name, version, &seed));
+                    assert_eq!(dirhashes(&names, version, &seed), each, "{version} {len}");
+                }
             }
         }
     }

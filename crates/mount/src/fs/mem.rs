@@ -45,6 +45,10 @@ pub struct MemOptions {
     pub has_journal: bool,
     /// XFS: shared blocks.
     pub reflink: bool,
+    /// Directories may fold case.
+    pub casefold: bool,
+    /// It has a feature that forbids writing.
+    pub read_only: bool,
 }
 
 impl Default for MemOptions {
@@ -59,6 +63,8 @@ impl Default for MemOptions {
             inline_data: false,
             has_journal: true,
             reflink: false,
+            casefold: false,
+            read_only: false,
         }
     }
 }
@@ -263,10 +269,10 @@ impl FileSystem for MemFs {
             extents: true,
             has_journal: self.options.has_journal,
             project: true,
-            casefold: false,
+            casefold: self.options.casefold,
             reflink: self.options.reflink,
             v3_inodes: true,
-            read_only: false,
+            read_only: self.options.read_only,
         }
     }
 

@@ -1,10 +1,10 @@
-//! `chmod`, `chown`, extended attributes.
+//! `chmod`, `chown`, `utimens`, extended attributes.
 
 use daxkit_format::dax::Errno;
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
-use super::open::fdget;
+use super::open::{MAY_WRITE, fdget, permission};
 use crate::fail::Result;
 use crate::fs::FileSystem;
 use crate::ids::{FileId, InodeId};
@@ -13,12 +13,17 @@ use crate::op::{Object, Op};
 use crate::runtime::Runtime;
 use crate::world::World;
 use crate::world::objects::IState;
+use crate::world::tasks::Cred;
 
-/// `notify_change` of an open file: owner or privilege, not immutable, then `f`.
+/// What no call of this kind changes on an inode with one of these (`may_setattr`, `xattr_permission`).
+const FIXED: InodeFlags = InodeFlags::IMMUTABLE.union(InodeFlags::APPEND);
+
+/// `notify_change` of an open file: no flag of `forbidden`, then `f`, which asks who it is.
 fn change<R: Runtime, T>(
     rt: &R,
     file: FileId,
-    f: impl FnOnce(&mut World<R::Fs>, InodeId, crate::world::tasks::Cred) -> std::result::Result<T, Errno>,
+    forbidden: InodeFlags,
+    f: impl FnOnce(&mut World<R::Fs>, InodeId, Cred) -> std::result::Result<T, Errno>,
 ) -> Result<T> {
     let inode = fdget(rt, file)?.inode;
     let task = rt.task();
@@ -27,7 +32,7 @@ fn change<R: Runtime, T>(
         with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
             let out = rt.step(Op::new("notify_change").write(Object::WORLD), |w| {
                 let cred = w.tasks.cred(task);
-                if w.inodes[inode].disk.flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND) {
+                if w.inodes[inode].disk.flags.intersects(forbidden) {
                     return Err(Errno::EPERM);
                 }
                 let out = f(w, inode, cred)?;
@@ -45,7 +50,7 @@ fn change<R: Runtime, T>(
 /// # Errors
 /// `EPERM`, `EROFS`, `EBADF`.
 pub fn fchmod<R: Runtime>(rt: &R, file: FileId, mode: u16) -> Result<()> {
-    change(rt, file, |w, inode, cred| {
+    change(rt, file, FIXED, |w, inode, cred| {
         let disk = &mut w.inodes[inode].disk;
         if !cred.privileged && cred.uid != disk.uid {
             return Err(Errno::EPERM);
@@ -60,7 +65,7 @@ pub fn fchmod<R: Runtime>(rt: &R, file: FileId, mode: u16) -> Result<()> {
 /// # Errors
 /// `EPERM`, `EROFS`, `EBADF`.
 pub fn fchown<R: Runtime>(rt: &R, file: FileId, uid: u32, gid: u32) -> Result<()> {
-    change(rt, file, |w, inode, cred| {
+    change(rt, file, FIXED, |w, inode, cred| {
         let disk = &mut w.inodes[inode].disk;
         let own_group = cred.uid == disk.uid && uid == disk.uid && gid == cred.gid;
         if !cred.privileged && !own_group {
@@ -69,6 +74,50 @@ pub fn fchown<R: Runtime>(rt: &R, file: FileId, uid: u32, gid: u32) -> Result<()
         (disk.uid, disk.gid) = (uid, gid);
         if disk.kind() == daxkit_format::dax::FileKind::Regular {
             disk.mode &= !0o6000;
+        }
+        Ok(())
+    })
+}
+
+/// What becomes of one of an inode's times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// `UTIME_NOW`.
+    Now,
+    /// `UTIME_OMIT`.
+    Omit,
+    /// These seconds.
+    At(i64),
+}
+
+/// `futimens` (`vfs_utimes`): access and modification time.
+///
+/// Both to now is a touch, which whoever may write to the file may do, also when it is append-only. Anything else takes its
+/// owner and a file without restriction. Both left out is nothing at all.
+///
+/// # Errors
+/// `EPERM`, `EACCES` (a touch by somebody who may not write), `EROFS`, `EBADF`.
+pub fn futimens<R: Runtime>(rt: &R, file: FileId, atime: Time, mtime: Time) -> Result<()> {
+    if (atime, mtime) == (Time::Omit, Time::Omit) {
+        return fdget(rt, file).map(|_| ());
+    }
+    let touch = (atime, mtime) == (Time::Now, Time::Now);
+    let task = rt.task();
+    change(rt, file, if touch { InodeFlags::IMMUTABLE } else { FIXED }, |w, inode, cred| {
+        if !cred.privileged && cred.uid != w.inodes[inode].disk.uid {
+            if !touch {
+                return Err(Errno::EPERM);
+            }
+            permission(w, task, inode, MAY_WRITE)?;
+        }
+        let now = w.now;
+        let disk = &mut w.inodes[inode].disk;
+        for (time, to) in [(&mut disk.atime, atime), (&mut disk.mtime, mtime)] {
+            match to {
+                Time::Now => *time = now,
+                Time::Omit => {}
+                Time::At(seconds) => *time = seconds,
+            }
         }
         Ok(())
     })
@@ -91,7 +140,7 @@ pub fn fremovexattr<R: Runtime>(rt: &R, file: FileId, name: &[u8]) -> Result<()>
 }
 
 fn set_xattr<R: Runtime>(rt: &R, file: FileId, name: &[u8], value: Option<&[u8]>) -> Result<()> {
-    change(rt, file, |w, inode, cred| {
+    change(rt, file, FIXED, |w, inode, cred| {
         check_name(name, cred.privileged)?;
         let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
         w.sb_mut(sb).fs.set_xattr(ino, name, value)

@@ -14,7 +14,7 @@ use super::open::fdget;
 use crate::fail::Result;
 use crate::fs::FileSystem;
 use crate::ids::{FileId, InodeId, TaskId};
-use crate::locks::{LockId, Mode, acquire, release};
+use crate::locks::{LockId, Mode, acquire, release, with_lock};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
@@ -34,10 +34,16 @@ impl<F: FileSystem> World<F> {
     }
 }
 
+/// Special files: on ext4 they have no methods for attributes (`ext4_special_inode_operations`), XFS's refuse them
+/// (`xfs_fileattr_get`, which a set call begins with).
+fn has_attributes(kind: FileKind) -> std::result::Result<(), Errno> {
+    if kind == FileKind::Special { Err(Errno::ENOTTY) } else { Ok(()) }
+}
+
 /// `FS_IOC_GETFLAGS`: the bits of `FS_*_FL`.
 ///
 /// # Errors
-/// `EBADF`, `ENOTTY` (XFS: special files).
+/// `EBADF`, `ENOTTY` (special files).
 pub fn ioctl_getflags<R: Runtime>(rt: &R, file: FileId) -> Result<u32> {
     ioctl_fsgetxattr(rt, file).map(|attr| {
         let flags = if attr.flags.is_empty() { to_flags(attr.xflags) } else { attr.flags };
@@ -54,9 +60,7 @@ pub fn ioctl_fsgetxattr<R: Runtime>(rt: &R, file: FileId) -> Result<FileAttr> {
     rt.step(Op::new("fileattr_get").read(Object::attr(inode)), |w| {
         w.touch(Object::attr(inode), false);
         let node = &w.inodes[inode];
-        if w.sb(node.sb).personality == Personality::Xfs && node.kind() == FileKind::Special {
-            return Err(Errno::ENOTTY.into());
-        }
+        has_attributes(node.kind())?;
         Ok(w.fileattr(inode))
     })
 }
@@ -84,17 +88,22 @@ pub fn ioctl_fssetxattr<R: Runtime>(
     vfs_fileattr_set(rt, file, &SetCall::FsSetXattr { xflags, extsize, cowextsize, projid })
 }
 
-/// `vfs_fileattr_set`.
+/// `vfs_fileattr_set`. Who may call is asked before the lock: a stranger gets his answer however long it is held.
 fn vfs_fileattr_set<R: Runtime>(rt: &R, file: FileId, call: &SetCall) -> Result<()> {
     let inode = fdget(rt, file)?.inode;
     let task = rt.task();
     let sb = rt.step(Op::new("i_sb"), |w| w.inodes[inode].sb);
     with_write(rt, sb, || {
-        let lock = LockId::i_rwsem(inode);
-        acquire(rt, lock, Mode::Exclusive);
-        let out = set_locked(rt, task, inode, call);
-        release(rt, lock);
-        out
+        rt.step(Op::new("inode_owner_or_capable").read(Object::attr(inode)), |w| {
+            w.touch(Object::attr(inode), false);
+            let (cred, node) = (w.tasks.cred(task), &w.inodes[inode]);
+            let without_method = w.sb(node.sb).personality == Personality::Ext4 && node.kind() == FileKind::Special;
+            if without_method {
+                return Err(Errno::ENOTTY);
+            }
+            if cred.privileged || cred.uid == node.disk.uid { Ok(()) } else { Err(Errno::EPERM) }
+        })?;
+        with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || set_locked(rt, task, inode, call))
     })
 }
 
@@ -103,14 +112,10 @@ fn set_locked<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, call: &SetCall) 
         w.touch(Object::attr(inode), false);
         let cred = w.tasks.cred(task);
         let node = &w.inodes[inode];
-        let caller = Caller {
-            argument_readable: true,
-            mount_writable: true,
-            has_method: true,
-            owner_or_capable: cred.privileged || cred.uid == node.disk.uid,
-            cap_linux_immutable: cred.linux_immutable,
-            init_user_ns: cred.init_user_ns,
-        };
+        has_attributes(node.kind())?;
+        // What comes before the lock has been asked.
+        let caller =
+            Caller { cap_linux_immutable: cred.linux_immutable, init_user_ns: cred.init_user_ns, ..Caller::ROOT };
         set(call, &caller, node.kind(), &w.fileattr(inode)).map(|attr| (attr, w.sb(node.sb).personality, node.sb))
     });
     let (attr, personality, sb) = checked?;
@@ -128,12 +133,22 @@ fn set_locked<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, call: &SetCall) 
 
 fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &FileAttr) -> Result<()> {
     let s_dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
-    let op = Op::new("ext4_ioctl_setflags").write(Object::attr(inode)).write(Object::life(inode)).write(Object::ICACHE);
+    let sb = rt.step(Op::new("i_sb"), |w| w.inodes[inode].sb);
+    let op = Op::new("ext4_ioctl_setflags")
+        .write(Object::attr(inode))
+        .write(Object::life(inode))
+        .write(Object::ICACHE)
+        .read(Object::fs(sb));
     rt.step(op, |w| {
         w.touch(Object::attr(inode), true);
         let node = w.inodes[inode];
         let mount = w.sb(node.sb);
         let features = mount.fs.features();
+        // ext4_empty_dir is asked only when it matters: it reads the directory. One that cannot be read is not empty.
+        let folds = (node.disk.flags ^ attr.flags).contains(InodeFlags::CASEFOLD);
+        let has_entries = folds
+            && node.kind() == FileKind::Directory
+            && !mount.fs.read_dir(node.ino).is_ok_and(|names| names.is_empty());
         let outcome = ext4::fileattr_set(
             &ext4::SetTarget {
                 kind: node.kind(),
@@ -141,8 +156,9 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
                 projid: node.disk.projid,
                 s_dax,
                 verity_in_progress: node.verity_in_progress,
+                // Quota inodes have no names and `usrjquota=` is not known: nothing that can be open is one.
                 quota_file: false,
-                has_entries: false,
+                has_entries,
                 cap_sys_resource: w.tasks.cred(task).sys_resource,
                 has_journal: features.has_journal,
                 casefold: features.casefold,
@@ -151,15 +167,19 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
             },
             attr,
         );
-        let now = w.now;
-        let disk = &mut w.inodes[inode].disk;
-        disk.flags = outcome.flags;
-        disk.xflags = to_xflags(outcome.flags);
-        disk.ctime = now;
-        if outcome.result.is_ok() && features.project {
-            disk.projid = attr.projid;
+        // EBUSY comes after the handle: the other flags are committed by then. Every other refusal comes before it.
+        let committed = matches!(outcome.result, Ok(()) | Err(Errno::EBUSY));
+        if committed {
+            let now = w.now;
+            let disk = &mut w.inodes[inode].disk;
+            disk.flags = outcome.flags;
+            disk.xflags = to_xflags(outcome.flags);
+            disk.ctime = now;
+            if outcome.result.is_ok() && features.project {
+                disk.projid = attr.projid;
+            }
+            w.inodes[inode].state |= IState::DIRTY;
         }
-        w.inodes[inode].state |= IState::DIRTY;
         if outcome.dontcache {
             d_mark_dontcache(w, inode);
         }
@@ -202,6 +222,8 @@ fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bo
             let now = w.now;
             let node = &mut w.inodes[inode];
             node.disk.xflags = xfs::to_xflags(outcome.flags, outcome.flags2);
+            // What the VFS tests: S_IMMUTABLE, S_APPEND and the like (xfs_diflags_to_iflags).
+            node.disk.flags = to_flags(node.disk.xflags);
             node.disk.projid = attr.projid;
             let hint = |on: bool, bytes| if on { bytes } else { 0 };
             let sized = XFlags::EXTSIZE | XFlags::EXTSZINHERIT;

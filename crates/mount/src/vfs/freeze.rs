@@ -1,13 +1,16 @@
 //! `FIFREEZE`, `FITHAW`: no write and no write fault begins while a file system is frozen.
 
-use daxkit_format::dax::Errno;
+use daxkit_format::dax::{Errno, Kernel};
 
 use super::sync::sync_filesystem;
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
+use crate::fs::FileSystem;
 use crate::ids::SbId;
-use crate::locks::{LockId, Mode, acquire, release};
+use crate::locks::{LockId, Mode, acquire, release, with_lock};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
+use crate::wait::{QueueKey, Wake, sleep_on};
+use crate::world::World;
 
 /// `sb_start_write`: sleeps while the file system is frozen.
 pub fn sb_start_write<R: Runtime>(rt: &R, sb: SbId) {
@@ -40,44 +43,94 @@ pub fn mnt_want_write<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
 pub fn with_write<R: Runtime, T>(rt: &R, sb: SbId, f: impl FnOnce() -> Result<T>) -> Result<T> {
     mnt_want_write(rt, sb)?;
     let out = f();
-    if !matches!(out, Err(crate::fail::Fail::Oops)) {
+    if !matches!(out, Err(Fail::Oops)) {
         sb_end_write(rt, sb);
     }
     out
 }
 
+/// Whether a freeze that has begun has also ended. From then on no task holds the levels, though they are taken; a read-only mount
+/// needs none.
+fn complete<F: FileSystem>(w: &World<F>, sb: SbId) -> bool {
+    let level = LockId::sb_pagefault(sb);
+    let mount = w.sb(sb);
+    mount.frozen && (mount.read_only || w.writer_of(level).is_some_and(|task| !w.tasks.holds(task, level, true)))
+}
+
+enum Claim {
+    Done,
+    Begun,
+    Wait,
+}
+
 /// `freeze_super`: writers first, then write faults, then everything is written.
 ///
 /// # Errors
-/// `EBUSY` when it is frozen already.
+/// `EBUSY` when it is frozen already, or (before 6.6) about to be; those of the sync, after which it is not frozen.
 pub fn freeze<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
-    if rt.step(Op::new("freeze_super").write(Object::sb(sb)), |w| w.sb(sb).frozen) {
-        return Err(Errno::EBUSY.into());
+    let (task, queue) = (rt.task(), QueueKey::thaw(sb));
+    loop {
+        let op = Op::new("freeze_super").write(Object::sb(sb)).write(queue.object()).read(Object::WORLD);
+        let claim = rt.step(op, |w| {
+            if complete(w, sb) {
+                return Err(Errno::EBUSY);
+            }
+            let mount = w.sb_mut(sb);
+            if !mount.frozen {
+                mount.frozen = true;
+                return Ok(if mount.read_only { Claim::Done } else { Claim::Begun });
+            }
+            // wait_for_partially_frozen: the other one may still fail.
+            if mount.profile.kernel < Kernel(6, 6) {
+                return Err(Errno::EBUSY);
+            }
+            w.queue_up(task, queue, false);
+            Ok(Claim::Wait)
+        })?;
+        match claim {
+            Claim::Done => return Ok(()),
+            Claim::Begun => break,
+            Claim::Wait => sleep_on(rt, queue),
+        }
     }
-    acquire(rt, LockId::sb_writers(sb), Mode::Exclusive);
-    acquire(rt, LockId::sb_pagefault(sb), Mode::Exclusive);
-    rt.step(Op::new("frozen").write(Object::sb(sb)), |w| w.sb_mut(sb).frozen = true);
-    sync_filesystem(rt, sb)?;
-    let task = rt.task();
-    // The locks stay held until the thaw, by the mount rather than by a task, which may end before that.
-    rt.step(Op::world("frozen"), |w| {
-        w.tasks.forget_held(task, LockId::sb_writers(sb));
-        w.tasks.forget_held(task, LockId::sb_pagefault(sb));
-    });
-    Ok(())
+    // The kernel lets go of s_umount while it waits for writers; none of those may want it, so it makes no difference.
+    with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
+        acquire(rt, LockId::sb_writers(sb), Mode::Exclusive);
+        acquire(rt, LockId::sb_pagefault(sb), Mode::Exclusive);
+        let synced = sync_filesystem(rt, sb);
+        if matches!(synced, Err(Fail::Oops)) {
+            return synced;
+        }
+        rt.step(Op::world("SB_FREEZE_COMPLETE"), |w| {
+            for lock in [LockId::sb_pagefault(sb), LockId::sb_writers(sb)] {
+                if synced.is_ok() {
+                    // Held until the thaw, by the mount rather than by a task, which may end before that.
+                    w.tasks.forget_held(task, lock);
+                } else {
+                    w.unlock(task, lock);
+                }
+            }
+            w.sb_mut(sb).frozen = synced.is_ok();
+            w.wake(queue, Wake::All);
+        });
+        synced
+    })
 }
 
 /// `thaw_super`, by whichever task.
 ///
 /// # Errors
-/// `EINVAL` when it is not frozen.
+/// `EINVAL` when it is not frozen, or not yet.
 pub fn thaw<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
     let task = rt.task();
     rt.step(Op::world("thaw_super"), |w| {
-        if !w.sb(sb).frozen {
+        if !complete(w, sb) {
             return Err(Errno::EINVAL.into());
         }
         w.sb_mut(sb).frozen = false;
+        if w.sb(sb).read_only {
+            return Ok(());
+        }
         for lock in [LockId::sb_pagefault(sb), LockId::sb_writers(sb)] {
             w.tasks.hold(task, lock, Mode::Exclusive);
             w.unlock(task, lock);

@@ -10,6 +10,7 @@ use crate::filemap::invalidate::{invalidate_mapping_pages, truncate_inode_pages_
 use crate::filemap::writeback::filemap_write_and_wait;
 use crate::fs::{FileSystem, Ino};
 use crate::ids::{DentryId, InodeId, PAGE_SHIFT, PAGE_SIZE, SbId, VmaId};
+use crate::locks::{LockId, Mode, with_lock};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
@@ -18,6 +19,9 @@ use crate::wait::{QueueKey, Wake, sleep_on};
 use crate::world::World;
 use crate::world::objects::{Aops, Dentry, IState, Inode};
 use crate::xarray::XArray;
+
+/// An inode that nobody may take a reference to: it is being filled, or on its way out.
+const IN_TRANSIT: IState = IState::NEW.union(IState::FREEING).union(IState::WILL_FREE);
 
 const fn key(sb: SbId, ino: Ino) -> u64 {
     (sb.0 as u64) << 48 | ino & 0xFFFF_FFFF_FFFF
@@ -110,15 +114,19 @@ enum Found {
 /// `iget_locked` and what fills the inode: the inode of a number, with a reference.
 ///
 /// # Errors
-/// Those of reading it; `ESTALE` does not occur.
+/// Those of reading it; `ENODEV` when the mount is gone; `ESTALE` does not occur.
 pub fn iget<R: Runtime>(rt: &R, sb: SbId, ino: Ino) -> Result<InodeId> {
     let task = rt.task();
     loop {
         let found = rt.step(Op::new("iget_locked").write(Object::ICACHE).write(Object::fs(sb)), |w| {
             w.touch(Object::ICACHE, true);
+            // Asked in the step that takes the reference: an unmount sees either the reference or nobody.
+            if w.sb(sb).gone {
+                return Err(Errno::ENODEV);
+            }
             if let Some(id) = w.icache.get(key(sb, ino)) {
                 let state = w.inodes[id].state;
-                if state.intersects(IState::NEW | IState::FREEING | IState::WILL_FREE) {
+                if state.intersects(IN_TRANSIT) {
                     return Ok(Found::Wait(id));
                 }
                 w.inodes[id].refs += 1;
@@ -160,8 +168,7 @@ pub fn iget<R: Runtime>(rt: &R, sb: SbId, ino: Ino) -> Result<InodeId> {
                 let queue = QueueKey::inode(id);
                 let op = Op::new("wait_on_inode").write(Object::ICACHE).write(queue.object());
                 let asleep = rt.step(op, |w| {
-                    let busy = IState::NEW | IState::FREEING | IState::WILL_FREE;
-                    let still = w.icache.get(key(sb, ino)) == Some(id) && w.inodes[id].state.intersects(busy);
+                    let still = w.icache.get(key(sb, ino)) == Some(id) && w.inodes[id].state.intersects(IN_TRANSIT);
                     if still {
                         w.queue_up(task, queue, false);
                     }
@@ -230,12 +237,46 @@ pub fn iput<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
     if write {
         // write_inode_now(sync). An error does not keep the inode.
         let _ = write_inode_now(rt, inode);
-        rt.step(Op::new("I_FREEING").write(Object::ICACHE), |w| {
-            w.inodes[inode].state.remove(IState::WILL_FREE);
-            w.inodes[inode].state |= IState::FREEING;
-        });
+        set_freeing(rt, inode);
     }
     evict(rt, inode)
+}
+
+/// `I_WILL_FREE` becomes `I_FREEING`: an inode has one of the two, never both.
+fn set_freeing<R: Runtime>(rt: &R, inode: InodeId) {
+    rt.step(Op::new("I_FREEING").write(Object::ICACHE), |w| {
+        w.inodes[inode].state.remove(IState::WILL_FREE);
+        w.inodes[inode].state |= IState::FREEING;
+    });
+}
+
+/// The inodes of a mount that are neither being filled nor on their way out, each with a reference (`__iget`): none of them
+/// goes while its pages are worked on.
+pub(crate) fn hold_inodes<R: Runtime>(rt: &R, sb: SbId) -> Vec<InodeId> {
+    rt.step(Op::world("s_inodes"), |w| {
+        let mut inodes = w.inodes.ids();
+        inodes.retain(|&id| w.inodes[id].sb == sb && !w.inodes[id].state.intersects(IN_TRANSIT));
+        for &id in &inodes {
+            w.inodes[id].refs += 1;
+        }
+        inodes
+    })
+}
+
+/// Whether something uses a mount: a name or an inode that is referenced by more than the caches, an inode that comes or goes
+/// (`propagate_mount_busy`). An open file and a task in the middle of a walk both hold such a reference.
+pub(crate) fn in_use<F: FileSystem>(w: &World<F>, sb: SbId) -> bool {
+    let named = w.dentries.ids().into_iter().any(|id| w.dentries[id].sb == sb && w.dentries[id].refs > 0);
+    named
+        || w.inodes.ids().into_iter().any(|id| {
+            let node = &w.inodes[id];
+            let (mut aliases, mut at) = (0, node.aliases);
+            while let Some(dentry) = at.some() {
+                aliases += 1;
+                at = w.dentries[dentry].next_alias;
+            }
+            node.sb == sb && (node.state.intersects(IN_TRANSIT) || node.refs > aliases)
+        })
 }
 
 /// Data and metadata of an inode go to the file system.
@@ -413,24 +454,40 @@ fn kill_dentry<F: FileSystem>(w: &mut World<F>, dentry: DentryId) -> InodeId {
 /// An oops in an eviction.
 pub fn drop_caches<R: Runtime>(rt: &R, what: u8) -> Result<()> {
     if what & 1 != 0 {
-        let inodes = rt.step(Op::world("drop_pagecache"), |w| w.inodes.ids());
-        for inode in inodes {
-            invalidate_mapping_pages(rt, inode);
-        }
+        each_super(rt, |sb| {
+            for inode in hold_inodes(rt, sb) {
+                invalidate_mapping_pages(rt, inode);
+                iput(rt, inode)?;
+            }
+            Ok(())
+        })?;
     }
     if what & 2 != 0 {
-        prune(rt, None)?;
+        each_super(rt, |sb| prune(rt, sb))?;
     }
     Ok(())
 }
 
-/// Drops unused dentries, then unused inodes, of one mount or of all.
-pub(crate) fn prune<R: Runtime>(rt: &R, of: Option<SbId>) -> Result<()> {
+/// `iterate_supers`: runs `f` on every mount, with `s_umount` shared, so that none goes meanwhile.
+pub(crate) fn each_super<R: Runtime>(rt: &R, mut f: impl FnMut(SbId) -> Result<()>) -> Result<()> {
+    let count = rt.step(Op::world("iterate_supers"), |w| w.sbs.len());
+    for sb in 0..count {
+        let sb = SbId(sb as u16);
+        with_lock(rt, LockId::s_umount(sb), Mode::Shared, || {
+            let gone = rt.step(Op::new("SB_BORN").read(Object::sb(sb)), |w| w.sb(sb).gone);
+            if gone { Ok(()) } else { f(sb) }
+        })?;
+    }
+    Ok(())
+}
+
+/// Drops unused dentries, then unused inodes, of a mount. The caller holds `s_umount`.
+pub(crate) fn prune<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
     loop {
         let next = rt.step(Op::world("prune_dcache"), |w| {
             let unused = |id: &DentryId| {
                 let dentry = &w.dentries[*id];
-                dentry.refs == 0 && of.is_none_or(|sb| sb == dentry.sb)
+                dentry.refs == 0 && dentry.sb == sb
             };
             let dentry = w.dentries.ids().into_iter().find(unused)?;
             Some(kill_dentry(w, dentry))
@@ -445,10 +502,9 @@ pub(crate) fn prune<R: Runtime>(rt: &R, of: Option<SbId>) -> Result<()> {
             let unused = |id: &InodeId| {
                 let node = &w.inodes[*id];
                 let gone = w.sb(node.sb).gone;
-                let busy = IState::NEW | IState::FREEING | IState::WILL_FREE;
                 // An inode with pages is not on the LRU, and one with DAX entries never loses them here.
                 let on_lru = node.state.contains(IState::LRU) && node.nrpages == 0;
-                node.refs == 0 && !node.state.intersects(busy) && (on_lru || gone) && of.is_none_or(|sb| sb == node.sb)
+                node.sb == sb && node.refs == 0 && !node.state.intersects(IN_TRANSIT) && (on_lru || gone)
             };
             let inode = w.inodes.ids().into_iter().find(unused)?;
             w.inodes[inode].state |= IState::WILL_FREE;
@@ -456,7 +512,7 @@ pub(crate) fn prune<R: Runtime>(rt: &R, of: Option<SbId>) -> Result<()> {
         });
         let Some(inode) = next else { return Ok(()) };
         let _ = write_inode_now(rt, inode);
-        rt.step(Op::new("I_FREEING").write(Object::ICACHE), |w| w.inodes[inode].state |= IState::FREEING);
+        set_freeing(rt, inode);
         evict(rt, inode)?;
     }
 }

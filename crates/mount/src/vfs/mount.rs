@@ -3,9 +3,9 @@
 use daxkit_format::dax::ext4::DataMode;
 use daxkit_format::dax::{DaxMode, Errno, ext4, xfs};
 
-use super::icache::prune;
+use super::icache::{in_use, prune};
 use super::sync::sync_filesystem;
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
 use crate::fs::FileSystem;
 use crate::ids::{PAGE_SIZE, SbId};
 use crate::locks::{LockId, Mode, with_lock};
@@ -101,7 +101,7 @@ pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
 /// Changes options of a mount. Another DAX mode is refused by ext4 and not looked at by XFS.
 ///
 /// # Errors
-/// `EINVAL`, `EBUSY` (files are open for writing and `ro` is wanted).
+/// `EINVAL`, `EBUSY` (frozen, or files are open for writing and `ro` is wanted), `EROFS` (`rw` of what can only be read).
 pub fn remount<R: Runtime>(
     rt: &R,
     sb: SbId,
@@ -112,6 +112,9 @@ pub fn remount<R: Runtime>(
     with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
         let checked = rt.step(Op::world("reconfigure_super"), |w| {
             let mount = w.sb(sb);
+            if mount.frozen {
+                return Err(Errno::EBUSY);
+            }
             if mount.personality == Personality::Ext4 {
                 let mounted = ext4::Mounted { mode: mount.dax, shown: mount.dax_shown };
                 ext4::remount(&mounted, dax, data.unwrap_or(mount.data))?;
@@ -119,6 +122,10 @@ pub fn remount<R: Runtime>(
                 if data.is_some_and(|data| data != mount.data) {
                     return Err(Errno::EINVAL);
                 }
+            }
+            // A feature that may not be written (ext4_feature_set_ok, xfs_fs_reconfigure).
+            if read_only == Some(false) && mount.fs.features().read_only {
+                return Err(Errno::EROFS);
             }
             if read_only == Some(true) && !mount.read_only {
                 let writers = w.files.ids().into_iter().any(|id| {
@@ -150,16 +157,20 @@ pub fn remount<R: Runtime>(
 /// `EBUSY` when something is open or mapped.
 pub fn umount<R: Runtime>(rt: &R, sb: SbId) -> Result<R::Fs> {
     with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
-        let busy = rt.step(Op::world("may_umount"), |w| {
-            w.sb(sb).gone || w.files.ids().into_iter().any(|id| w.inodes[w.files[id].inode].sb == sb)
+        // One step, as under the kernel's mount_lock: from here on no walk begins, and none was under way.
+        let busy = rt.step(Op::world("do_umount"), |w| {
+            let busy = w.sb(sb).gone || in_use(w, sb);
+            w.sb_mut(sb).gone |= !busy;
+            busy
         });
         if busy {
             return Err(Errno::EBUSY.into());
         }
-        sync_filesystem(rt, sb)?;
-        rt.step(Op::world("kill_super"), |w| w.sb_mut(sb).gone = true);
-        prune(rt, Some(sb))?;
-        sync_filesystem(rt, sb)?;
+        // generic_shutdown_super does not look at what its syncs say: there is nobody left to tell.
+        let shut = |out| if matches!(out, Err(Fail::Oops)) { out } else { Ok(()) };
+        shut(sync_filesystem(rt, sb))?;
+        prune(rt, sb)?;
+        shut(sync_filesystem(rt, sb))?;
         Ok(rt.step(Op::world("put_super"), |w| w.sb(sb).fs.clone()))
     })
 }

@@ -1,7 +1,7 @@
 //! Names: path walks, and everything that makes, moves or takes a name away (`fs/namei.c`, Linux 6.12). What a child inherits
 //! is decided by `format::dax`, at creation and never again.
 
-use daxkit_format::dax::fileattr::XFlags;
+use daxkit_format::dax::fileattr::{XFlags, to_flags};
 use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
@@ -66,10 +66,7 @@ fn lookup_one<R: Runtime>(rt: &R, sb: SbId, dir: InodeId, name: &[u8]) -> Result
 
 /// The root directory, with a reference.
 fn root<R: Runtime>(rt: &R, sb: SbId) -> Result<(InodeId, DentryId)> {
-    let root = rt.step(Op::new("s_root"), |w| {
-        let mount = w.sb(sb);
-        if mount.gone { Err(Errno::ENODEV) } else { Ok(mount.fs.root()) }
-    })?;
+    let root = rt.step(Op::new("s_root"), |w| w.sb(sb).fs.root());
     Ok((iget(rt, sb, root)?, DentryId::NONE))
 }
 
@@ -199,6 +196,7 @@ fn new_inode<F: FileSystem>(
             let geometry = xfs_geometry(mount);
             let attrs = xfs::inherited(&geometry, &xfs::Sysctls::default(), kind, &xfs_attrs(parent));
             new.xflags = xfs::to_xflags(attrs.flags, attrs.flags2);
+            new.flags = to_flags(new.xflags);
             (new.extsize, new.cowextsize, new.projid) = (attrs.extsize, attrs.cowextsize, attrs.projid);
         }
     }

@@ -5,7 +5,7 @@ use daxkit_format::dax::{Errno, FileKind};
 
 use super::freeze::with_write;
 use super::open::fdget;
-use super::setattr::{convert_inline, zero_tail};
+use super::setattr::{convert_inline, may_change, zero_tail};
 use crate::dax::rw::{dax_read, dax_write};
 use crate::fail::Result;
 use crate::filemap::rw::{buffered_read, buffered_write};
@@ -95,6 +95,7 @@ pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8])
     with_write(rt, sb, || {
         let dax = is_dax(rt, inode);
         let (pos, n) = with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
+            may_change(rt, inode)?;
             convert_inline(rt, inode)?;
             let size = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
             let pos = if open.flags.contains(OpenFlags::APPEND) { size } else { offset.unwrap_or(open.pos) };

@@ -1,6 +1,7 @@
 //! `truncate`: `i_rwsem`, then `invalidate_lock`, then nobody may have the blocks, then they go (Linux 6.12).
 
 use daxkit_format::dax::{Errno, FileKind};
+use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
 use super::namespace::{At, lookup};
@@ -14,6 +15,7 @@ use crate::fs::FileSystem;
 use crate::ids::{FileId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::locks::{LockId, Mode, acquire, release};
 use crate::op::{Object, Op};
+use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::world::objects::IState;
 
@@ -27,17 +29,17 @@ const MAX_SIZE: u64 = 1 << 44;
 pub fn truncate<R: Runtime>(rt: &R, at: At<'_>, size: u64) -> Result<()> {
     let task = rt.task();
     let (inode, dentry) = lookup(rt, at, true)?;
-    let checked = rt.step(Op::new("vfs_truncate").read(Object::attr(inode)), |w| {
-        match w.inodes[inode].kind() {
-            FileKind::Regular => {}
-            FileKind::Directory => return Err(Errno::EISDIR),
-            _ => return Err(Errno::EINVAL),
-        }
-        permission(w, task, inode, MAY_WRITE)
-    });
-    let out = match checked {
-        Ok(()) => with_write(rt, at.sb, || do_truncate(rt, inode, size)),
-        Err(errno) => Err(errno.into()),
+    let kind = rt.step(Op::new("vfs_truncate").read(Object::attr(inode)), |w| w.inodes[inode].kind());
+    let out = match kind {
+        FileKind::Regular => with_write(rt, at.sb, || {
+            rt.step(Op::new("inode_permission").read(Object::attr(inode)), |w| {
+                permission(w, task, inode, MAY_WRITE)?;
+                if w.inodes[inode].disk.flags.contains(InodeFlags::APPEND) { Err(Errno::EPERM) } else { Ok(()) }
+            })?;
+            do_truncate(rt, inode, size)
+        }),
+        FileKind::Directory => Err(Errno::EISDIR.into()),
+        _ => Err(Errno::EINVAL.into()),
     };
     if !matches!(out, Err(Fail::Oops)) {
         release_path(rt, inode, dentry)?;
@@ -51,12 +53,13 @@ pub fn truncate<R: Runtime>(rt: &R, at: At<'_>, size: u64) -> Result<()> {
 /// `EINVAL` (not open for writing, not regular), `EFBIG`, `EPERM`.
 pub fn ftruncate<R: Runtime>(rt: &R, file: FileId, size: u64) -> Result<()> {
     let open = fdget(rt, file)?;
-    let (kind, sb) = rt.step(Op::new("i_mode").read(Object::attr(open.inode)), |w| {
-        (w.inodes[open.inode].kind(), w.inodes[open.inode].sb)
-    });
-    if kind != FileKind::Regular || !open.flags.writable() {
-        return Err(Errno::EINVAL.into());
-    }
+    let sb = rt.step(Op::new("do_ftruncate").read(Object::attr(open.inode)), |w| {
+        let node = &w.inodes[open.inode];
+        if node.kind() != FileKind::Regular || !open.flags.writable() {
+            return Err(Errno::EINVAL);
+        }
+        if node.disk.flags.contains(InodeFlags::APPEND) { Err(Errno::EPERM) } else { Ok(node.sb) }
+    })?;
     with_write(rt, sb, || do_truncate(rt, open.inode, size))
 }
 
@@ -71,12 +74,22 @@ pub(crate) fn do_truncate<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Resu
     let (i_rwsem, invalidate) = (LockId::i_rwsem(inode), LockId::invalidate(inode));
     acquire(rt, i_rwsem, Mode::Exclusive);
     acquire(rt, invalidate, Mode::Exclusive);
-    let out = change_size(rt, inode, size);
+    let out = may_change(rt, inode).and_then(|()| change_size(rt, inode, size));
     if !matches!(out, Err(Fail::Oops)) {
         release(rt, invalidate);
         release(rt, i_rwsem);
     }
     out
+}
+
+/// ext4 refuses whoever had an immutable file open from before, at the head of `ext4_setattr` and of
+/// `ext4_generic_write_checks`; XFS lets them finish.
+pub(crate) fn may_change<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
+    Ok(rt.step(Op::new("IS_IMMUTABLE").read(Object::attr(inode)), |w| {
+        let node = &w.inodes[inode];
+        let refuses = w.sb(node.sb).personality == Personality::Ext4;
+        if refuses && node.disk.flags.contains(InodeFlags::IMMUTABLE) { Err(Errno::EPERM) } else { Ok(()) }
+    })?)
 }
 
 fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
@@ -105,7 +118,7 @@ pub(crate) fn convert_inline<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
         w.sb_mut(sb).fs.convert_inline(task, ino)?;
         let disk = &mut w.inodes[inode].disk;
         disk.inline_data = false;
-        disk.flags.remove(daxkit_format::ext4::inode_flags::InodeFlags::INLINE_DATA);
+        disk.flags.remove(InodeFlags::INLINE_DATA);
         Ok::<_, Errno>(())
     })?)
 }

@@ -1,6 +1,7 @@
 //! `fallocate`, `FIEMAP`, `FIBMAP` (Linux 6.12).
 
 use daxkit_format::dax::{Errno, FileKind};
+use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
 use super::open::fdget;
@@ -48,10 +49,17 @@ pub fn fallocate<R: Runtime>(rt: &R, file: FileId, mode: Fallocate, offset: u64,
     if !open.flags.writable() {
         return Err(Errno::EBADF.into());
     }
-    let (kind, sb) =
-        rt.step(Op::new("i_mode").read(Object::attr(inode)), |w| (w.inodes[inode].kind(), w.inodes[inode].sb));
+    let (kind, sb, flags) = rt.step(Op::new("i_mode").read(Object::attr(inode)), |w| {
+        let node = &w.inodes[inode];
+        (node.kind(), node.sb, node.disk.flags)
+    });
     if len == 0 {
         return Err(Errno::EINVAL.into());
+    }
+    // An append-only file may get blocks, and nothing else.
+    let reserves = matches!(mode, Fallocate::Allocate | Fallocate::KeepSize);
+    if flags.contains(InodeFlags::IMMUTABLE) || (!reserves && flags.contains(InodeFlags::APPEND)) {
+        return Err(Errno::EPERM.into());
     }
     if kind != FileKind::Regular {
         return Err(if kind == FileKind::Directory { Errno::EISDIR } else { Errno::ENODEV }.into());

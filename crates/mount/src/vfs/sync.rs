@@ -1,11 +1,12 @@
 //! `fsync`, `sync`: what was changed becomes durable.
 
-use super::icache::write_inode;
+use super::icache::{each_super, hold_inodes, write_inode};
 use crate::dax::writeback::dax_writeback_mapping_range;
 use crate::fail::Result;
 use crate::filemap::writeback::filemap_write_and_wait;
 use crate::fs::FileSystem;
 use crate::ids::{FileId, InodeId, PAGE_SHIFT, SbId};
+use crate::locks::{LockId, Mode, with_lock};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
 use crate::world::objects::{IState, OpenFlags};
@@ -44,20 +45,14 @@ pub fn fsync<R: Runtime>(rt: &R, file: FileId, datasync: bool) -> Result<()> {
     vfs_fsync_range(rt, open.inode, 0, u64::MAX >> PAGE_SHIFT, datasync)
 }
 
-/// `sync_filesystem`: every inode of a mount, then the journal.
+/// `sync_filesystem`: every inode of a mount, then the journal. The caller holds `s_umount`.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn sync_filesystem<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
-    let inodes = rt.step(Op::world("sync_inodes_sb"), |w| {
-        let mut inodes = w.inodes.ids();
-        inodes.retain(|&id| w.inodes[id].sb == sb && !w.inodes[id].state.intersects(IState::NEW | IState::FREEING));
-        for &id in &inodes {
-            w.inodes[id].refs += 1;
-        }
-        inodes
-    });
-    for inode in inodes {
+    // An error does not keep the inodes behind it from being written, and none of them from being let go; the first is told.
+    let mut first = Ok(());
+    for inode in hold_inodes(rt, sb) {
         let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
         let block_size = rt.step(Op::new("i_blkbits"), |w| w.sb(sb).fs.features().block_size);
         let done = match dax {
@@ -69,9 +64,9 @@ pub fn sync_filesystem<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
         };
         let written = write_inode(rt, inode);
         super::icache::iput(rt, inode)?;
-        done?;
-        written?;
+        first = first.and(done).and(written);
     }
+    first?;
     rt.step(Op::world("sync_fs"), |w| w.sb_mut(sb).fs.commit())?;
     Ok(())
 }
@@ -81,14 +76,7 @@ pub fn sync_filesystem<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
 /// # Errors
 /// Those of a file system.
 pub fn sync<R: Runtime>(rt: &R) -> Result<()> {
-    let count = rt.step(Op::world("sync"), |w| w.sbs.len());
-    for sb in 0..count {
-        let sb = SbId(sb as u16);
-        if !rt.step(Op::world("sync"), |w| w.sb(sb).gone) {
-            sync_filesystem(rt, sb)?;
-        }
-    }
-    Ok(())
+    each_super(rt, |sb| sync_filesystem(rt, sb))
 }
 
 /// `syncfs`.
@@ -96,5 +84,5 @@ pub fn sync<R: Runtime>(rt: &R) -> Result<()> {
 /// # Errors
 /// Those of the file system.
 pub fn syncfs<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
-    sync_filesystem(rt, sb)
+    with_lock(rt, LockId::s_umount(sb), Mode::Shared, || sync_filesystem(rt, sb))
 }

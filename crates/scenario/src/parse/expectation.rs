@@ -76,6 +76,11 @@ pub(super) fn pattern(c: &mut Cursor<'_>, depth: usize) -> Result<Pattern, Error
         let token = [Token { kind: Kind::Bare(text.to_owned()), place, apart: true }];
         return Cursor::new(&token, place.line).number().map(Pattern::Number);
     }
+    // An option of a mount: `dax=always`.
+    if matches!(c.peek(), Some(Token { kind: Kind::Sign("="), apart: false, .. })) {
+        c.sign("=")?;
+        return Ok(Pattern::Word(format!("{text}={}", c.bare("the option's value")?.0)));
+    }
     Ok(Pattern::Word(text.to_owned()))
 }
 

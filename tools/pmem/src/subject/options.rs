@@ -1,0 +1,35 @@
+//! Mount options as a scenario or a command line writes them.
+
+use daxkit_format::dax::DaxMode;
+use daxkit_format::dax::ext4::DataMode;
+
+/// Options that the emulated kernel knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) dax: Option<DaxMode>,
+    pub(crate) data: Option<DataMode>,
+    pub(crate) delalloc: bool,
+    pub(crate) read_only: Option<bool>,
+}
+
+/// Reads options; the error is the word that is not known (`EINVAL` of mount).
+pub(crate) fn parse(words: &[String]) -> Result<Options, String> {
+    let mut options = Options { dax: None, data: None, delalloc: true, read_only: None };
+    for word in words {
+        match word.as_str() {
+            "defaults" => {}
+            "ro" => options.read_only = Some(true),
+            "rw" => options.read_only = Some(false),
+            "delalloc" => options.delalloc = true,
+            "nodelalloc" => options.delalloc = false,
+            "data=ordered" => options.data = Some(DataMode::Ordered),
+            "data=writeback" => options.data = Some(DataMode::Writeback),
+            "data=journal" => options.data = Some(DataMode::Journal),
+            other => match DaxMode::from_option(other) {
+                Some(mode) => options.dax = Some(mode),
+                None => return Err(other.to_owned()),
+            },
+        }
+    }
+    Ok(options)
+}
