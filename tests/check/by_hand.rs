@@ -381,9 +381,17 @@ fn a_superblock_that_claims_far_more_than_there_is() {
     assert_eq!(found, ["SUP004 super.s_blocks_count_lo"]);
     assert!(done.is_clean() && done.fixed.len() == 1 && after == sound, "{:?}", done.left);
     assert!(calls < 4 * usual + 100, "{calls} reads, {usual} of the sound image");
-    // Both counts claim groups whose descriptors could not even lie on the image.
-    let groups = (u32::from_le_bytes([0, 4, 0, 0x32]) - 1).div_ceil(8192);
-    longer[1024..1028].copy_from_slice(&(groups * 64).to_le_bytes());
+    // Both counts claim groups: the most whose bitmaps could lie on the image, and one more.
+    let claim = |groups: u32| {
+        let mut bytes = sound.clone();
+        bytes[1024..1028].copy_from_slice(&(groups * 64).to_le_bytes());
+        bytes[1028..1032].copy_from_slice(&(groups * 8192 + 1).to_le_bytes());
+        bytes
+    };
+    let (found, _, _, calls) = run(&claim(512));
+    assert!(found.contains(&"SUP004 super.s_blocks_count_lo".to_owned()), "{found:?}");
+    assert!(calls < 4 * usual + 200 * 512, "{calls} reads, {usual} of the sound image");
+    let longer = claim(513);
     let (found, done, after, calls) = run(&longer);
     assert_eq!(found, ["SUP004 super"]);
     assert!(done.fixed.is_empty() && after == longer);

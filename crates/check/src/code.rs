@@ -91,7 +91,7 @@ codes! {
     SuperNumbers = "SUP003", Error, false, [0x000004, 0x000007, 0x000008, 0x00000B, 0x000006], "the numbers of the superblock contradict each other";
     /// The file system is not longer than its device. It breaks when an image is cut off: nothing can be done but to copy it anew.
     /// Where the count of inodes is that of the groups there are, the count of blocks is what is wrong: repair writes the blocks of the image.
-    /// Where not even the descriptors of all groups could lie on the image, nothing of it is judged.
+    /// Where not even the two bitmaps of every group could lie on the image, nothing of it is judged.
     SuperSize = "SUP004", Error, false, [0x000005, 0x00000C], "the file system is longer than the image";
     /// s_inodes_count is the inodes of a group, times the groups. Repair writes that.
     SuperInodesCount = "SUP005", Error, false, [0x00000D, 0x000050], "the count of inodes is not that of the groups";

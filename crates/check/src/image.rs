@@ -101,7 +101,7 @@ impl Image {
             OpenOptions { ignore_checksums: true, catastrophic: true, replay: false, ..OpenOptions::default() };
         let volume = Volume::open(Arc::clone(&device), &options)?;
         let (sb, geo) = (*volume.super_block(), *volume.geometry());
-        if !descriptors_fit(&geo, device.len()) {
+        if !bitmaps_fit(&geo, device.len()) {
             let why = GeometryError::Truncated { needed: geo.bytes(), found: device.len() };
             let place = Place::SuperBlock { offset: SUPER_BLOCK_OFFSET };
             return Err(VolumeError::Corrupt { place, why: Corruption::Geometry(why) });
@@ -209,10 +209,10 @@ impl Image {
     }
 }
 
-/// Whether the descriptors of all groups can lie on a device. Where they cannot there is nothing that could be judged, and the work
-/// would not be bounded by what there is.
-pub(crate) fn descriptors_fit(geo: &Geometry, device_len: u64) -> bool {
-    u64::from(geo.groups_count) * u64::from(geo.desc_size) <= device_len
+/// Whether the two bitmaps of every group can lie on a device. Where they cannot next to nothing is left to be judged, and the work, which
+/// goes with the groups, would not be bounded by what there is.
+pub(crate) fn bitmaps_fit(geo: &Geometry, device_len: u64) -> bool {
+    2 * u64::from(geo.groups_count) * u64::from(geo.block_size) <= device_len
 }
 
 fn zeroed() -> GroupDesc {

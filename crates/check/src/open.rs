@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use crate::code::Code;
 use crate::finding::{At, Finding};
-use crate::image::{Image, descriptors_fit};
+use crate::image::{Image, bitmaps_fit};
 use crate::repair::Fix;
 
 /// The overlay that all is read through.
@@ -103,7 +103,7 @@ fn counts_its_inodes(sb: &SuperBlock) -> bool {
 
 /// Whether an image of this length can be opened with a superblock.
 fn can_be(sb: &SuperBlock, len: u64) -> bool {
-    Geometry::check(sb, len, true).is_ok_and(|geo| descriptors_fit(&geo, len))
+    Geometry::check(sb, len, true).is_ok_and(|geo| bitmaps_fit(&geo, len))
 }
 
 /// The superblock with the blocks that there are, when it claims more and its count of inodes says that these are all.
