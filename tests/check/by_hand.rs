@@ -34,7 +34,7 @@ pub(crate) fn codes() -> Vec<Code> {
 }
 
 /// An image by mke2fs, after a script for debugfs.
-fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
+pub(crate) fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
     let scratch = bases::scratch();
     let path = scratch.path().join("image");
     let mut command = tools::system("mke2fs");
@@ -51,11 +51,11 @@ fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
     fs::read(&path).expect("readable")
 }
 
-fn found(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn found(bytes: &[u8]) -> Vec<String> {
     ours(bytes).findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect()
 }
 
-fn changed(bytes: &mut [u8], place: &str, value: &[u8]) {
+pub(crate) fn changed(bytes: &mut [u8], place: &str, value: &[u8]) {
     assert!(change(bytes, place, value, true).is_some(), "{place}");
 }
 
@@ -73,7 +73,7 @@ fn features_that_need_each_other() {
 }
 
 /// The image as repair leaves it that is told yes by `decide`.
-fn repaired(bytes: &[u8], mut decide: impl FnMut(&Finding) -> bool) -> Vec<u8> {
+pub(crate) fn repaired(bytes: &[u8], mut decide: impl FnMut(&Finding) -> bool) -> Vec<u8> {
     let device = Arc::new(MemoryDevice::from_bytes(bytes));
     let done = repair(Arc::clone(&device) as Arc<dyn BlockDevice>, &Options::new(NOW), &mut decide);
     done.edits().apply_to(&device).expect("memory is writable");

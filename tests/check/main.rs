@@ -13,5 +13,6 @@ mod differential;
 mod fixtures;
 mod mutate;
 mod omissions;
+mod quota;
 mod tree;
 mod verdict;

@@ -31,6 +31,7 @@ const OMISSIONS: &[(&str, &[Code])] = &[
     ),
     ("a journal whose size is beyond its map, taken for a negative number", &[Code::JournalInode]),
     ("the resize inode, of whose blocks a quarter is looked at", &[Code::ResizeInode]),
+    ("a quota file whose last block is cut, of which it reads what there is", &[Code::QuotaCut]),
     ("a quota file that is named without the feature", &[Code::QuotaFeature]),
     ("a name of an inode that holds an attribute's value (noticed since 1.47.1)", &[Code::EntryEaInode]),
     ("a name that comes twice in two blocks of a directory without an index", &[Code::EntryDuplicate]),

@@ -431,6 +431,9 @@ codes! {
     QuotaUsage = "QTA002", Error, true, [0x060002], "the quota of an owner is not what he uses";
     /// Quota files are named by their feature alone. Repair hides them.
     QuotaFeature = "QTA003", Error, true, [0x000041], "quota files are named without the feature quota";
+    /// A quota file is as long as the blocks that it counts: of one whose last block is cut e2fsck reads what there is, and the kernel
+    /// turns no quota on. Repair writes the size.
+    QuotaCut = "QTA004", Error, true, [], "the last block of the quota file is cut";
 
     // ---- DAX
     /// Only regular files and directories can have the DAX flag. It breaks when flags are set by hand. Repair clears it when asked to.
