@@ -10,6 +10,7 @@ mod corpus;
 mod coverage;
 mod crash;
 mod differential;
+mod duplicates;
 mod fixtures;
 mod mutate;
 mod omissions;

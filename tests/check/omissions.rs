@@ -34,7 +34,7 @@ const OMISSIONS: &[(&str, &[Code])] = &[
     ("a quota file whose last block is cut, of which it reads what there is", &[Code::QuotaCut]),
     ("a quota file that is named without the feature", &[Code::QuotaFeature]),
     ("a name of an inode that holds an attribute's value (noticed since 1.47.1)", &[Code::EntryEaInode]),
-    ("a name that comes twice in two blocks of a directory without an index", &[Code::EntryDuplicate]),
+    ("a name that comes twice in two blocks of a directory, where no index contradicts", &[Code::EntryDuplicate]),
 ];
 
 /// The row that explains all findings, if one does.
