@@ -40,6 +40,14 @@ pub(crate) fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
     let mut command = tools::system("mke2fs");
     command.args(["-q", "-F", "-U", "01234567-89ab-cdef-0123-456789abcdef"]).args(args).arg(&path).arg(size);
     tools::succeed(&mut command).unwrap_or_else(|told| panic!("{told}"));
+    scripted(&fs::read(&path).expect("readable"), script)
+}
+
+/// An image after a script for debugfs.
+pub(crate) fn scripted(bytes: &[u8], script: &str) -> Vec<u8> {
+    let scratch = bases::scratch();
+    let path = scratch.path().join("image");
+    fs::write(&path, bytes).expect("written");
     // debugfs forgets what it wrote of an inode before: what has to be written first comes before an empty line.
     for script in script.split("\n\n").filter(|script| !script.is_empty()) {
         let file = scratch.path().join("script");
@@ -304,27 +312,30 @@ fn more_directories_than_links_can_count() {
     assert_eq!(found(&bytes), [format!("SUP025 inode:{many}.i_links_count")]);
 }
 
-#[test]
-fn references_of_a_value_in_an_inode() {
+/// An image with a value of an attribute that has an inode of its own, and the number of that inode.
+pub(crate) fn image_with_a_value() -> (Vec<u8>, u32) {
     let scratch = bases::scratch();
-    let (tree, path) = (scratch.path().join("tree"), scratch.path().join("image"));
-    fs::create_dir(&tree).expect("mkdir");
-    let recipe = scratch.path().join("recipe.toml");
+    let (recipe, path) = (scratch.path().join("recipe.toml"), scratch.path().join("image"));
     let text = format!("[[file]]\npath = \"/f\"\nxattrs = {{ \"user.big\" = \"{}\" }}\n", "v".repeat(3000));
     fs::write(&recipe, text).expect("written");
     let mut command = tools::dax_mkfs();
     command.args(["-q", "-b", "1024", "-O", "ea_inode,^has_journal", "--pmem-align", "none", "--recipe"]);
     tools::succeed(command.arg(&recipe).arg(&path).arg("1M")).unwrap_or_else(|told| panic!("{told}"));
-    let mut bytes = fs::read(&path).expect("readable");
+    let bytes = fs::read(&path).expect("readable");
     assert_eq!(found(&bytes), [""; 0]);
-    let (_, volume) = crate::mutate::open_any(&bytes);
-    let volume = volume.expect("sound");
+    let volume = crate::mutate::open_any(&bytes).1.expect("sound");
     let holds = |n: u32| {
         volume
             .inode(daxkit_format::InodeNr(n.into()))
             .is_ok_and(|inode| inode.flags().contains(daxkit_format::ext4::inode_flags::InodeFlags::EA_INODE))
     };
     let value = (12..64).find(|n| holds(*n)).expect("an inode with the value");
+    (bytes, value)
+}
+
+#[test]
+fn references_of_a_value_in_an_inode() {
+    let (mut bytes, value) = image_with_a_value();
     changed(&mut bytes, &format!("inode:{value}.l_i_version"), &7u32.to_le_bytes());
     assert_eq!(found(&bytes), [format!("XAT010 inode:{value}.l_i_version")]);
 }

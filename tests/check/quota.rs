@@ -55,6 +55,31 @@ fn sizes_and_heads_of_a_quota_file() {
     }
 }
 
+#[test]
+fn numbers_of_quota_files_without_the_feature() {
+    let sound = image(&["-t", "ext2", "-b", "1024", "-N", "64"], "1M", "");
+    let cases: &[(&str, u32, i32, &[&str])] = &[
+        ("s_usr_quota_inum", 2, 4, &["SUP022 super.s_usr_quota_inum"]),
+        ("s_usr_quota_inum", 3, 0, &[]),
+        ("s_grp_quota_inum", 10, 0, &["SUP022 super.s_grp_quota_inum"]),
+        ("s_prj_quota_inum", 65, 0, &["SUP022 super.s_prj_quota_inum"]),
+        // An inode that is not in use: that of projects counts as if it were.
+        ("s_usr_quota_inum", 50, 0, &[]),
+        ("s_prj_quota_inum", 50, 4, &["QTA003 super.s_prj_quota_inum"]),
+    ];
+    let scratch = bases::scratch();
+    let file = scratch.path().join("image");
+    for (field, value, status, findings) in cases {
+        let mut bytes = sound.clone();
+        changed(&mut bytes, &format!("super.{field}"), &value.to_le_bytes());
+        write(&file, &bytes);
+        let said = format!("{field}={value}");
+        assert_eq!((theirs(&file, "-fn").0, found(&bytes)), (*status, strings(findings)), "{said}");
+        let after = repaired(&bytes, |_| true);
+        assert!(findings.is_empty() || after == sound, "{said}");
+    }
+}
+
 fn strings(findings: &[&str]) -> Vec<String> {
     findings.iter().map(|finding| (*finding).to_owned()).collect()
 }
