@@ -4,7 +4,7 @@ use crate::bases;
 use crate::mutate::change;
 use crate::shared::tools;
 use crate::verdict::{NOW, ours};
-use daxkit_check::{BadBlocks, Code, Finding, Options, check, repair};
+use daxkit_check::{BadBlocks, Code, Finding, Options, Scan, check, repair};
 use daxkit_device::{BlockDevice, DeviceError, FaultInjector, FaultPlan, Geometry, MemoryDevice};
 use std::fs;
 use std::sync::Arc;
@@ -162,7 +162,7 @@ fn bad_blocks_are_found_by_reading() {
     let plan = FaultPlan::new().bad_read(800 * 1024..801 * 1024).bad_read(900 * 1024 + 512..902 * 1024);
     let device: Arc<dyn BlockDevice> = Arc::new(FaultInjector::new(MemoryDevice::from_bytes(&bytes), plan));
     let mut options = Options::new(NOW);
-    options.wishes.bad_blocks = Some(BadBlocks { blocks: vec![700], keep: false, scan: true });
+    options.wishes.bad_blocks = Some(BadBlocks { blocks: vec![700], keep: false, scan: Scan::Read });
     let repaired = repair(device, &options, &mut |_| true);
     assert!(repaired.is_clean() && repaired.fixed.is_empty(), "{:?} {:?}", repaired.fixed, repaired.left);
     assert_eq!(repaired.improved.bad_blocks, Some(4));

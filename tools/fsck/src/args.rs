@@ -87,7 +87,7 @@ pub(crate) struct Args {
     /// Optimise directories: build each anew, with an index where one helps
     #[arg(short = 'D', conflicts_with = "check")]
     pub(crate) optimise: bool,
-    /// Read every block, and list those that cannot be read as bad
+    /// Read every block, and list those that cannot be read as bad; twice: write to each as well, and give it back what it held
     #[arg(short = 'c', action = clap::ArgAction::Count, conflicts_with = "check")]
     pub(crate) scan_bad: u8,
     /// With -c: keep the bad blocks that are listed already

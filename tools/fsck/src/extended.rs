@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::status::Usage;
 use anyhow::{Context, Result, bail};
-use daxkit_check::{BadBlocks, Directories, Wishes};
+use daxkit_check::{BadBlocks, Directories, Scan, Wishes};
 use std::path::Path;
 
 /// What was asked for.
@@ -77,16 +77,17 @@ pub(crate) fn read(args: &Args) -> Result<Extended> {
 
 /// The bad blocks that the letters name.
 fn bad_blocks(args: &Args) -> Result<Option<BadBlocks>> {
-    if args.scan_bad > 1 {
-        return usage("-c -c is not supported: blocks are read, and not written to find out".to_owned());
-    }
-    let scan = args.scan_bad > 0;
-    if args.keep_bad && !scan {
+    let scan = match args.scan_bad {
+        0 => Scan::None,
+        1 => Scan::Read,
+        _ => Scan::Write,
+    };
+    if args.keep_bad && scan == Scan::None {
         return usage("-k is for -c".to_owned());
     }
     let blocks = match args.add_bad.as_deref().or(args.set_bad.as_deref()) {
         Some(file) => numbers(file)?,
-        None if scan => Vec::new(),
+        None if scan != Scan::None => Vec::new(),
         None => return Ok(None),
     };
     Ok(Some(BadBlocks { blocks, keep: args.keep_bad || args.add_bad.is_some(), scan }))

@@ -136,7 +136,7 @@ fn what_there_is_not_is_refused_with_16() {
         (&["-n", "-l", "x"], "cannot be used with"),
         (&["-n", "-c"], "cannot be used with"),
         (&["-y", "-l", "x", "-L", "y"], "cannot be used with"),
-        (&["-y", "-c", "-c"], "-c -c is not supported"),
+        (&["-n", "-c", "-c"], "cannot be used with"),
         (&["-n", "-E", "frob"], "-E frob: no such word"),
         (&["-n", "-E", "bmap2extent=1"], "-E bmap2extent=1: no such word"),
         (&["-n", "-E", "ea_ver=1"], "-E ea_ver=1 is not supported"),
