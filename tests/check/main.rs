@@ -4,6 +4,7 @@
 #[path = "../shared/mod.rs"]
 mod shared;
 
+mod attributes;
 mod bad_blocks;
 mod bases;
 mod by_hand;

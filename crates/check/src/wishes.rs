@@ -50,6 +50,8 @@ pub struct Wishes {
     pub unshare: bool,
     /// Names of casefolded directories are valid in the file system's encoding, strict or not.
     pub check_encoding: bool,
+    /// Blocks of attributes are of version 1: another magic number, and names without an index. Those of version 2 are damaged then.
+    pub old_attributes: bool,
 }
 
 impl Default for Wishes {
@@ -61,6 +63,7 @@ impl Default for Wishes {
             bad_blocks: None,
             unshare: false,
             check_encoding: false,
+            old_attributes: false,
         }
     }
 }

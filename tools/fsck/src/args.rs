@@ -19,8 +19,8 @@ in a file that e2undo takes as well.
 Besides what is wrong, a repair builds directories anew that lost their index or would gain from one, and with -y extent trees that are \
 deeper or wider than they need to be; -E fixes_only leaves both alone. That alone does not change the exit status.
 
-Words of -E: journal_only, fixes_only, bmap2extent, [no_]optimize_extents, unshare_blocks, check_encoding, fragcheck, [no]discard. \
-ea_ver=2, readahead_kb=N and [no_]inode_count_fullmap are taken and change nothing.
+Words of -E: journal_only, fixes_only, bmap2extent, [no_]optimize_extents, unshare_blocks, check_encoding, fragcheck, [no]discard, \
+ea_ver=1 (blocks of attributes are of version 1; those of version 2 are damaged then). ea_ver=2, readahead_kb=N and [no_]inode_count_fullmap are taken and change nothing.
 
 The rules of the DAX flag (codes DAX...) are advice and leave the exit status alone, unless --dax-policy strict makes errors of them, or --deny of \
 one. --allow CODE keeps a code quiet, --allow CODE=GLOB for the paths that match.

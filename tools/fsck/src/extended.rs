@@ -34,10 +34,7 @@ pub(crate) fn read(args: &Args) -> Result<Extended> {
         let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
         let wishes = &mut extended.wishes;
         match (name, value) {
-            ("ea_ver", Some("2")) => {}
-            ("ea_ver", Some("1")) => {
-                return usage(format!("-E {word} is not supported: attributes of version 1 cannot be read"));
-            }
+            ("ea_ver", Some(version @ ("1" | "2"))) => wishes.old_attributes = version == "1",
             ("ea_ver", _) => return usage(format!("-E {word}: the version is 1 or 2")),
             ("readahead_kb", value) if value.is_some_and(|n| n.parse::<u64>().is_ok()) => {}
             ("readahead_kb", _) => return usage(format!("-E {word}: a number is wanted")),
@@ -65,7 +62,9 @@ pub(crate) fn read(args: &Args) -> Result<Extended> {
         extended.wishes.narrow_trees = false;
     }
     if extended.journal_only {
-        extended.wishes = Wishes { directories: Directories::None, narrow_trees: false, ..Wishes::default() };
+        let old_attributes = extended.wishes.old_attributes;
+        let wishes = Wishes { old_attributes, ..Wishes::default() };
+        extended.wishes = Wishes { directories: Directories::None, narrow_trees: false, ..wishes };
         return Ok(extended);
     }
     if args.optimise {
