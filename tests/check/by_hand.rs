@@ -4,10 +4,11 @@ use crate::bases;
 use crate::mutate::change;
 use crate::shared::tools;
 use crate::verdict::{NOW, ours};
-use daxkit_check::{BadBlocks, Code, Finding, Options, check, repair};
-use daxkit_device::{BlockDevice, FaultInjector, FaultPlan, MemoryDevice};
+use daxkit_check::{BadBlocks, Code, Finding, Options, Scan, check, repair};
+use daxkit_device::{BlockDevice, DeviceError, FaultInjector, FaultPlan, Geometry, MemoryDevice};
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The codes that have one here.
 pub(crate) fn codes() -> Vec<Code> {
@@ -33,12 +34,20 @@ pub(crate) fn codes() -> Vec<Code> {
 }
 
 /// An image by mke2fs, after a script for debugfs.
-fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
+pub(crate) fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
     let scratch = bases::scratch();
     let path = scratch.path().join("image");
     let mut command = tools::system("mke2fs");
     command.args(["-q", "-F", "-U", "01234567-89ab-cdef-0123-456789abcdef"]).args(args).arg(&path).arg(size);
     tools::succeed(&mut command).unwrap_or_else(|told| panic!("{told}"));
+    scripted(&fs::read(&path).expect("readable"), script)
+}
+
+/// An image after a script for debugfs.
+pub(crate) fn scripted(bytes: &[u8], script: &str) -> Vec<u8> {
+    let scratch = bases::scratch();
+    let path = scratch.path().join("image");
+    fs::write(&path, bytes).expect("written");
     // debugfs forgets what it wrote of an inode before: what has to be written first comes before an empty line.
     for script in script.split("\n\n").filter(|script| !script.is_empty()) {
         let file = scratch.path().join("script");
@@ -50,11 +59,11 @@ fn image(args: &[&str], size: &str, script: &str) -> Vec<u8> {
     fs::read(&path).expect("readable")
 }
 
-fn found(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn found(bytes: &[u8]) -> Vec<String> {
     ours(bytes).findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect()
 }
 
-fn changed(bytes: &mut [u8], place: &str, value: &[u8]) {
+pub(crate) fn changed(bytes: &mut [u8], place: &str, value: &[u8]) {
     assert!(change(bytes, place, value, true).is_some(), "{place}");
 }
 
@@ -72,7 +81,7 @@ fn features_that_need_each_other() {
 }
 
 /// The image as repair leaves it that is told yes by `decide`.
-fn repaired(bytes: &[u8], mut decide: impl FnMut(&Finding) -> bool) -> Vec<u8> {
+pub(crate) fn repaired(bytes: &[u8], mut decide: impl FnMut(&Finding) -> bool) -> Vec<u8> {
     let device = Arc::new(MemoryDevice::from_bytes(bytes));
     let done = repair(Arc::clone(&device) as Arc<dyn BlockDevice>, &Options::new(NOW), &mut decide);
     done.edits().apply_to(&device).expect("memory is writable");
@@ -153,7 +162,7 @@ fn bad_blocks_are_found_by_reading() {
     let plan = FaultPlan::new().bad_read(800 * 1024..801 * 1024).bad_read(900 * 1024 + 512..902 * 1024);
     let device: Arc<dyn BlockDevice> = Arc::new(FaultInjector::new(MemoryDevice::from_bytes(&bytes), plan));
     let mut options = Options::new(NOW);
-    options.wishes.bad_blocks = Some(BadBlocks { blocks: vec![700], keep: false, scan: true });
+    options.wishes.bad_blocks = Some(BadBlocks { blocks: vec![700], keep: false, scan: Scan::Read });
     let repaired = repair(device, &options, &mut |_| true);
     assert!(repaired.is_clean() && repaired.fixed.is_empty(), "{:?} {:?}", repaired.fixed, repaired.left);
     assert_eq!(repaired.improved.bad_blocks, Some(4));
@@ -303,27 +312,99 @@ fn more_directories_than_links_can_count() {
     assert_eq!(found(&bytes), [format!("SUP025 inode:{many}.i_links_count")]);
 }
 
-#[test]
-fn references_of_a_value_in_an_inode() {
+/// An image with a value of an attribute that has an inode of its own, and the number of that inode.
+pub(crate) fn image_with_a_value() -> (Vec<u8>, u32) {
     let scratch = bases::scratch();
-    let (tree, path) = (scratch.path().join("tree"), scratch.path().join("image"));
-    fs::create_dir(&tree).expect("mkdir");
-    let recipe = scratch.path().join("recipe.toml");
+    let (recipe, path) = (scratch.path().join("recipe.toml"), scratch.path().join("image"));
     let text = format!("[[file]]\npath = \"/f\"\nxattrs = {{ \"user.big\" = \"{}\" }}\n", "v".repeat(3000));
     fs::write(&recipe, text).expect("written");
     let mut command = tools::dax_mkfs();
     command.args(["-q", "-b", "1024", "-O", "ea_inode,^has_journal", "--pmem-align", "none", "--recipe"]);
     tools::succeed(command.arg(&recipe).arg(&path).arg("1M")).unwrap_or_else(|told| panic!("{told}"));
-    let mut bytes = fs::read(&path).expect("readable");
+    let bytes = fs::read(&path).expect("readable");
     assert_eq!(found(&bytes), [""; 0]);
-    let (_, volume) = crate::mutate::open_any(&bytes);
-    let volume = volume.expect("sound");
+    let volume = crate::mutate::open_any(&bytes).1.expect("sound");
     let holds = |n: u32| {
         volume
             .inode(daxkit_format::InodeNr(n.into()))
             .is_ok_and(|inode| inode.flags().contains(daxkit_format::ext4::inode_flags::InodeFlags::EA_INODE))
     };
     let value = (12..64).find(|n| holds(*n)).expect("an inode with the value");
+    (bytes, value)
+}
+
+#[test]
+fn references_of_a_value_in_an_inode() {
+    let (mut bytes, value) = image_with_a_value();
     changed(&mut bytes, &format!("inode:{value}.l_i_version"), &7u32.to_le_bytes());
     assert_eq!(found(&bytes), [format!("XAT010 inode:{value}.l_i_version")]);
+}
+
+/// Counts what is read and written.
+#[derive(Debug)]
+struct Counting {
+    below: MemoryDevice,
+    calls: AtomicU64,
+}
+
+impl BlockDevice for Counting {
+    fn len(&self) -> u64 {
+        self.below.len()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.below.geometry()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DeviceError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.below.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.below.write_at(offset, data)
+    }
+
+    fn flush(&self) -> Result<(), DeviceError> {
+        self.below.flush()
+    }
+}
+
+#[test]
+fn a_superblock_that_claims_far_more_than_there_is() {
+    let sound = image(&["-t", "ext2", "-b", "1024", "-N", "64"], "1M", "write $DIR/blocks /f\n");
+    let run = |bytes: &[u8]| {
+        let device = Arc::new(Counting { below: MemoryDevice::from_bytes(bytes), calls: AtomicU64::new(0) });
+        let below = || Arc::clone(&device) as Arc<dyn BlockDevice>;
+        let report = check(below(), &Options::new(NOW));
+        let done = repair(below(), &Options::new(NOW), &mut |_| true);
+        let calls = device.calls.load(Ordering::Relaxed);
+        done.edits().apply_to(&device.below).expect("memory is writable");
+        let found: Vec<String> = report.findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect();
+        (found, done, device.below.to_vec(), calls)
+    };
+    let (.., usual) = run(&sound);
+    // The count of inodes tells how many groups there are: the count of blocks is wrong, and nothing else.
+    let mut longer = sound.clone();
+    longer[1024 + 7] = 0x32;
+    let (found, done, after, calls) = run(&longer);
+    assert_eq!(found, ["SUP004 super.s_blocks_count_lo"]);
+    assert!(done.is_clean() && done.fixed.len() == 1 && after == sound, "{:?}", done.left);
+    assert!(calls < 4 * usual + 100, "{calls} reads, {usual} of the sound image");
+    // Both counts claim groups: the most whose bitmaps could lie on the image, and one more.
+    let claim = |groups: u32| {
+        let mut bytes = sound.clone();
+        bytes[1024..1028].copy_from_slice(&(groups * 64).to_le_bytes());
+        bytes[1028..1032].copy_from_slice(&(groups * 8192 + 1).to_le_bytes());
+        bytes
+    };
+    let (found, _, _, calls) = run(&claim(512));
+    assert!(found.contains(&"SUP004 super.s_blocks_count_lo".to_owned()), "{found:?}");
+    assert!(calls < 4 * usual + 200 * 512, "{calls} reads, {usual} of the sound image");
+    let longer = claim(513);
+    let (found, done, after, calls) = run(&longer);
+    assert_eq!(found, ["SUP004 super"]);
+    assert!(done.fixed.is_empty() && after == longer);
+    assert!(calls < 4 * usual + 1000, "{calls} reads, {usual} of the sound image");
 }

@@ -28,7 +28,7 @@ fn unpacked(path: &Path) -> Vec<u8> {
 }
 
 /// Inodes and blocks in use, by the superblock.
-fn used(file: &Path) -> (u64, u64) {
+pub(crate) fn used(file: &Path) -> (u64, u64) {
     let out = tools::output(tools::system("dumpe2fs").arg("-h").arg(file));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let number = |name: &str| {

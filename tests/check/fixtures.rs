@@ -47,7 +47,7 @@ fn found(bytes: &[u8]) -> Vec<String> {
     ours(bytes).findings.iter().map(|f| format!("{} {}", f.code.id(), f.at)).collect()
 }
 
-fn broken(base: &Base, changes: &[String]) -> Vec<u8> {
+pub(crate) fn broken(base: &Base, changes: &[String]) -> Vec<u8> {
     let mut bytes = base.bytes.clone();
     for text in changes {
         let (text, sealed) = text.strip_suffix('!').map_or((text.as_str(), true), |text| (text, false));

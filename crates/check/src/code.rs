@@ -89,7 +89,9 @@ codes! {
     SuperChecksum = "SUP002", Error, true, [], "the checksum of the superblock does not fit";
     /// The numbers of the superblock go together: sizes, counts, groups. Repair takes a backup whose numbers do.
     SuperNumbers = "SUP003", Error, false, [0x000004, 0x000007, 0x000008, 0x00000B, 0x000006], "the numbers of the superblock contradict each other";
-    /// The file system is not longer than its device. It breaks when an image is cut off. Nothing can be done but to copy it anew.
+    /// The file system is not longer than its device. It breaks when an image is cut off: nothing can be done but to copy it anew.
+    /// Where the count of inodes is that of the groups there are, the count of blocks is what is wrong: repair writes the blocks of the image.
+    /// Where not even the two bitmaps of every group could lie on the image, nothing of it is judged.
     SuperSize = "SUP004", Error, false, [0x000005, 0x00000C], "the file system is longer than the image";
     /// s_inodes_count is the inodes of a group, times the groups. Repair writes that.
     SuperInodesCount = "SUP005", Error, false, [0x00000D, 0x000050], "the count of inodes is not that of the groups";
@@ -429,6 +431,9 @@ codes! {
     QuotaUsage = "QTA002", Error, true, [0x060002], "the quota of an owner is not what he uses";
     /// Quota files are named by their feature alone. Repair hides them.
     QuotaFeature = "QTA003", Error, true, [0x000041], "quota files are named without the feature quota";
+    /// A quota file is as long as the blocks that it counts: of one whose last block is cut e2fsck reads what there is, and the kernel
+    /// turns no quota on. Repair writes the size.
+    QuotaCut = "QTA004", Error, true, [], "the last block of the quota file is cut";
 
     // ---- DAX
     /// Only regular files and directories can have the DAX flag. It breaks when flags are set by hand. Repair clears it when asked to.

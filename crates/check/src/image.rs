@@ -6,8 +6,8 @@ use daxkit_device::{BlockDevice, DeviceError};
 use daxkit_format::GroupNr;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::group_desc::GroupDesc;
-use daxkit_format::ext4::super_block::SuperBlock;
-use daxkit_volume::{Geometry, OpenOptions, Volume, VolumeError};
+use daxkit_format::ext4::super_block::{SUPER_BLOCK_OFFSET, SuperBlock};
+use daxkit_volume::{Corruption, Geometry, GeometryError, OpenOptions, Place, Volume, VolumeError};
 
 /// An image whose superblock can be used.
 pub(crate) struct Image {
@@ -101,6 +101,11 @@ impl Image {
             OpenOptions { ignore_checksums: true, catastrophic: true, replay: false, ..OpenOptions::default() };
         let volume = Volume::open(Arc::clone(&device), &options)?;
         let (sb, geo) = (*volume.super_block(), *volume.geometry());
+        if !bitmaps_fit(&geo, device.len()) {
+            let why = GeometryError::Truncated { needed: geo.bytes(), found: device.len() };
+            let place = Place::SuperBlock { offset: SUPER_BLOCK_OFFSET };
+            return Err(VolumeError::Corrupt { place, why: Corruption::Geometry(why) });
+        }
         let has = Has::of(&sb);
         let seed = has.metadata_csum.then(|| sb.checksum_seed());
         let mut image = Self { device, volume, sb, geo, groups: Vec::new(), unreadable: Vec::new(), seed, has };
@@ -202,6 +207,12 @@ impl Image {
         }
         (first, len.min(u64::from(self.geo.group_blocks(GroupNr(group)))))
     }
+}
+
+/// Whether the two bitmaps of every group can lie on a device. Where they cannot next to nothing is left to be judged, and the work, which
+/// goes with the groups, would not be bounded by what there is.
+pub(crate) fn bitmaps_fit(geo: &Geometry, device_len: u64) -> bool {
+    2 * u64::from(geo.groups_count) * u64::from(geo.block_size) <= device_len
 }
 
 fn zeroed() -> GroupDesc {

@@ -27,4 +27,4 @@ pub use open::Opening;
 pub use pass::Usage;
 pub use pass::dax::DaxRules;
 pub use repair::{Decide, Repaired, repair};
-pub use wishes::{BadBlocks, Directories, Improved, Wishes};
+pub use wishes::{BadBlocks, Directories, Improved, Scan, Wishes};

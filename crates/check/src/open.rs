@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use daxkit_device::{BlockDevice, Overlay};
 use daxkit_format::ext4::super_block::{self, SUPER_BLOCK_OFFSET, SuperBlock};
-use daxkit_volume::{Geometry, OpenOptions, Volume, VolumeError};
+use daxkit_volume::{Corruption, Geometry, GeometryError, OpenOptions, Volume, VolumeError};
 use zerocopy::IntoBytes;
 
 use crate::code::Code;
 use crate::finding::{At, Finding};
-use crate::image::Image;
+use crate::image::{Image, bitmaps_fit};
 use crate::repair::Fix;
 
 /// The overlay that all is read through.
@@ -41,6 +41,14 @@ fn fatal(code: Code, why: &VolumeError) -> Opened {
     Opened { image: None, findings: vec![finding] }
 }
 
+/// What is wrong with a superblock that cannot be used.
+fn code_of(error: &VolumeError) -> Code {
+    match error {
+        VolumeError::Corrupt { why: Corruption::Geometry(GeometryError::Truncated { .. }), .. } => Code::SuperSize,
+        _ => Code::SuperNumbers,
+    }
+}
+
 /// Opens the image below `edits`.
 pub(crate) fn open(edits: &Arc<Edits>, opening: &Opening) -> Opened {
     let device = || Arc::clone(edits) as Arc<dyn BlockDevice>;
@@ -55,7 +63,7 @@ pub(crate) fn open(edits: &Arc<Edits>, opening: &Opening) -> Opened {
         other => {
             let code = match &other {
                 Some(Ok(_)) => Code::SuperChecksum,
-                Some(Err(VolumeError::Corrupt { .. })) => Code::SuperNumbers,
+                Some(Err(error @ VolumeError::Corrupt { .. })) => code_of(error),
                 _ => Code::SuperMagic,
             };
             match from_backup(edits, opening) {
@@ -74,7 +82,7 @@ pub(crate) fn open(edits: &Arc<Edits>, opening: &Opening) -> Opened {
     let image = match image {
         Ok(image) => image,
         Err(error @ VolumeError::Unsupported(_)) => return fatal(Code::SuperUnsupported, &error),
-        Err(error @ VolumeError::Corrupt { .. }) => return fatal(Code::SuperNumbers, &error),
+        Err(error @ VolumeError::Corrupt { .. }) => return fatal(code_of(&error), &error),
         Err(error) => return fatal(Code::SuperMagic, &error),
     };
     let image = descriptors(edits, image, &mut findings);
@@ -91,6 +99,19 @@ fn is_whole(image: &Image) -> bool {
 fn counts_its_inodes(sb: &SuperBlock) -> bool {
     let all = sb.groups_count().and_then(|groups| groups.checked_mul(sb.s_inodes_per_group.get()));
     all == Some(sb.s_inodes_count.get())
+}
+
+/// Whether an image of this length can be opened with a superblock.
+fn can_be(sb: &SuperBlock, len: u64) -> bool {
+    Geometry::check(sb, len, true).is_ok_and(|geo| bitmaps_fit(&geo, len))
+}
+
+/// The superblock with the blocks that there are, when it claims more and its count of inodes says that these are all.
+fn with_blocks_of(sb: &SuperBlock, len: u64) -> Option<SuperBlock> {
+    let blocks = len / u64::from(sb.block_size()?);
+    let mut with = *sb;
+    with.set_blocks_count(blocks);
+    (sb.blocks_count() > blocks && counts_its_inodes(&with)).then_some(with)
 }
 
 fn read_super(edits: &Edits, at: u64) -> Option<SuperBlock> {
@@ -123,7 +144,7 @@ fn from_backup(edits: &Edits, opening: &Opening) -> Option<u64> {
         let fits = sb.block_size().map(u64::from) == Some(size)
             && (!sb.has_metadata_csum() || sb.verify())
             && counts_its_inodes(&sb)
-            && Geometry::check(&sb, edits.len(), true).is_ok();
+            && can_be(&sb, edits.len());
         if !fits {
             continue;
         }
@@ -144,6 +165,7 @@ fn patched(edits: &Arc<Edits>, findings: &mut Vec<Finding>) -> Option<Result<Ima
     let sb = read_super(edits, SUPER_BLOCK_OFFSET)?;
     let inodes = sb.groups_count().and_then(|groups| groups.checked_mul(sb.s_inodes_per_group.get()));
     let mut tries: Vec<(Code, &'static str, SuperBlock)> = Vec::new();
+    tries.extend(with_blocks_of(&sb, edits.len()).map(|with| (Code::SuperSize, "s_blocks_count_lo", with)));
     if let Some(inodes) = inodes {
         let mut with = sb;
         with.s_inodes_count = inodes.into();
@@ -155,15 +177,20 @@ fn patched(edits: &Arc<Edits>, findings: &mut Vec<Finding>) -> Option<Result<Ima
     let mut with = sb;
     with.s_inode_size = 128.into();
     tries.push((Code::SuperNumbers, "s_inode_size", with));
+    let claimed = sb.blocks_count().saturating_mul(sb.block_size().unwrap_or(0).into());
     for (code, field, mut sb) in tries {
-        if Geometry::check(&sb, edits.len(), true).is_err() {
+        if !can_be(&sb, edits.len()) {
             continue;
         }
         if sb.has_metadata_csum() {
             sb.seal();
         }
         edits.write_at(SUPER_BLOCK_OFFSET, sb.as_bytes()).ok()?;
-        findings.push(Finding::new(code, At::Super(field)).fix(Fix::Done));
+        let mut finding = Finding::new(code, At::Super(field)).fix(Fix::Done);
+        if code == Code::SuperSize {
+            finding = finding.stored(claimed).observed(edits.len());
+        }
+        findings.push(finding);
         return Some(Image::open(Arc::clone(edits) as Arc<dyn BlockDevice>));
     }
     None

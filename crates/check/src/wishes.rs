@@ -19,8 +19,20 @@ pub struct BadBlocks {
     pub blocks: Vec<u64>,
     /// Those that are in the list already stay.
     pub keep: bool,
-    /// Every block is read, and those that cannot be are put into the list.
-    pub scan: bool,
+    /// How blocks are tried; those that fail are put into the list.
+    pub scan: Scan,
+}
+
+/// How blocks are tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scan {
+    /// Not at all.
+    #[default]
+    None,
+    /// Every block is read.
+    Read,
+    /// Every block is read, and where it was ever written gets the opposite of what it holds, and that again. This writes to the device.
+    Write,
 }
 
 /// What is to be done besides mending.
@@ -38,6 +50,8 @@ pub struct Wishes {
     pub unshare: bool,
     /// Names of casefolded directories are valid in the file system's encoding, strict or not.
     pub check_encoding: bool,
+    /// Blocks of attributes are of version 1: another magic number, and names without an index. Those of version 2 are damaged then.
+    pub old_attributes: bool,
 }
 
 impl Default for Wishes {
@@ -49,6 +63,7 @@ impl Default for Wishes {
             bad_blocks: None,
             unshare: false,
             check_encoding: false,
+            old_attributes: false,
         }
     }
 }

@@ -19,8 +19,8 @@ in a file that e2undo takes as well.
 Besides what is wrong, a repair builds directories anew that lost their index or would gain from one, and with -y extent trees that are \
 deeper or wider than they need to be; -E fixes_only leaves both alone. That alone does not change the exit status.
 
-Words of -E: journal_only, fixes_only, bmap2extent, [no_]optimize_extents, unshare_blocks, check_encoding, fragcheck, [no]discard. \
-ea_ver=2, readahead_kb=N and [no_]inode_count_fullmap are taken and change nothing.
+Words of -E: journal_only, fixes_only, bmap2extent, [no_]optimize_extents, unshare_blocks, check_encoding, fragcheck, [no]discard, \
+ea_ver=1 (blocks of attributes are of version 1; those of version 2 are damaged then). ea_ver=2, readahead_kb=N and [no_]inode_count_fullmap are taken and change nothing.
 
 The rules of the DAX flag (codes DAX...) are advice and leave the exit status alone, unless --dax-policy strict makes errors of them, or --deny of \
 one. --allow CODE keeps a code quiet, --allow CODE=GLOB for the paths that match.
@@ -87,7 +87,7 @@ pub(crate) struct Args {
     /// Optimise directories: build each anew, with an index where one helps
     #[arg(short = 'D', conflicts_with = "check")]
     pub(crate) optimise: bool,
-    /// Read every block, and list those that cannot be read as bad
+    /// Read every block, and list those that cannot be read as bad; twice: write to each as well, and give it back what it held
     #[arg(short = 'c', action = clap::ArgAction::Count, conflicts_with = "check")]
     pub(crate) scan_bad: u8,
     /// With -c: keep the bad blocks that are listed already

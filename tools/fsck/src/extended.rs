@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::status::Usage;
 use anyhow::{Context, Result, bail};
-use daxkit_check::{BadBlocks, Directories, Wishes};
+use daxkit_check::{BadBlocks, Directories, Scan, Wishes};
 use std::path::Path;
 
 /// What was asked for.
@@ -34,10 +34,7 @@ pub(crate) fn read(args: &Args) -> Result<Extended> {
         let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
         let wishes = &mut extended.wishes;
         match (name, value) {
-            ("ea_ver", Some("2")) => {}
-            ("ea_ver", Some("1")) => {
-                return usage(format!("-E {word} is not supported: attributes of version 1 cannot be read"));
-            }
+            ("ea_ver", Some(version @ ("1" | "2"))) => wishes.old_attributes = version == "1",
             ("ea_ver", _) => return usage(format!("-E {word}: the version is 1 or 2")),
             ("readahead_kb", value) if value.is_some_and(|n| n.parse::<u64>().is_ok()) => {}
             ("readahead_kb", _) => return usage(format!("-E {word}: a number is wanted")),
@@ -65,7 +62,9 @@ pub(crate) fn read(args: &Args) -> Result<Extended> {
         extended.wishes.narrow_trees = false;
     }
     if extended.journal_only {
-        extended.wishes = Wishes { directories: Directories::None, narrow_trees: false, ..Wishes::default() };
+        let old_attributes = extended.wishes.old_attributes;
+        let wishes = Wishes { old_attributes, ..Wishes::default() };
+        extended.wishes = Wishes { directories: Directories::None, narrow_trees: false, ..wishes };
         return Ok(extended);
     }
     if args.optimise {
@@ -77,16 +76,17 @@ pub(crate) fn read(args: &Args) -> Result<Extended> {
 
 /// The bad blocks that the letters name.
 fn bad_blocks(args: &Args) -> Result<Option<BadBlocks>> {
-    if args.scan_bad > 1 {
-        return usage("-c -c is not supported: blocks are read, and not written to find out".to_owned());
-    }
-    let scan = args.scan_bad > 0;
-    if args.keep_bad && !scan {
+    let scan = match args.scan_bad {
+        0 => Scan::None,
+        1 => Scan::Read,
+        _ => Scan::Write,
+    };
+    if args.keep_bad && scan == Scan::None {
         return usage("-k is for -c".to_owned());
     }
     let blocks = match args.add_bad.as_deref().or(args.set_bad.as_deref()) {
         Some(file) => numbers(file)?,
-        None if scan => Vec::new(),
+        None if scan != Scan::None => Vec::new(),
         None => return Ok(None),
     };
     Ok(Some(BadBlocks { blocks, keep: args.keep_bad || args.add_bad.is_some(), scan }))

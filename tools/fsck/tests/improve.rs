@@ -287,6 +287,50 @@ fn bad_blocks_are_listed_and_kept_from_files() {
     assert!(status == Some(16) && said.contains("\"seven\" is no block"), "{said}");
 }
 
+#[test]
+fn bad_blocks_are_listed_under_bigalloc() {
+    let image = Image::new(&["-t", "ext4", "-b", "1024", "-C", "4096", "-O", "bigalloc"], "8M", "write $CONTENT f\n");
+    run("e2fsck", &["-fy", image.name()]);
+    let content = image.debugfs("cat f\n");
+    let first = image.block("f", 5);
+    let list = image.file("list");
+    let name = list.to_str().unwrap();
+    // Two of a cluster, one of a file, and so many that the list needs blocks for itself.
+    let mut expected: Vec<u64> = (7000..7020).chain([first]).collect();
+    expected.sort_unstable();
+    fs::write(&list, expected.iter().map(|n| format!("{n}\n")).collect::<String>()).unwrap();
+    let (status, said) = image.fsck(&["-y", "-l", name]);
+    assert!(status == Some(1) && said.contains("bad blocks listed: 21"), "{said}");
+    assert_eq!(image.bad_blocks(), expected);
+    assert_eq!(image.debugfs("cat f\n"), content);
+    image.is_sound();
+    fs::write(&list, "6001\n6002\n").unwrap();
+    assert_eq!(image.fsck(&["-p", "-L", name]).0, Some(0));
+    assert_eq!(image.bad_blocks(), [6001, 6002]);
+    image.is_sound();
+    assert_eq!(image.fsck(&["-y", "-c", "-k"]).0, Some(0));
+    assert_eq!(image.bad_blocks(), [6001, 6002]);
+    assert_eq!(image.fsck(&["-y", "-c", "-c"]).0, Some(0));
+    assert_eq!(image.bad_blocks(), [0; 0]);
+    image.is_sound();
+}
+
+#[test]
+fn blocks_that_are_tried_by_writing_are_as_they_were() {
+    let image = Image::new(&["-t", "ext4", "-b", "1024"], "32M", "write $CONTENT f\n");
+    // The list is written anew, and nothing else: reading alone comes to the same.
+    let read = image.file("read");
+    fs::copy(&image.path, &read).unwrap();
+    let done = run(env!("CARGO_BIN_EXE_dax-fsck"), &["-y", "-c", read.to_str().unwrap()]);
+    assert_eq!(done.status.code(), Some(0), "{}", out(&done));
+    let blocks = fs::metadata(&image.path).unwrap().blocks();
+    let (status, said) = image.fsck(&["-y", "-c", "-c"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(fs::read(&image.path).unwrap() == fs::read(&read).unwrap());
+    assert!(fs::metadata(&image.path).unwrap().blocks() <= blocks);
+    image.is_sound();
+}
+
 /// An image in which two files share their blocks, as the feature allows; so many blocks are free.
 fn with_shared_blocks(size: &str) -> Image {
     let script = "write $CONTENT a\nwrite $CONTENT b\n";

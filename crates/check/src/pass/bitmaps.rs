@@ -241,9 +241,10 @@ fn named(what: &str, ranges: &[(u64, u64)]) -> String {
 
 /// Sets the bits behind the end.
 fn pad(bytes: &mut [u8], count: u32) {
-    for (index, byte) in bytes.iter_mut().enumerate().skip(count as usize / 8) {
-        let first = (count as usize).saturating_sub(index * 8).min(8);
-        *byte |= (0xffu16 << first) as u8;
+    let Some(tail) = bytes.get_mut(count as usize / 8..) else { return };
+    if let Some((first, behind)) = tail.split_first_mut() {
+        *first |= 0xff << (count % 8);
+        behind.fill(0xff);
     }
 }
 

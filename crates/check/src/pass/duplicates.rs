@@ -73,8 +73,8 @@ impl Context<'_> {
         }
         let mut claims = list.claims;
         claims.sort_unstable();
-        // A block of attributes that several inodes use is claimed once.
-        claims.dedup_by(|a, b| a.0 == b.0 && a.2 && b.2);
+        // A block of attributes that several inodes use is claimed once, and so is a cluster of which several blocks are bad.
+        claims.dedup_by(|a, b| a.0 == b.0 && ((a.2 && b.2) || (a.1 == 1 && b.1 == 1)));
         self.owners(&claims)
     }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::ext4::quota::{BLOCK_SIZE, QuotaKind};
+use daxkit_format::ext4::quota::{BLOCK_SIZE, DqInfo, QuotaKind};
 
-use super::inodes::Checked;
+use super::inodes::{Checked, set_size};
 use super::{Context, Local};
 use crate::code::Code;
 use crate::finding::{At, Finding};
@@ -47,15 +47,6 @@ impl Context<'_> {
             let mut used: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
             used.extend(charges.iter().filter(|((k, _), _)| usize::from(*k) == index).map(|((_, id), n)| (*id, *n)));
             let all = || used.iter().map(|(id, n)| (*id, n.0, n.1)).collect::<Vec<_>>();
-            let inum = image.quota_inodes().get(index).copied().unwrap_or(0);
-            if self.has_inode(inum).is_some_and(|inode| !inode.size().is_multiple_of(BLOCK_SIZE as u64)) {
-                local.find(
-                    Finding::new(Code::QuotaFile, At::Quota(index as u8, 0))
-                        .stored("its size is not one of whole blocks")
-                        .fix(Fix::Quota(kind, true, all())),
-                );
-                continue;
-            }
             let file = match image.volume.quota(kind) {
                 Ok(Some(file)) => file,
                 Ok(None) => continue,
@@ -68,6 +59,26 @@ impl Context<'_> {
                     continue;
                 }
             };
+            if !head_is_sound(&file.info) {
+                local.find(
+                    Finding::new(Code::QuotaFile, At::Quota(index as u8, 0))
+                        .stored("its head names blocks that it does not count")
+                        .fix(Fix::Quota(kind, true, all())),
+                );
+                continue;
+            }
+            let inum = image.quota_inodes().get(index).copied().unwrap_or(0);
+            let size = self.has_inode(inum).map_or(0, |inode| inode.size());
+            let whole = u64::from(file.info.dqi_blocks.get()) * BLOCK_SIZE as u64;
+            if size < whole {
+                // What ids use is known when the whole of the last block is read.
+                local.find(
+                    Finding::new(Code::QuotaCut, At::Inode(inum, "i_size_lo"))
+                        .stored(size)
+                        .observed(whole)
+                        .fix(Fix::Inode(inum, set_size, whole)),
+                );
+            }
             // Limits stay where an id uses nothing any more.
             let mut usage = all();
             usage.extend(file.entries.keys().filter(|id| !used.contains_key(id)).map(|id| (*id, 0, 0)));
@@ -93,4 +104,10 @@ impl Context<'_> {
             }
         }
     }
+}
+
+/// Whether a head names no block beyond those that it counts, as the lists of blocks with room begin there.
+fn head_is_sound(info: &DqInfo) -> bool {
+    let blocks = info.dqi_blocks.get();
+    info.dqi_free_blk.get() < blocks && info.dqi_free_entry.get() < blocks
 }

@@ -180,9 +180,12 @@ impl Context<'_> {
             return local.find(clear);
         }
         let mut mark = Mark { cx: self, local, last: None };
+        // Several blocks of a cluster are one claim, wherever in the list they are.
+        let mut clusters = std::collections::HashSet::new();
         for block in runs {
+            let cluster = self.image.cluster(block);
             // What is bad under the file system's own parts is bad all the same, and no second claim.
-            if !self.meta.get(self.image.cluster(block)) {
+            if !self.meta.get(cluster) && clusters.insert(cluster) {
                 mark.own(BAD, block, 1);
             }
         }

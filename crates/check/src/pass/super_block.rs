@@ -210,19 +210,18 @@ impl Context<'_> {
             if ino == 0 {
                 continue;
             }
-            if !image.has.quota {
-                // An ordinary inode that would count as the file system's own.
-                if self.inodes.exists(ino)
-                    && ino >= image.geo.first_ino
-                    && self.has_inode(ino).is_some_and(|i| i.i_links_count.get() > 0)
-                {
-                    local.find(Finding::new(Code::QuotaFeature, At::Super(field)).stored(ino).fix(Fix::Super(fix, 0)));
-                }
-                continue;
-            }
+            // A number that cannot be is wrong whether the feature is there or not.
             let reserved = ino < image.geo.first_ino && ino != 3 && ino != 4;
             if reserved || !self.inodes.exists(ino) {
                 local.find(Finding::new(Code::SuperQuotaInode, At::Super(field)).stored(ino).fix(Fix::Super(fix, 0)));
+                continue;
+            }
+            // Without the feature an ordinary inode would count as the file system's own; that of projects even when it is not in use.
+            if !image.has.quota
+                && ino >= image.geo.first_ino
+                && (field == "s_prj_quota_inum" || self.has_inode(ino).is_some_and(|i| i.i_links_count.get() > 0))
+            {
+                local.find(Finding::new(Code::QuotaFeature, At::Super(field)).stored(ino).fix(Fix::Super(fix, 0)));
             }
         }
     }

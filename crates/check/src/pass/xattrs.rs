@@ -12,12 +12,17 @@ use crate::code::Code;
 use crate::finding::{At, Finding};
 use crate::repair::Fix;
 
+/// `h_magic` of version 1, from before attributes came into the kernel.
+const MAGIC_V1: u32 = 0xEA01_0000;
+
 /// An area of attributes: its bytes, where the entries begin, what value offsets count from.
 #[derive(Clone, Copy)]
 pub(crate) struct Area<'a> {
     pub(crate) bytes: &'a [u8],
     first: usize,
     base: usize,
+    /// Names are those of version 1, which has no index.
+    old: bool,
 }
 
 /// What is wrong with an area, and at which entry.
@@ -41,7 +46,7 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Area<'a> {
     pub(crate) fn block(bytes: &'a [u8]) -> Self {
-        Self { bytes, first: 32, base: 0 }
+        Self { bytes, first: 32, base: 0, old: false }
     }
 
     /// The area behind the fields of an inode; `None` when there is none.
@@ -49,7 +54,7 @@ impl<'a> Area<'a> {
         let extra = usize::from(u16::from_le_bytes(raw.get(0x80..0x82)?.try_into().ok()?));
         let bytes = raw.get(128 + extra..)?;
         let magic = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
-        (magic == MAGIC && bytes.len() > 4).then_some(Self { bytes, first: 4, base: 4 })
+        (magic == MAGIC && bytes.len() > 4).then_some(Self { bytes, first: 4, base: 4, old: false })
     }
 
     fn is_block(self) -> bool {
@@ -85,7 +90,10 @@ impl<'a> Area<'a> {
             let Some(entry) = XattrEntry::peek(rest) else { return wrong(bad_name, at) };
             let len = usize::from(entry.e_name_len);
             let Some(name) = rest.get(16..16 + len) else { return wrong(bad_name, at) };
-            let no_name = entry.e_name_index == 0 && self.is_block();
+            let no_name = match self.old {
+                true => len == 0 || entry.e_name_index != 0,
+                false => entry.e_name_index == 0 && self.is_block(),
+            };
             if rest.len() < entry_len(len) || no_name {
                 return wrong(bad_name, at);
             }
@@ -289,11 +297,13 @@ impl Context<'_> {
         let (uses, ino) = (users.uses, users.ino);
         let gone = |code: Code| Finding::new(code, At::Block(block)).fix(Fix::XattrBlockGone(block));
         let Ok(bytes) = self.image.block(block) else { return local.find(gone(Code::XattrBlock)) };
-        let Some(header) = XattrHeader::peek(&bytes).filter(|h| h.h_magic.get() == MAGIC && h.h_blocks.get() == 1)
+        let old = self.wishes.old_attributes;
+        let magic = if old { MAGIC_V1 } else { MAGIC };
+        let Some(header) = XattrHeader::peek(&bytes).filter(|h| h.h_magic.get() == magic && h.h_blocks.get() == 1)
         else {
             return local.find(gone(Code::XattrBlock));
         };
-        let area = Area::block(&bytes);
+        let area = Area { old, ..Area::block(&bytes) };
         match area.wrong() {
             Some(Wrong { hash: Some(hash), offset, .. }) => {
                 let finding = Finding::new(Code::XattrHash, At::Block(block)).stored(format!("entry at {offset:#x}"));
@@ -302,7 +312,7 @@ impl Context<'_> {
             Some(wrong) => return local.find(gone(wrong.code)),
             None => {
                 if self.image.seed.is_some_and(|seed| !xattr::verify_block(seed, block, &bytes)) {
-                    let seal = Fix::XattrWord(block, 0, MAGIC);
+                    let seal = Fix::XattrWord(block, 0, magic);
                     local.find(Finding::new(Code::XattrChecksum, At::Block(block)).fix(seal));
                 }
                 self.values(local, ino, area, &|offset| Fix::XattrWord(block, offset, 0));

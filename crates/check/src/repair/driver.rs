@@ -54,7 +54,8 @@ impl Repaired {
     }
 }
 
-/// Mends, in an overlay, what `decide` says yes to. Nothing is written to `device`.
+/// Mends, in an overlay, what `decide` says yes to. Nothing is written to `device`, but to try its blocks when that is wished for
+/// ([`Scan::Write`](crate::Scan::Write)).
 #[must_use]
 pub fn repair(device: Arc<dyn BlockDevice>, options: &Options, decide: &mut Decide<'_>) -> Repaired {
     let edits: Arc<Edits> = Arc::new(Overlay::new(device));

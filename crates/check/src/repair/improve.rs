@@ -1,25 +1,20 @@
-//! What is done besides mending, once nothing is left to mend: directories and maps built anew, the list of bad blocks made.
+//! What is done besides mending, once nothing is left to mend: directories and maps built anew.
 
 use std::collections::BTreeSet;
 
+use daxkit_format::InodeNr;
 use daxkit_format::ext4::inode_flags::InodeFlags;
-use daxkit_format::{BlockNr, InodeNr};
-use daxkit_volume::ext4::edit::Run;
 use daxkit_volume::{EditError, Editor};
 
 use super::fixer::{Done, Fixer};
 use crate::pass::Dir;
 use crate::state::Kind;
-use crate::wishes::{BadBlocks, Directories, Improved};
+use crate::wishes::{Directories, Improved};
 
 /// A directory of fewer blocks gains nothing from an index.
 const WORTH_AN_INDEX: u32 = 3;
 /// Inodes that are changed under one edit.
 const AT_ONCE: usize = 256;
-/// Bytes read at once when the device is searched for bad blocks.
-const SCAN: u64 = 1 << 20;
-/// The inode with the list of bad blocks.
-const BAD: u32 = 1;
 const ROOT: u32 = 2;
 
 /// What is done to one inode; whether it changed anything.
@@ -131,76 +126,5 @@ impl Fixer<'_, '_> {
             }
         }
         wanted
-    }
-
-    /// Makes the list of bad blocks. Blocks that files have there are given up by who checks them next.
-    pub(crate) fn set_bad_blocks(&self, wish: &BadBlocks, improved: &mut Improved) -> Done {
-        if self.image.has.bigalloc {
-            return Err("bad blocks: the file system has clusters of several blocks (bigalloc)".to_owned());
-        }
-        let mut list: BTreeSet<u64> = wish.blocks.iter().copied().collect();
-        if wish.scan {
-            self.search_bad(&mut list)?;
-        }
-        if wish.keep {
-            list.extend(self.blocks_of(BAD)?.iter().map(|(_, block, _)| *block));
-        }
-        let outside: Vec<u64> = list.iter().copied().filter(|block| !self.image.is_block(*block, 1)).collect();
-        for block in outside {
-            list.remove(&block);
-            improved.left.push(format!("bad blocks: block {block} is out of range"));
-        }
-        if list.last().is_some_and(|last| *last > u32::MAX.into()) {
-            return Err("bad blocks: the list cannot name a block beyond 2^32".to_owned());
-        }
-        self.change_inode(BAD, |raw| raw.fill(0))?;
-        improved.bad_blocks = Some(list.len() as u64);
-        if list.is_empty() {
-            return Ok(());
-        }
-        let size = u64::from(self.image.geo.block_size);
-        let (count, now) = (list.len() as u64, self.options.now as u32);
-        self.edit(|editor| {
-            // Before the list takes blocks for itself: none of these may be one.
-            for block in &list {
-                editor.mark_blocks_raw(Run { first: BlockNr(*block), len: 1 }, true)?;
-            }
-            let mut inode = editor.inode(InodeNr(BAD.into()))?;
-            editor.modify(&mut inode, |disk| {
-                disk.set_size(count.saturating_mul(size));
-                disk.set_blocks_stored(count.saturating_mul(size / 512));
-                (disk.i_atime, disk.i_mtime, disk.i_ctime) = (now.into(), now.into(), now.into());
-            });
-            for (index, block) in list.iter().enumerate() {
-                editor.set_block(&mut inode, index as u64, Some((*block, true)))?;
-            }
-            editor.store_inode(&mut inode)
-        })
-        .map_err(|why| format!("bad blocks: {why}"))
-    }
-
-    /// Reads every block, and lists those that cannot be.
-    fn search_bad(&self, list: &mut BTreeSet<u64>) -> Done {
-        let geo = &self.image.geo;
-        let (size, device) = (u64::from(geo.block_size), self.edits.base());
-        let step = (SCAN / size).max(1);
-        let mut buffer = vec![0; (step * size) as usize];
-        let mut at = geo.first_data_block;
-        while at < geo.blocks_count {
-            if self.state.cx.stopped() {
-                return Err("bad blocks: stopped".to_owned());
-            }
-            let many = step.min(geo.blocks_count - at);
-            let read = |first: u64, part: &mut [u8]| device.read_at(first * size, part);
-            if read(at, buffer.get_mut(..(many * size) as usize).unwrap_or_default()).is_err() {
-                for block in at..at + many {
-                    if read(block, buffer.get_mut(..size as usize).unwrap_or_default()).is_err() {
-                        list.insert(block);
-                    }
-                }
-            }
-            at += many;
-        }
-        Ok(())
     }
 }

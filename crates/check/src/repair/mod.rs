@@ -5,6 +5,7 @@
 //! holes. Blocks of directories are written only now that they are nobody else's; then entries, `lost+found`, counts of links, quota,
 //! and a new journal last.
 
+mod bad_blocks;
 mod blocks;
 mod dirs;
 mod driver;

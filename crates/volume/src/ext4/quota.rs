@@ -46,7 +46,12 @@ impl Volume {
         let Some(nr) = self.quota_inode(kind) else { return Ok(None) };
         let inode = self.inode(nr)?;
         let info = self.quota_info(kind, &inode)?;
-        let limit = u32::try_from(inode.size() / BLOCK_SIZE as u64).unwrap_or(u32::MAX);
+        // The last block may be cut: what is not there is zero. Blocks beyond those that the head counts are none of the tree.
+        let there = u32::try_from(inode.size().div_ceil(BLOCK_SIZE as u64)).unwrap_or(u32::MAX);
+        let limit = info.dqi_blocks.get();
+        if limit > there {
+            return Err(VolumeError::bad_inode(nr, Corruption::QuotaTree { block: limit, limit: there }));
+        }
         let mut seen = HashSet::from([0]);
         let mut entries = BTreeMap::new();
         let mut todo = vec![(TREE_ROOT, 0)];

@@ -4,16 +4,19 @@
 
 use std::ops::Range;
 
-use daxkit_format::BlockNr;
 use daxkit_format::dax::Errno;
 use daxkit_format::ext4::indirect::{self, MapPath};
 use daxkit_format::ext4::inode::N_BLOCKS;
+use daxkit_format::{BlockNr, InodeNr};
 
 use super::super::super::error::Place;
 use super::super::super::inode::Inode;
 use super::super::super::map::Mapping;
 use super::super::{EditError, Editor};
 use super::Gone;
+
+/// The inode with the list of bad blocks.
+const BAD_BLOCKS: InodeNr = InodeNr(1);
 
 impl Editor<'_> {
     fn per_block(&self) -> u32 {
@@ -22,7 +25,8 @@ impl Editor<'_> {
 
     /// Puts a run into an indirect map. None of its blocks may be mapped.
     pub(super) fn indirect_insert(&mut self, inode: &mut Inode, run: Mapping) -> Result<(), EditError> {
-        if self.geometry().cluster_ratio > 1 {
+        // The list of bad blocks is one of single blocks whatever the clusters are, as e2fsck makes it.
+        if self.geometry().cluster_ratio > 1 && inode.nr() != BAD_BLOCKS {
             return Err(EditError::refused(inode.nr(), Errno::EOPNOTSUPP, "clusters need a map by extents"));
         }
         let mut rest = Some(run);
