@@ -15,10 +15,10 @@ use crate::process;
 const GIB: u64 = 1 << 30;
 
 /// The sources of the second row: 50,000 files, 212 MiB.
-const SMALL_FILES: SmallFiles = SmallFiles { count: 50_000, below: 8893 };
+const SMALL_FILES: SmallFiles = SmallFiles { count: 50_000, below: 8893, each: 100 };
 
 /// The sources of the large memory row: what counts is how many files there are, so they are short.
-const MILLION_FILES: SmallFiles = SmallFiles { count: 1_000_000, below: 1024 };
+const MILLION_FILES: SmallFiles = SmallFiles { count: 1_000_000, below: 1024, each: 100 };
 
 impl Bench {
     /// `dax-mkfs` as the rows run it. The length is that of the target.
