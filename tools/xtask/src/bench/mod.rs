@@ -5,6 +5,7 @@
 //! page cache; medians are compared. Where it can be said what the work costs at the least (the floor), that is
 //! measured in the same rounds.
 
+mod check_memory;
 mod checks;
 mod corpus;
 mod edits;
@@ -38,7 +39,7 @@ pub(crate) struct Args {
     /// Where sources and images are put; it decides which disk is measured [default: bench in the target directory]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Measure peak memory on a million files too (5 GB of disk, a few minutes)
+    /// Measure peak memory on a million files too, and of a check of five million (7 GB of disk, a few minutes)
     #[arg(long)]
     large: bool,
     /// Measure this dax-mkfs instead of building one
@@ -106,6 +107,9 @@ pub(crate) enum RowName {
     /// What the second thread gains in a check of 500,000 files
     #[value(name = "check-threads")]
     CheckThreads,
+    /// Peak memory of a check, for each inode
+    #[value(name = "check-memory")]
+    CheckMemory,
     /// Checks of the broken images below DAXKIT_CORPUS
     #[value(name = "check-corpus")]
     CheckCorpus,
@@ -209,6 +213,9 @@ fn check_rows(workspace: &Workspace, bench: &Bench, args: &Args, rows: &mut Vec<
     }
     if wanted(RowName::CheckThreads) {
         rows.push(checks::scaling(bench)?);
+    }
+    if wanted(RowName::CheckMemory) {
+        rows.extend(check_memory::rows(bench, args.large)?);
     }
     if wanted(RowName::CheckCorpus) {
         rows.extend(corpus::row(bench)?);
