@@ -124,8 +124,9 @@ impl Context<'_> {
     /// Returns whether something else was there. Several parts may share a cluster, but no block.
     fn claim_meta(&self, taken: &mut RangeSet, first: u64, len: u64) -> bool {
         let (cluster, clusters) = self.image.clusters(first, len);
-        self.meta.mark(cluster, clusters);
-        let twice = self.blocks.mark(cluster, clusters);
+        // No other thread runs yet.
+        self.meta.mark_alone(cluster, clusters);
+        let twice = self.blocks.mark_alone(cluster, clusters);
         if self.image.geo.cluster_ratio == 1 {
             return twice;
         }
