@@ -98,6 +98,14 @@ impl Workspace {
         names
     }
 
+    /// Builds an example of a member, to be measured, and returns the program.
+    pub(crate) fn build_example(&self, package: &str, example: &str) -> Result<PathBuf> {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--quiet", "--release", "--package", package, "--example", example]);
+        process::run(&mut cargo)?;
+        Ok(self.target.join("release/examples").join(example))
+    }
+
     /// Builds the tools and returns the directory they are in.
     pub(crate) fn build_tools(&self, profile: Profile) -> Result<PathBuf> {
         let mut cargo = self.cargo();

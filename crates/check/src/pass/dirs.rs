@@ -35,10 +35,10 @@ impl Dir {
         Some(physical + u64::from(logical - first))
     }
 
-    /// The block of the image that holds all of the directory, if there is one and nothing but its entries has to be looked at.
-    fn only_block(&self) -> Option<u64> {
+    /// The run of blocks of the image that is all of the directory, if there is one and it may be read at once: its first, and how many.
+    fn only_run(&self) -> Option<(u64, u32)> {
         match self.runs.as_slice() {
-            [(0, block, 1)] if self.blocks == 1 && !self.inline && !self.has(InodeFlags::INDEX) => Some(*block),
+            [(0, block, len)] if self.blocks == *len && *len <= AT_ONCE && !self.inline => Some((*block, *len)),
             _ => None,
         }
     }
@@ -51,9 +51,7 @@ impl Dir {
 impl Context<'_> {
     /// Checks all directories: large ones with an index in parts, all others each as a whole.
     pub(crate) fn directories(&self, dirs: &[Dir]) -> Local {
-        let small = dirs.chunk_by(|dir, next| dir.only_block().is_some_and(|at| next.only_block() == Some(at + 1)));
-        let small: Vec<&[Dir]> = small.flat_map(|dirs| dirs.chunks(AT_ONCE as usize)).collect();
-        let mut found = self.parallel(2, &small, |local, dirs| self.several(local, dirs));
+        let mut found = self.parallel(2, &read_at_once(dirs), |local, dirs| self.several(local, dirs));
         let large = std::mem::take(&mut found.large);
         let find = |ino: u32| dirs.binary_search_by_key(&ino, |dir| dir.ino).ok().and_then(|at| dirs.get(at));
         let mut parts = Vec::new();
@@ -90,27 +88,44 @@ impl Context<'_> {
         found
     }
 
-    /// Checks one directory, or several that are a block each, of which each lies behind the one before it.
+    /// Checks one directory, or several that are [read at once](read_at_once).
     fn several(&self, local: &mut Local, dirs: &[Dir]) {
         let size = self.image.block_size();
+        let runs = || dirs.iter().map_while(Dir::only_run);
         let mut buffer = std::mem::take(&mut local.room);
-        buffer.resize(dirs.len() * size, 0);
-        let first = dirs.first().and_then(Dir::only_block).filter(|_| dirs.len() > 1);
-        match first.filter(|first| self.image.read_block(*first, &mut buffer).is_ok()) {
-            Some(first) => {
-                let mut names = std::mem::take(&mut local.names);
-                for ((dir, bytes), block) in dirs.iter().zip(buffer.chunks_exact(size)).zip(first..) {
-                    names.begin(1, size);
-                    let broken = self.block(local, dir, None, (0, block), bytes, &mut names);
-                    conclude(local, dir, broken, &names, false);
-                }
-                (local.names, local.room) = (names, buffer);
-            }
-            None => {
-                local.room = buffer;
-                dirs.iter().for_each(|dir| self.directory(local, dir));
-            }
+        let read = runs().next().is_some_and(|(first, _)| {
+            buffer.resize(runs().map(|(_, len)| len as usize * size).sum(), 0);
+            self.image.read_block(first, &mut buffer).is_ok()
+        });
+        if !read {
+            local.room = buffer;
+            return dirs.iter().for_each(|dir| self.directory(local, dir));
         }
+        let mut names = std::mem::take(&mut local.names);
+        let mut rest = buffer.as_slice();
+        for (dir, (first, len)) in dirs.iter().zip(runs()) {
+            let Some((bytes, behind)) = rest.split_at_checked(len as usize * size) else { break };
+            self.whole(local, dir, first, bytes, &mut names);
+            rest = behind;
+        }
+        (local.names, local.room) = (names, buffer);
+    }
+
+    /// Checks a directory of which all blocks, that lie behind one another from this one on, were read.
+    fn whole(&self, local: &mut Local, dir: &Dir, first: u64, bytes: &[u8], names: &mut Names) {
+        let size = self.image.block_size();
+        let index = if dir.has(InodeFlags::INDEX) && self.image.has.dir_index {
+            let read = |logical: u32| bytes.chunks_exact(size).nth(logical as usize).map(<[u8]>::to_vec);
+            self.index(local, dir, &read)
+        } else {
+            None
+        };
+        names.begin(dir.blocks, size);
+        let mut broken = false;
+        for (bytes, logical) in bytes.chunks_exact(size).zip(0..) {
+            broken |= self.block(local, dir, index.as_ref(), (logical, first + u64::from(logical)), bytes, names);
+        }
+        conclude(local, dir, broken, names, false);
     }
 
     fn directory(&self, local: &mut Local, dir: &Dir) {
@@ -261,6 +276,18 @@ impl Context<'_> {
             }
         }
     }
+}
+
+/// Puts together directories of few blocks that lie behind one another, and are to be read at once.
+fn read_at_once(dirs: &[Dir]) -> Vec<&[Dir]> {
+    let mut blocks = dirs.first().map_or(0, |dir| dir.blocks);
+    let joined = dirs.chunk_by(move |dir, next| {
+        let end = dir.only_run().map(|(first, len)| first + u64::from(len));
+        let joins = next.only_run().is_some_and(|(first, len)| end == Some(first) && blocks + len <= AT_ONCE);
+        blocks = if joins { blocks + next.blocks } else { next.blocks };
+        joins
+    });
+    joined.collect()
 }
 
 /// What is to be done about a directory of which some blocks, or all, were checked.

@@ -38,13 +38,8 @@ impl Image {
         bytes
     }
 
-    fn checksum_fits(&self, group: u32, desc: &GroupDesc) -> bool {
-        let at = self.desc_at(group);
-        let mut bytes = vec![0; self.geo.desc_size.into()];
-        match self.device.read_at(at, &mut bytes) {
-            Ok(()) => self.group_checksum(group, &bytes).is_none_or(|sum| sum == desc.bg_checksum.get()),
-            Err(_) => false,
-        }
+    fn checksum_fits(&self, group: u32, desc: &GroupDesc, bytes: Option<&[u8]>) -> bool {
+        bytes.is_some_and(|bytes| self.group_checksum(group, bytes).is_none_or(|sum| sum == desc.bg_checksum.get()))
     }
 
     /// Whether a part of a group may lie where it does.
@@ -71,6 +66,26 @@ impl Image {
     }
 }
 
+/// Descriptors as they lie, a block of them at a time: there may be very many.
+#[derive(Default)]
+struct DescBlock {
+    /// Which block it is, and its bytes if it could be read.
+    held: Option<(u32, Option<Vec<u8>>)>,
+}
+
+impl DescBlock {
+    /// The bytes of a descriptor.
+    fn of(&mut self, image: &Image, group: u32) -> Option<&[u8]> {
+        let (index, inside) = (group / image.geo.desc_per_block, group % image.geo.desc_per_block);
+        if self.held.as_ref().is_none_or(|(held, _)| *held != index) {
+            self.held = Some((index, image.block(image.volume.descriptor_block(index).get()).ok()));
+        }
+        let (_, bytes) = self.held.as_ref()?;
+        let size = usize::from(image.geo.desc_size);
+        bytes.as_ref()?.get(inside as usize * size..)?.get(..size)
+    }
+}
+
 impl Context<'_> {
     /// Checks descriptors and claims what the file system takes for itself.
     pub(crate) fn groups(&self, local: &mut Local) -> Vec<GroupScan> {
@@ -81,9 +96,10 @@ impl Context<'_> {
         let mut taken = RangeSet::default();
         self.heads(&mut taken);
         let last = image.geo.groups_count - 1;
+        let mut blocks = DescBlock::default();
         let scans = image.groups.iter().enumerate().map(|(group, desc)| {
             let group = group as u32;
-            let scan = self.descriptor(local, group, desc, last);
+            let scan = self.descriptor(local, group, desc, &mut blocks, last);
             self.parts(local, &mut taken, group, desc);
             scan
         });
@@ -108,8 +124,9 @@ impl Context<'_> {
     /// Returns whether something else was there. Several parts may share a cluster, but no block.
     fn claim_meta(&self, taken: &mut RangeSet, first: u64, len: u64) -> bool {
         let (cluster, clusters) = self.image.clusters(first, len);
-        self.meta.mark(cluster, clusters);
-        let twice = self.blocks.mark(cluster, clusters);
+        // No other thread runs yet.
+        self.meta.mark_alone(cluster, clusters);
+        let twice = self.blocks.mark_alone(cluster, clusters);
         if self.image.geo.cluster_ratio == 1 {
             return twice;
         }
@@ -118,7 +135,14 @@ impl Context<'_> {
         overlaps
     }
 
-    fn descriptor(&self, local: &mut Local, group: u32, desc: &GroupDesc, last: u32) -> GroupScan {
+    fn descriptor(
+        &self,
+        local: &mut Local,
+        group: u32,
+        desc: &GroupDesc,
+        blocks: &mut DescBlock,
+        last: u32,
+    ) -> GroupScan {
         let image = self.image;
         let per_group = image.geo.inodes_per_group;
         let at = |field| At::Group(group, field);
@@ -139,7 +163,7 @@ impl Context<'_> {
             }
             return all;
         }
-        if !image.checksum_fits(group, desc) {
+        if !image.checksum_fits(group, desc, blocks.of(image, group)) {
             let distrust = |d: &mut GroupDesc, _| {
                 clear_flags(d, GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT);
                 d.set_itable_unused(0);

@@ -23,7 +23,7 @@ pub(crate) mod super_block;
 pub(crate) mod tree;
 pub(crate) mod xattrs;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use std::collections::HashMap;
 
@@ -222,30 +222,37 @@ impl Context<'_> {
     /// Runs `work` for each of `items`, on all threads, and puts together what they found. The order of what is found depends on nothing
     /// but the items.
     pub(crate) fn parallel<T: Sync>(&self, pass: u8, items: &[T], work: impl Fn(&mut Local, &T) + Sync) -> Local {
-        let next = AtomicUsize::new(0);
+        let threads = self.threads.clamp(1, items.len().max(1));
         let all = items.len() as u64;
-        let step = (items.len() / 100).max(1);
+        let step = (all / 100).max(1);
+        let done = AtomicU64::new(0);
         if let Some(progress) = self.progress {
             progress.pass(pass, 0, all);
         }
-        let run = || {
+        // Each thread begins with a part of its own, and helps with those of others when it is through: threads that read side by side
+        // would wait for each other, in the host's page cache and in the tables here.
+        let part = items.len().div_ceil(threads).max(1);
+        let parts: Vec<(AtomicUsize, &[T])> = items.chunks(part).map(|items| (AtomicUsize::new(0), items)).collect();
+        let run = |own: usize| {
             let mut local = Local::default();
-            loop {
-                let index = next.fetch_add(1, Relaxed);
-                let Some(item) = items.get(index).filter(|_| !self.stopped()) else { break };
-                work(&mut local, item);
-                if let Some(progress) = self.progress
-                    && ((index + 1).is_multiple_of(step) || index + 1 == items.len())
-                {
-                    progress.pass(pass, index as u64 + 1, all);
+            let (before, from_own) = parts.split_at(own.min(parts.len()));
+            for (next, items) in from_own.iter().chain(before) {
+                while let Some(item) = items.get(next.fetch_add(1, Relaxed)).filter(|_| !self.stopped()) {
+                    work(&mut local, item);
+                    if let Some(progress) = self.progress {
+                        let done = done.fetch_add(1, Relaxed) + 1;
+                        if done.is_multiple_of(step) || done == all {
+                            progress.pass(pass, done, all);
+                        }
+                    }
                 }
             }
             local
         };
-        let others = self.threads.min(items.len()).saturating_sub(1);
+        let run = &run;
         let mut all = std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..others).map(|_| scope.spawn(run)).collect();
-            let mut all = run();
+            let handles: Vec<_> = (1..threads).map(|own| scope.spawn(move || run(own))).collect();
+            let mut all = run(0);
             for handle in handles {
                 match handle.join() {
                     Ok(local) => all.append(local),

@@ -15,10 +15,10 @@ use super::source::SmallFiles;
 use crate::process;
 
 /// Empty files: what is measured is inodes.
-const NAMED: SmallFiles = SmallFiles { count: 100_000, below: 1 };
+const NAMED: SmallFiles = SmallFiles { count: 100_000, below: 1, each: 100 };
 
-/// As [`NAMED`], for the row over a whole tree.
-pub(super) const WHOLE: SmallFiles = SmallFiles { count: 500_000, below: 1 };
+/// As [`NAMED`], for rows over a whole tree: in 2,200 directories.
+pub(super) const WHOLE: SmallFiles = SmallFiles { count: 500_000, below: 1, each: 250 };
 
 /// Size of the images in GiB.
 const SIZE: u64 = 8;
@@ -72,7 +72,7 @@ pub(super) fn chattr(bench: &Bench) -> Result<Row> {
 }
 
 /// What is copied out: files of a few blocks.
-const OUT: SmallFiles = SmallFiles { count: 50_000, below: 8893 };
+const OUT: SmallFiles = SmallFiles { count: 50_000, below: 8893, each: 100 };
 
 /// A tree copied out into a directory.
 pub(super) fn rdump(bench: &Bench) -> Result<Row> {
@@ -157,7 +157,7 @@ fn promised(mut row: Row, factor: f64) -> Row {
 
 /// The image of a tree, made once.
 pub(super) fn image(bench: &Bench, files: SmallFiles) -> Result<PathBuf> {
-    let done = bench.dir.join(format!("{}-files-below-{}-{}G.img", files.count, files.below, SIZE));
+    let done = bench.dir.join(format!("{}-{SIZE}G.img", files.name()));
     if !done.is_file() {
         let tree = files.make(&bench.dir)?;
         eprintln!("  making {}", done.display());

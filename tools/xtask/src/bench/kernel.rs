@@ -29,10 +29,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
 
 /// The row: medians over the runs.
 pub(super) fn rates(workspace: &Workspace, bench: &Bench) -> Result<Row> {
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--quiet", "--release", "--package", "daxkit-mount", "--example", "rates"]);
-    process::run(&mut cargo)?;
-    let program = workspace.target.join("release/examples/rates");
+    let program = workspace.build_example("daxkit-mount", "rates")?;
     let printed = std::cell::RefCell::new(Vec::new());
     let work = |_: &std::path::Path| {
         let out = process::output(&mut process::command(&program))?;
@@ -72,5 +69,6 @@ pub(super) fn rates(workspace: &Workspace, bench: &Bench) -> Result<Row> {
         peak_memory: 0,
         peak_memory_peer: None,
         targets,
+        notes: Vec::new(),
     })
 }

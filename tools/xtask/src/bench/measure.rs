@@ -86,6 +86,35 @@ pub(super) fn alternate(sides: &[Side<'_>], runs: u32, target: &Path, fresh: Fre
     Ok(samples)
 }
 
+/// What a reader's exit status may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Success,
+    /// A judge that finds something says so.
+    Any,
+}
+
+/// Runs programs that write nothing, so that there is neither a target nor anything to make durable: each `runs` times, and once before that
+/// to warm up; who goes first moves on from round to round.
+pub(super) fn readers(readers: &mut [Command], runs: u32, status: Status) -> Result<Vec<Vec<Sample>>> {
+    let mut samples = vec![Vec::new(); readers.len()];
+    for round in 0..=runs as usize {
+        for turn in 0..readers.len() {
+            let which = (round + turn) % readers.len();
+            let (Some(reader), Some(list)) = (readers.get_mut(which), samples.get_mut(which)) else { continue };
+            let start = Instant::now();
+            let peak_memory = match status {
+                Status::Success => run_child(reader)?,
+                Status::Any => run_judge(reader)?,
+            };
+            if round > 0 {
+                list.push(Sample { seconds: start.elapsed().as_secs_f64(), peak_memory, disk: 0 });
+            }
+        }
+    }
+    Ok(samples)
+}
+
 /// One run, from a fresh target to a durable one.
 fn timed(side: &Side<'_>, target: &Path, fresh: Fresh<'_>) -> Result<Sample> {
     remove(target)?;
@@ -122,6 +151,18 @@ fn run_child(command: &mut Command) -> Result<u64> {
     Ok(used.rusage.maxrss)
 }
 
+/// As [`run_child`], of a program that may have something to complain about.
+fn run_judge(command: &mut Command) -> Result<u64> {
+    let line = process::shown(command);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().with_context(|| format!("cannot run `{line}`"))?;
+    let used = child.wait4().with_context(|| format!("cannot wait for `{line}`"))?;
+    if used.status.code().is_none() {
+        bail!("`{line}` was killed");
+    }
+    Ok(used.rusage.maxrss)
+}
+
 fn remove(target: &Path) -> Result<()> {
     match fs::remove_file(target) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -154,6 +195,19 @@ mod tests {
         assert_eq!(samples.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
         assert!(!target.exists());
         fs::remove_dir_all(&dir).expect("the directory is ours");
+    }
+
+    #[test]
+    fn readers_may_complain_where_that_is_their_work() {
+        let reader = |script| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let samples = readers(&mut [reader("exit 4"), reader("exit 0")], 3, Status::Any).expect("both end");
+        assert_eq!(samples.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+        assert!(readers(&mut [reader("exit 4")], 1, Status::Success).is_err());
+        assert!(readers(&mut [reader("kill -9 $$")], 1, Status::Any).is_err());
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! page cache; medians are compared. Where it can be said what the work costs at the least (the floor), that is
 //! measured in the same rounds.
 
+mod check_memory;
 mod checks;
+mod corpus;
 mod edits;
 mod floor;
 mod kernel;
@@ -37,7 +39,7 @@ pub(crate) struct Args {
     /// Where sources and images are put; it decides which disk is measured [default: bench in the target directory]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Measure peak memory on a million files too (5 GB of disk, a few minutes)
+    /// Measure peak memory on a million files too, and of a check of five million (7 GB of disk, a few minutes)
     #[arg(long)]
     large: bool,
     /// Measure this dax-mkfs instead of building one
@@ -102,6 +104,15 @@ pub(crate) enum RowName {
     /// A check of one file of 5,000,000 extents
     #[value(name = "check-extents-5m")]
     CheckExtents,
+    /// What the second thread gains in a check of 500,000 files
+    #[value(name = "check-threads")]
+    CheckThreads,
+    /// Peak memory of a check, for each inode
+    #[value(name = "check-memory")]
+    CheckMemory,
+    /// Checks of the broken images below DAXKIT_CORPUS
+    #[value(name = "check-corpus")]
+    CheckCorpus,
     /// Rates of the emulated kernel
     #[value(name = "kernel-rates")]
     KernelRates,
@@ -169,18 +180,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     if wanted(RowName::RdumpTar) {
         rows.push(edits::rdump_tar(&bench)?);
     }
-    if wanted(RowName::CheckFiles) {
-        rows.push(checks::files(&bench)?);
-    }
-    if wanted(RowName::CheckEmpty) {
-        rows.push(checks::empty(&bench)?);
-    }
-    if wanted(RowName::CheckDirectory) {
-        rows.push(checks::directory(&bench)?);
-    }
-    if wanted(RowName::CheckExtents) {
-        rows.push(checks::extents(&bench)?);
-    }
+    check_rows(workspace, &bench, args, &mut rows)?;
     if wanted(RowName::KernelRates) {
         rows.push(kernel::rates(workspace, &bench)?);
     }
@@ -189,6 +189,36 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print!("{report}");
+    }
+    Ok(())
+}
+
+/// The rows of dax-fsck.
+fn check_rows(workspace: &Workspace, bench: &Bench, args: &Args, rows: &mut Vec<report::Row>) -> Result<()> {
+    let wanted = |row| args.row.is_none_or(|only| only == row);
+    if [RowName::CheckFiles, RowName::CheckEmpty, RowName::CheckDirectory].into_iter().any(wanted) {
+        let floor = checks::Floor::build(workspace)?;
+        if wanted(RowName::CheckFiles) {
+            rows.push(checks::files(bench, &floor)?);
+        }
+        if wanted(RowName::CheckEmpty) {
+            rows.push(checks::empty(bench, &floor)?);
+        }
+        if wanted(RowName::CheckDirectory) {
+            rows.push(checks::directory(bench, &floor)?);
+        }
+    }
+    if wanted(RowName::CheckExtents) {
+        rows.push(checks::extents(bench)?);
+    }
+    if wanted(RowName::CheckThreads) {
+        rows.push(checks::scaling(bench)?);
+    }
+    if wanted(RowName::CheckMemory) {
+        rows.extend(check_memory::rows(bench, args.large)?);
+    }
+    if wanted(RowName::CheckCorpus) {
+        rows.extend(corpus::row(bench)?);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::source::SmallFiles;
 use crate::process;
 
 /// What the image holds: 500,000 files of a block each at the most.
-const FILES: SmallFiles = SmallFiles { count: 500_000, below: 100 };
+const FILES: SmallFiles = SmallFiles { count: 500_000, below: 100, each: 100 };
 
 /// Numbers asked for at once.
 const ASKED: u64 = 1000;
@@ -69,7 +69,7 @@ fn row(bench: &Bench, request: &'static str, work: String, first: u64, step: u64
 
 /// The image, made once.
 fn image(bench: &Bench) -> Result<PathBuf> {
-    let done = bench.dir.join(format!("{}-files.img", FILES.count));
+    let done = bench.dir.join(format!("{}.img", FILES.name()));
     if !done.is_file() {
         let tree = FILES.make(&bench.dir)?;
         eprintln!("  making {}", done.display());

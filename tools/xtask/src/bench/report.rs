@@ -88,6 +88,8 @@ pub(super) struct Row {
     pub(super) peak_memory: u64,
     pub(super) peak_memory_peer: Option<u64>,
     pub(super) targets: Vec<Target>,
+    /// What was measured and nothing was promised of.
+    pub(super) notes: Vec<String>,
 }
 
 /// The whole table.
@@ -108,7 +110,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Medians (min to max) of {} alternating runs, in seconds; both sides durable when the clock stops.",
+            "Medians (min to max) of {} alternating runs, in seconds; what is written is durable when the clock stops.",
             self.runs
         )?;
         for row in &self.rows {
@@ -122,6 +124,9 @@ impl fmt::Display for Report {
             }
             for target in &row.targets {
                 writeln!(f, "  -> {target}")?;
+            }
+            for note in &row.notes {
+                writeln!(f, "  {note}")?;
             }
         }
         Ok(())

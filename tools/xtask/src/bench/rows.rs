@@ -15,10 +15,10 @@ use crate::process;
 const GIB: u64 = 1 << 30;
 
 /// The sources of the second row: 50,000 files, 212 MiB.
-const SMALL_FILES: SmallFiles = SmallFiles { count: 50_000, below: 8893 };
+const SMALL_FILES: SmallFiles = SmallFiles { count: 50_000, below: 8893, each: 100 };
 
 /// The sources of the large memory row: what counts is how many files there are, so they are short.
-const MILLION_FILES: SmallFiles = SmallFiles { count: 1_000_000, below: 1024 };
+const MILLION_FILES: SmallFiles = SmallFiles { count: 1_000_000, below: 1024, each: 100 };
 
 impl Bench {
     /// `dax-mkfs` as the rows run it. The length is that of the target.
@@ -56,22 +56,34 @@ impl Bench {
         let mut sides = vec![ours, peer];
         sides.extend(floor);
         let samples = measure::alternate(&sides, self.runs, &self.dir.join("image"), fresh)?;
-        let side = |nr: usize| samples.get(nr).map(Vec::as_slice).unwrap_or_default();
-        Ok(Row {
-            name,
-            work,
-            program: "dax-mkfs",
-            ours: Times::of(side(0)).context("no run of ours was measured")?,
-            against,
-            peer: Times::of(side(1)),
-            floor: Times::of(side(2)),
-            disk_ours: most(side(0), |s| s.disk),
-            disk_peer: Some(most(side(1), |s| s.disk)),
-            peak_memory: most(side(0), |s| s.peak_memory),
-            peak_memory_peer: Some(most(side(1), |s| s.peak_memory)),
-            targets: Vec::new(),
-        })
+        row_of(name, work, "dax-mkfs", against, &samples)
     }
+}
+
+/// The row of what was measured: ours, that of the other side, and the floor, as far as there are such.
+pub(super) fn row_of(
+    name: &'static str,
+    work: String,
+    program: &'static str,
+    against: Option<&'static str>,
+    samples: &[Vec<Sample>],
+) -> Result<Row> {
+    let side = |nr: usize| samples.get(nr).map(Vec::as_slice).unwrap_or_default();
+    Ok(Row {
+        name,
+        work,
+        program,
+        ours: Times::of(side(0)).context("no run of ours was measured")?,
+        against,
+        peer: Times::of(side(1)),
+        floor: Times::of(side(2)),
+        disk_ours: most(side(0), |s| s.disk),
+        disk_peer: against.map(|_| most(side(1), |s| s.disk)),
+        peak_memory: most(side(0), |s| s.peak_memory),
+        peak_memory_peer: against.map(|_| most(side(1), |s| s.peak_memory)),
+        targets: Vec::new(),
+        notes: Vec::new(),
+    })
 }
 
 fn most(samples: &[Sample], of: impl Fn(&Sample) -> u64) -> u64 {
@@ -256,5 +268,6 @@ fn memory_of(bench: &Bench, source: &Path, files: u64, len: u64) -> Result<Row> 
         peak_memory,
         peak_memory_peer: None,
         targets: vec![Target::new(what, mib(peak_memory), Bound::AtMost, mib(limit), " MiB")],
+        notes: Vec::new(),
     })
 }

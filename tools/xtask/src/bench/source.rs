@@ -39,29 +39,37 @@ impl Xorshift {
     }
 }
 
-/// Many small files, a hundred to a directory, ten directories to a directory.
+/// Many small files, so many to a directory, ten directories to a directory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SmallFiles {
     pub(super) count: u64,
     /// Lengths are uniform from zero to one below this.
     pub(super) below: u64,
+    /// Files in a directory.
+    pub(super) each: u64,
 }
 
 impl SmallFiles {
     /// The paths of the files below the root of the tree.
     pub(super) fn paths(self) -> impl Iterator<Item = String> {
-        (0..self.count).map(|nr| format!("{:04}/{}/file-{nr:07}.dat", nr / 1000, nr / 100 % 10))
+        let each = self.each.max(1);
+        (0..self.count).map(move |nr| format!("{:04}/{}/file-{nr:07}.dat", nr / each / 10, nr / each % 10))
+    }
+
+    /// What the tree and what is made of it is called.
+    pub(super) fn name(self) -> String {
+        let Self { count, below, each } = self;
+        format!("{count}-files-below-{below}-{each}-each")
     }
 
     /// Makes the tree under `dir`, or finds it there from an earlier run.
     pub(super) fn make(self, dir: &Path) -> Result<PathBuf> {
-        let name = format!("{}-files-below-{}", self.count, self.below);
-        once(dir, &name, |root| {
+        once(dir, &self.name(), |root| {
             let mut rng = Xorshift::new(self.count ^ self.below << 32);
             let mut data = vec![0; usize::try_from(self.below)?];
             for (nr, path) in self.paths().enumerate() {
                 let path = root.join(path);
-                if nr % 100 == 0
+                if (nr as u64).is_multiple_of(self.each.max(1))
                     && let Some(parent) = path.parent()
                 {
                     fs::create_dir_all(parent)?;
@@ -207,7 +215,7 @@ mod tests {
     #[test]
     fn a_tree_is_the_same_each_time_and_made_once() {
         let dir = std::env::temp_dir().join(format!("daxkit-source-{}", std::process::id()));
-        let small = SmallFiles { count: 250, below: 40 };
+        let small = SmallFiles { count: 250, below: 40, each: 100 };
         let tree = small.make(&dir).expect("the tree can be made");
         let list = files(&tree).expect("the tree can be read");
         assert_eq!(list.len(), 250);
