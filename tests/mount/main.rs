@@ -9,6 +9,7 @@
 mod shared;
 
 mod bad_images;
+mod command;
 mod differential;
 mod machine;
 mod model;

@@ -124,7 +124,7 @@ pub(crate) fn open(opening: &Opening, messages: &Messages) -> Result<Opened> {
         ignore_checksums: opening.ignore_checksums,
         catastrophic: opening.catastrophic,
         replay: opening.replay,
-        writable: writable,
+        writable,
         ..OpenOptions::default()
     };
     let volume = Volume::open(Arc::clone(&device), &options)

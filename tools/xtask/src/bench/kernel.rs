@@ -72,3 +72,41 @@ pub(super) fn rates(workspace: &Workspace, bench: &Bench) -> Result<Row> {
         notes: Vec::new(),
     })
 }
+
+/// Seconds and bytes that a million operations may take.
+const OPERATIONS: (f64, f64) = (120.0, 1024.0);
+
+/// The run of a million operations, as CI makes it: the test itself, in the profile of tests.
+pub(super) fn operations(workspace: &Workspace, bench: &Bench) -> Result<Row> {
+    let test = |more: &[&str]| {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--quiet", "--package", "daxkit-tests", "--test", "mount"]).args(more);
+        cargo.env("CI", "true");
+        cargo
+    };
+    process::run(&mut test(&["--no-run"]))?;
+    let side = Side::program("operations", |_| test(&["--", "--exact", "differential::ext4_memory_and_model_agree"]));
+    let target = bench.dir.join("no-image");
+    let samples = alternate(&[side], bench.runs, &target, Fresh::Hole(0))?;
+    let ours = samples.first().and_then(|samples| Times::of(samples)).context("no run")?;
+    let peak = samples.iter().flatten().map(|sample| sample.peak_memory).max().unwrap_or(0);
+    let mib = (peak >> 20) as f64;
+    Ok(Row {
+        name: "kernel-operations",
+        work: "a million operations on eight kinds of ext4, on memory and on a model; judged and mounted".to_owned(),
+        program: "daxkit-mount",
+        ours,
+        against: None,
+        peer: None,
+        floor: None,
+        disk_ours: 0,
+        disk_peer: None,
+        peak_memory: peak,
+        peak_memory_peer: None,
+        targets: vec![
+            Target::new("the run", ours.median, Bound::AtMost, OPERATIONS.0, " s"),
+            Target::new("peak memory", mib, Bound::AtMost, OPERATIONS.1, " MiB"),
+        ],
+        notes: Vec::new(),
+    })
+}

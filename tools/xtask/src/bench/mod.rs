@@ -116,6 +116,9 @@ pub(crate) enum RowName {
     /// Rates of the emulated kernel
     #[value(name = "kernel-rates")]
     KernelRates,
+    /// A million operations on ext4, in memory and on a model, with the judges in between
+    #[value(name = "kernel-operations")]
+    KernelOperations,
 }
 
 /// Where a bench works, and with what.
@@ -133,7 +136,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     // Who names all three programs builds none.
     let built = match (&args.mkfs, &args.debugfs, &args.fsck) {
         (Some(_), Some(_), Some(_)) => PathBuf::new(),
-        _ if args.row == Some(RowName::KernelRates) => PathBuf::new(),
+        _ if matches!(args.row, Some(RowName::KernelRates | RowName::KernelOperations)) => PathBuf::new(),
         _ => workspace.build_tools(Profile::Release)?,
     };
     let program = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| built.join(name));
@@ -183,6 +186,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     check_rows(workspace, &bench, args, &mut rows)?;
     if wanted(RowName::KernelRates) {
         rows.push(kernel::rates(workspace, &bench)?);
+    }
+    if wanted(RowName::KernelOperations) {
+        rows.push(kernel::operations(workspace, &bench)?);
     }
     let report = report::Report::new(bench.runs, rows);
     if args.json {
