@@ -48,7 +48,7 @@ pub(super) fn files(bench: &Bench, floor: &Floor) -> Result<Row> {
     row(bench, "check-500k", work, &image, 12.0, Some(floor))
 }
 
-/// An empty file system of 15 TiB. Of the floor nothing is promised here: there is one directory to read.
+/// An empty file system of 15 TiB. The floor is low there: nothing of the many descriptors but where tables are.
 pub(super) fn empty(bench: &Bench, floor: &Floor) -> Result<Row> {
     let image = made(bench, "empty-15T.img", |mkfs, target| {
         mkfs.args(["-q", "-F", "-b", "4096"]).arg(target).arg("15T");
