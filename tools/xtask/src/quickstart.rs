@@ -79,7 +79,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     fs::remove_file(target.join(broken))?;
 
-    step("What would a kernel do with it? An emulated one mounts the image and maps the file: three faults, no page cache.")?;
+    step(
+        "What would a kernel do with it? An emulated one mounts the image and maps the file: three faults, no page cache.",
+    )?;
     let scenario = workspace.root.join("images/quick-start.dax");
     show(tool("dax-pmem").args(["run", "-v", image]).arg(&scenario))?;
     show(tool("dax-pmem").args(["explain", image]).arg(&scenario))?;

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::Bench;
+use super::double_write::Places;
 use super::measure::{Fresh, Side};
 use super::report::{Bound, Row, Target};
 use super::source::SmallFiles;
@@ -35,6 +36,7 @@ pub(super) fn set_flag(bench: &Bench) -> Result<Row> {
         writeln!(lines, "set_inode_field /{path} flags {FLAGS}")?;
     }
     fs::write(&script, lines).context("cannot write the script")?;
+    let places = Places::of(&bench.debugfs, &image, NAMED.count)?;
     let program = |program: &Path, target: &Path| {
         let mut command = process::command(program);
         command.arg("-w").arg("-f").arg(&script).arg(target);
@@ -46,7 +48,7 @@ pub(super) fn set_flag(bench: &Bench) -> Result<Row> {
         Fresh::Copy(&image),
         Side::program("dax-debugfs", |target| program(&bench.debugfs, target)),
         Side::program("debugfs", |target| program(Path::new("debugfs"), target)),
-        None,
+        Some(Side::function("floor", |target| places.write_twice(target))),
     )?;
     Ok(promised(row, 20.0))
 }

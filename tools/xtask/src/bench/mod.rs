@@ -8,6 +8,7 @@
 mod check_memory;
 mod checks;
 mod corpus;
+mod double_write;
 mod edits;
 mod floor;
 mod kernel;
