@@ -292,6 +292,7 @@ impl XArray {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_types, reason = "they are in what the macros of proptest come to")]
 mod tests {
     use std::collections::BTreeMap;
 

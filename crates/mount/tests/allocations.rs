@@ -1,4 +1,5 @@
 //! A schedule, the reset before it included, allocates nothing once the arrays are as large as they get.
+#![allow(clippy::disallowed_types, reason = "what drives the kernel is not the kernel")]
 
 mod common;
 #[path = "../../../tests/shared/counted.rs"]
