@@ -10,7 +10,7 @@ use serde_json::Value;
 /// How many cases each file has.
 const CASES: &[(&str, usize)] = &[
     ("advisory.dax", 64),
-    ("crash.dax", 20),
+    ("crash.dax", 22),
     ("ext4-flags.dax", 18),
     ("faults.dax", 40),
     ("inline-data.dax", 7),
