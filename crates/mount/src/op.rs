@@ -226,8 +226,8 @@ impl fmt::Display for Object {
     }
 }
 
-/// Most objects that one step may name.
-pub const MAX_OBJECTS: usize = 8;
+/// Most objects that one step may name: an `Op` then fills a cache line, and every step of a schedule is a few copies of one.
+pub const MAX_OBJECTS: usize = 5;
 
 /// The set of objects that a step touches, each read or written.
 #[derive(Clone, Copy, PartialEq, Eq)]
