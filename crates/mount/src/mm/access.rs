@@ -8,12 +8,9 @@ use crate::mm::page_table::FrameKind;
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
 use crate::world::World;
-use crate::world::findings::Finding;
 
 /// Most faults for one access. A kernel that needs more does not get on.
 const MOST_FAULTS: u32 = 1000;
-/// Most faults of one access in a row while nobody else makes a step: each size, then the write.
-const MOST_ALONE: u32 = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Try {
@@ -69,24 +66,13 @@ fn settle<R: Runtime>(
     let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
     let page = address >> PAGE_SHIFT;
     let name = if write { "store" } else { "load" };
-    let (mut alone, mut since) = (0, None);
     for _ in 0..MOST_FAULTS {
-        let (tried, turns) = rt.step(op(name, page, mm, write), |w| (attempt(w, task.0, mm), w.turns()));
-        match tried {
+        match rt.step(op(name, page, mm, write), |w| attempt(w, task.0, mm)) {
             Try::Hit => return Ok(()),
             Try::Poison => return Err(Fail::Signal(Signal::BusMceErrAr)),
             Try::Fault => handle_mm_fault(rt, address, write)?,
         }
-        // A fault takes a few tries. What is tried again is helped by what others change, and by nothing else.
-        alone = if since == Some(turns) { alone + 1 } else { 0 };
-        since = Some(turns);
-        if alone >= MOST_ALONE {
-            break;
-        }
     }
-    rt.step(Op::new("livelock"), |w| {
-        w.findings.add(Finding::Livelock { task, what: "an access that faults again and again" });
-    });
     Err(Fail::Signal(Signal::BusAdrErr))
 }
 
@@ -218,38 +204,4 @@ fn copy(address: u64, len: usize, mut page: impl FnMut(u64, usize, usize) -> Res
         }
     }
     Ok(done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fs::mem::MemFs;
-    use crate::mm::mmap::{MapRequest, Share, mm_alloc, mmap};
-    use crate::runtime::threads::Shared;
-    use crate::world::objects::VmFlags;
-    use crate::world::tasks::Cred;
-
-    #[test]
-    fn an_access_that_never_gets_on_is_a_livelock() {
-        let mut world: World<MemFs> = World::new();
-        let mm = mm_alloc(&mut world);
-        let task = world.tasks.spawn(Cred::ROOT, mm);
-        let shared = Shared::new(world);
-        let rt = shared.thread(task);
-        let prot = VmFlags::READ | VmFlags::WRITE;
-        let share = Share::Private;
-        let wanted = MapRequest { file: None, offset: 0, len: 4096, prot, share, sync: false, address: None };
-        let address = mmap(&rt, &wanted).expect("mmap");
-        let mut tries = 0;
-        let never = settle(&rt, address, true, |_, _, _| {
-            tries += 1;
-            Try::Fault
-        });
-        assert_eq!(never, Err(Fail::Signal(Signal::BusAdrErr)));
-        assert_eq!(tries, MOST_ALONE + 1);
-        let what = "an access that faults again and again";
-        assert_eq!(shared.with(|w| w.findings.list().to_vec()), [Finding::Livelock { task, what }]);
-        // The same page, asked for honestly.
-        assert_eq!(store(&rt, address, &[1]), Ok(()));
-    }
 }

@@ -15,13 +15,6 @@ pub enum Finding {
     LockOrder(OrderViolation),
     /// Everybody inside the kernel sleeps.
     Deadlock,
-    /// A task does the same again and again, and nothing changes: nobody else is needed for that to go on for ever.
-    Livelock {
-        /// Which.
-        task: TaskId,
-        /// What it tries.
-        what: &'static str,
-    },
     /// A property does not hold (`P1` to `P14`).
     Broken {
         /// Its number.

@@ -86,9 +86,6 @@ pub struct World<F> {
     pub sysctls: daxkit_format::dax::xfs::Sysctls,
     /// Seconds since 1970, as given by whoever drives.
     pub now: i64,
-    /// Who made the last step, and how often somebody else was next.
-    last: TaskId,
-    turns: u64,
     audit: Audit,
 }
 
@@ -122,7 +119,6 @@ impl<F: FileSystem> Clone for World<F> {
         self.counters = source.counters;
         self.sysctls = source.sysctls;
         self.now = source.now;
-        (self.last, self.turns) = (source.last, source.turns);
         self.audit.on.set(source.audit.on.get());
         self.audit.judge.set(source.audit.judge.get());
     }
@@ -155,8 +151,6 @@ impl<F: FileSystem> World<F> {
             counters: Counters::default(),
             sysctls: daxkit_format::dax::xfs::Sysctls::default(),
             now: 0,
-            last: TaskId::NONE,
-            turns: 0,
             audit: Audit::default(),
         }
     }
@@ -189,11 +183,7 @@ impl<F: FileSystem> World<F> {
     }
 
     #[inline]
-    pub(crate) fn begin_step(&mut self, task: TaskId, op: &Op) {
-        if self.last != task {
-            self.last = task;
-            self.turns += 1;
-        }
+    pub(crate) fn begin_step(&mut self, _task: TaskId, op: &Op) {
         if self.audit.on.get() {
             *self.audit.current.borrow_mut() = Some(*op);
         }
@@ -223,12 +213,6 @@ impl<F: FileSystem> World<F> {
     /// Notes that tasks are left that can never go on.
     pub fn note_stuck(&mut self) {
         self.findings.add(Finding::Deadlock);
-    }
-
-    /// How often another task than the one before made a step: as long as that stays, whoever looks has been alone.
-    #[must_use]
-    pub fn turns(&self) -> u64 {
-        self.turns
     }
 
     /// The kernel crashes in `task`.

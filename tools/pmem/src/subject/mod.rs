@@ -334,7 +334,6 @@ impl Subject for Emulation {
             Finding::Oops(task, oops) => format!("oops in {task}: {oops}"),
             Finding::LockOrder(order) => format!("lock_order {order}"),
             Finding::Deadlock => "deadlock".to_owned(),
-            Finding::Livelock { task, what } => format!("livelock of {task}: {what}"),
             Finding::Broken { property, what } => format!("P{property} {what}"),
             Finding::Undeclared { op, object, write } => {
                 format!("undeclared {} of {object} in {op:?}", if *write { "write" } else { "read" })
