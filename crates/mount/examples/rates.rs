@@ -1,5 +1,4 @@
 //! How fast the emulated kernel is, on one core: accesses that hit, faults, schedules. `cargo xtask bench` runs it.
-#![allow(clippy::disallowed_types, reason = "what drives the kernel is not the kernel")]
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -292,7 +292,6 @@ impl XArray {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, reason = "they are in what the macros of proptest come to")]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
 //! A schedule, the reset before it included, allocates nothing once the arrays are as large as they get.
-#![allow(clippy::disallowed_types, reason = "what drives the kernel is not the kernel")]
 
 mod common;
 #[path = "../../../tests/shared/counted.rs"]

@@ -1,5 +1,4 @@
 //! Tasks that fault, write, change flags and truncate at once, in the stepping runtime, over many schedules from a seed.
-#![allow(clippy::disallowed_types, reason = "what drives the kernel is not the kernel")]
 
 mod common;
 

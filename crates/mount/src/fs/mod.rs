@@ -4,7 +4,6 @@
 //! running transaction; [`FileSystem::commit`] makes them durable. Data goes past it, straight to the memory.
 
 pub mod either;
-#[allow(clippy::disallowed_types, reason = "volume and mount share one memory")]
 pub mod ext4;
 mod media;
 pub mod mem;

@@ -4,11 +4,9 @@
 //! [`stepping`] a scheduler decides before every step who makes the next. The borrow checker keeps references into the
 //! world from living across steps, so a task that is abandoned between two steps owns nothing.
 
-#[allow(clippy::disallowed_types, reason = "a scheduler owns what tasks may not")]
 pub mod stepping;
 #[cfg(test)]
 mod tests;
-#[allow(clippy::disallowed_types, reason = "the one mutex of the world is here")]
 pub mod threads;
 
 use crate::fs::FileSystem;

@@ -1,7 +1,6 @@
 //! A machine with one file system in memory, on real threads.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
-#![allow(clippy::disallowed_types, reason = "what drives the kernel is not the kernel")]
 
 use std::sync::Arc;
 
