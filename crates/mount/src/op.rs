@@ -180,12 +180,6 @@ impl Object {
         Self::new(Kind::File, file.0, 0)
     }
 
-    /// Whether it is of this kind.
-    #[must_use]
-    pub const fn is_of(self, kind: Kind) -> bool {
-        self.kind() == kind as u8
-    }
-
     const fn kind(self) -> u8 {
         (self.0 >> 56) as u8
     }

@@ -27,7 +27,6 @@ const PAGE: u64 = 4096;
 fn prepared(personality: Personality, dax: DaxMode) -> (World<MemFs>, u64) {
     let mut world = World::new();
     world.check_labels(true);
-    world.judge_steps(true);
     let mm = mmap::mm_alloc(&mut world);
     for _ in 0..3 {
         world.tasks.spawn(Cred::ROOT, mm);

@@ -1,21 +1,20 @@
-//! What must hold whenever nobody is in the middle of changing it: properties of section "P" of the design.
+//! What must hold whenever nobody is in the middle of changing it: properties of section "P" of the design, judged over a whole
+//! world.
 //!
-//! [`properties`] is the table of all. Those that a state shows are judged at rest ([`check_all`]) and, where that is asked for, after every step
-//! that writes what can break them, unless somebody holds a lock under which they may be false ([`World::judge_steps`]). P1, P2 and
-//! deadlocks (P10) are judged where they happen ([`crate::world::findings`]); P7 and P13 compare two runs, or a run with what survives a crash.
+//! Here are those that can be judged by looking at a state: P3 (a mapping is homogeneous), P4 (who owns a page), P6 (what is
+//! writable is dirty), P9 (nothing past the end), P12 (`S_DAX` is what the rules say), and that `nrpages` is true. P1, P2 and P10 are judged where
+//! they happen ([`crate::world::findings`]); the others compare two runs or look at what survives a crash.
 
 mod pages;
-mod properties;
-mod state;
 mod tables;
 
-pub use properties::{Judged, Property, properties};
+use daxkit_format::dax::FileKind;
 
 use crate::fs::FileSystem;
-use crate::ids::TaskId;
-use crate::op::{Kind, Op};
+use crate::ids::InodeId;
 use crate::world::World;
 use crate::world::findings::Finding;
+use crate::world::objects::IState;
 
 /// A property that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,51 +28,43 @@ pub struct Broken {
 /// Judges a world that is at rest: no task is inside the kernel. Bounded by what is cached and mapped.
 #[must_use]
 pub fn check_all<F: FileSystem>(w: &World<F>) -> Vec<Broken> {
-    judge(w, &properties())
-}
-
-fn judge<'p, F: FileSystem + 'p>(w: &World<F>, properties: impl IntoIterator<Item = &'p Property<F>>) -> Vec<Broken> {
     let mut broken = Vec::new();
-    for property in properties {
-        if let Judged::State(judge) = property.judged {
-            judge(w, &mut broken);
-        }
+    for inode in living(w) {
+        pages::homogeneous(w, inode, &mut broken);
+        pages::counted(w, inode, &mut broken);
+        pages::owned(w, inode, &mut broken);
+        decided(w, inode, &mut broken);
+    }
+    for mm in w.mms.ids() {
+        tables::owned(w, mm, &mut broken);
     }
     broken
-}
-
-/// Judges what a step that was just made can have broken.
-pub(crate) fn after_step<F: FileSystem>(w: &mut World<F>, task: TaskId, op: &Op) {
-    let all = properties::<F>();
-    let mut relevant =
-        all.iter().filter(|property| can_break(op, property.broken_by) && !is_excused(w, property)).peekable();
-    if relevant.peek().is_none() {
-        return;
-    }
-    for Broken { property, what } in judge(w, relevant) {
-        // What was broken by an earlier step is told of that one.
-        let known =
-            |finding: &Finding| matches!(finding, Finding::Broken { what: told, .. } if told.starts_with(&what));
-        if !w.findings.list().iter().any(known) {
-            let what = format!("{what}, behind `{}` of {task}", op.name);
-            w.findings.add(Finding::Broken { property, what });
-        }
-    }
-}
-
-fn can_break(op: &Op, kinds: &[Kind]) -> bool {
-    op.objects()
-        .any(|(object, write)| write && kinds.iter().any(|kind| object.is_of(*kind) || object.is_of(Kind::World)))
-}
-
-fn is_excused<F: FileSystem>(w: &World<F>, property: &Property<F>) -> bool {
-    w.tasks.ids().any(|task| w.tasks.held(task).any(|lock| property.excused.contains(&lock.class)))
 }
 
 /// As [`check_all`], noted among the world's findings.
 pub fn note_all<F: FileSystem>(w: &mut World<F>) {
     for Broken { property, what } in check_all(w) {
         w.findings.add(Finding::Broken { property, what });
+    }
+}
+
+fn living<F: FileSystem>(w: &World<F>) -> impl Iterator<Item = InodeId> {
+    let gone = IState::NEW | IState::FREEING | IState::WILL_FREE;
+    w.inodes.ids().into_iter().filter(move |&inode| !w.inodes[inode].state.intersects(gone))
+}
+
+/// P12: `S_DAX` came from the rules at some time; of a flag that has not changed since (no `I_DONTCACHE`), it still agrees.
+fn decided<F: FileSystem>(w: &World<F>, inode: InodeId, broken: &mut Vec<Broken>) {
+    let node = &w.inodes[inode];
+    let changed = node.state.contains(IState::DONTCACHE) || node.disk.inline_data;
+    let expected = w.should_enable_dax(node).s_dax;
+    if node.kind() != FileKind::Regular && node.s_dax {
+        broken.push(Broken { property: 12, what: format!("{inode} is no regular file and S_DAX") });
+    } else if !changed && node.s_dax != expected && w.sb(node.sb).dax != daxkit_format::dax::DaxMode::Inode {
+        broken.push(Broken {
+            property: 12,
+            what: format!("S_DAX of {inode} is {}, the rules say {expected}", node.s_dax),
+        });
     }
 }
 

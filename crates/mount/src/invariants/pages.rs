@@ -30,20 +30,18 @@ pub(super) fn homogeneous<F: FileSystem>(w: &World<F>, inode: InodeId, broken: &
     });
 }
 
-/// No entry is locked at rest.
-pub(super) fn unlocked<F: FileSystem>(w: &World<F>, inode: InodeId, broken: &mut Vec<Broken>) {
-    each(w, inode, |index, _, entry| {
-        if matches!(entry, PageEntry::Dax(entry) if entry.is_locked()) {
-            let what = format!("the entry at {index:#x} of {inode} is locked for ever");
-            broken.push(Broken { property: 10, what });
-        }
-    });
-}
-
-/// `nrpages` is what is there: `clear_inode` insists on it.
+/// `nrpages` is what is there: `clear_inode` insists on it. No entry is locked at rest.
 pub(super) fn counted<F: FileSystem>(w: &World<F>, inode: InodeId, broken: &mut Vec<Broken>) {
     let mut pages = 0;
-    each(w, inode, |_, order, _| pages += 1 << order);
+    each(w, inode, |index, order, entry| {
+        pages += 1 << order;
+        if let PageEntry::Dax(entry) = entry
+            && entry.is_locked()
+        {
+            broken
+                .push(Broken { property: 10, what: format!("the entry at {index:#x} of {inode} is locked for ever") });
+        }
+    });
     let told = w.inodes[inode].nrpages;
     if told != pages {
         broken.push(Broken { property: 3, what: format!("nrpages of {inode} is {told}, {pages} pages are there") });

@@ -3,26 +3,21 @@
 use daxkit_format::dax::DaxMode;
 use daxkit_format::dax::ext4::DataMode;
 
-use super::{Judged, check_all, properties};
+use super::check_all;
 use crate::dax::entry::{DaxEntry, PageEntry};
 use crate::fs::mem::{MemFs, MemOptions};
-use crate::ids::{FileId, FolioId, InodeId, MmId, PAGE_SHIFT, SbId, TaskId};
-use crate::locks::{LockId, Mode};
+use crate::ids::{FolioId, InodeId, MmId, PAGE_SHIFT, SbId};
 use crate::mm::access::store_u64;
 use crate::mm::mmap::{MapRequest, Share, mm_alloc, mmap};
 use crate::mm::page_table::{Frame, Pte};
-use crate::op::{Object, Op};
 use crate::profile::{Personality, Profile};
 use crate::runtime::Runtime;
-use crate::runtime::stepping::Stepper;
 use crate::runtime::threads::Shared;
-use crate::vfs::freeze::freeze;
 use crate::vfs::mount::{MountRequest, mount};
 use crate::vfs::namespace::At;
 use crate::vfs::{open, rw};
 use crate::world::World;
-use crate::world::findings::Finding;
-use crate::world::objects::{IState, OpenFlags, VmFlags};
+use crate::world::objects::{OpenFlags, VmFlags};
 use crate::world::tasks::Cred;
 use crate::xarray::Tag;
 
@@ -118,108 +113,4 @@ fn p10_an_entry_that_stays_locked() {
         let Some(PageEntry::Dax(entry)) = w.page_entry(f.inode, 0) else { panic!("an entry is there") };
         w.set_page_entry(f.inode, 0, PageEntry::Dax(entry.locked()));
     });
-}
-
-/// An operation that breaks something in one step and mends it in the next.
-fn inside<R: Runtime<Fs = MemFs>>(rt: &R, op: Op, property: u8, inode: InodeId, page: u64) {
-    let saved = rt.step(Op::new("look").read(Object::WORLD), |w| w.clone());
-    rt.step(op, |w| break_property(w, property, rt.task(), inode, page));
-    rt.step(Op::new("mend").write(Object::file(FileId(0))), |w| {
-        let findings = w.findings.clone();
-        w.clone_from(&saved);
-        w.findings = findings;
-    });
-}
-
-fn break_property(w: &mut World<MemFs>, property: u8, task: TaskId, inode: InodeId, page: u64) {
-    let mm = w.tasks.mm(task);
-    let zero = Pte::new(Frame::ZERO, true);
-    match property {
-        3 => w.inodes[inode].nrpages += 1,
-        4 => w.set_page_entry(inode, 1, PageEntry::Dax(DaxEntry::of_pfn(3, false))),
-        5 => {
-            let folio = w.alloc_folio(inode, 9);
-            w.tables.set_pte(mm, page + 1, Pte::new(Frame::folio(folio), false));
-        }
-        6 => w.inodes[inode].pages.set_tag(&mut w.nodes, 0, Tag::Dirty, false),
-        8 => w.tables.set_pte(mm, page + 1, zero.made_writable()),
-        9 => w.tables.set_pte(mm, page + 3, zero),
-        11 => w.tasks.hold(task, LockId::journal(SbId(0)), Mode::Shared),
-        12 => {
-            let root = w.ilookup(SbId(0), 2).expect("the root is cached");
-            w.inodes[root].s_dax = true;
-        }
-        14 => {
-            w.inodes[inode].refs = 0;
-            w.inodes[inode].state |= IState::DONTCACHE;
-        }
-        other => panic!("nobody knows how to break P{other}"),
-    }
-}
-
-/// What a step that breaks a property says that it writes.
-fn breaking(property: u8, inode: InodeId, mm: MmId) -> Op {
-    let op = Op::new("break");
-    match property {
-        3 | 4 | 6 => op.write(Object::entries(inode)),
-        11 => op.write(Object::lock(LockId::journal(SbId(0)))),
-        12 => op.write(Object::s_dax(inode)),
-        14 => op.write(Object::life(inode)),
-        _ => op.write(Object::ptes(mm)),
-    }
-}
-
-#[test]
-fn what_is_broken_and_mended_inside_one_operation_is_seen_behind_the_step_that_broke_it() {
-    for property in properties::<MemFs>().iter().filter(|p| matches!(p.judged, Judged::State(_))) {
-        let number = property.number;
-        // Of a world at rest alone: in the middle of things an entry may be locked.
-        if property.broken_by.is_empty() {
-            assert_eq!(number, 10);
-            continue;
-        }
-        for judged in [false, true] {
-            let Fixture { mut world, inode, mm, page } = fixture();
-            world.judge_steps(judged);
-            let task = world.tasks.ids().next().expect("a task");
-            let mut stepper = Stepper::new(world);
-            if number == 11 {
-                let at = stepper.start(task, |rt| freeze(rt, SbId(0)).expect("freeze"));
-                while stepper.pending(at).is_some() {
-                    stepper.advance(at);
-                }
-            }
-            assert_eq!(stepper.with(|w| w.findings.list().to_vec()), [], "before P{number}");
-            stepper.start(task, move |rt| inside(rt, breaking(number, inode, mm), number, inode, page));
-            assert!(stepper.run(|_, enabled| enabled[0]));
-            stepper.with(|w| {
-                assert_eq!(check_all(w), [], "at rest nothing is seen of P{number}");
-                let seen: Vec<u8> = w
-                    .findings
-                    .list()
-                    .iter()
-                    .map(|finding| match finding {
-                        Finding::Broken { property, what } => {
-                            assert!(what.ends_with(&format!(", behind `break` of {task}")), "{what}");
-                            *property
-                        }
-                        other => panic!("{other:?}"),
-                    })
-                    .collect();
-                let expected = if judged { vec![number] } else { Vec::new() };
-                assert_eq!(seen, expected, "P{number}: {:?}", w.findings.list());
-            });
-        }
-    }
-}
-
-#[test]
-fn the_table_is_by_number_and_says_how_each_is_judged() {
-    let all = properties::<MemFs>();
-    for (property, number) in all.iter().zip(1..) {
-        assert_eq!(property.number, number);
-        assert!(!property.says.is_empty());
-        let by_state = matches!(property.judged, Judged::State(_));
-        assert!(by_state || property.broken_by.is_empty(), "P{number}");
-    }
 }

@@ -197,7 +197,7 @@ impl<F: FileSystem> Runtime for Stepped<'_, F> {
         self.shared.steps.set(self.shared.steps.get() + 1);
         world.begin_step(self.task, &op);
         let out = f(&mut world);
-        world.end_step(self.task, &op);
+        world.end_step();
         world.tasks.forget_woken();
         out
     }

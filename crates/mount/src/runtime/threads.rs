@@ -69,7 +69,7 @@ impl<F: FileSystem> Runtime for Thread<F> {
         let mut world = self.shared.world.lock();
         world.begin_step(self.task, &op);
         let out = f(&mut world);
-        world.end_step(self.task, &op);
+        world.end_step();
         self.shared.notify(&mut world);
         out
     }

@@ -32,7 +32,6 @@ pub type PageBytes = [u8; crate::ids::PAGE_SIZE as usize];
 /// Holds steps to what they declared. Off unless asked for.
 #[derive(Debug, Default)]
 struct Audit {
-    judge: Cell<bool>,
     on: Cell<bool>,
     current: RefCell<Option<Op>>,
     errors: RefCell<Vec<(Op, Object, bool)>>,
@@ -120,7 +119,6 @@ impl<F: FileSystem> Clone for World<F> {
         self.sysctls = source.sysctls;
         self.now = source.now;
         self.audit.on.set(source.audit.on.get());
-        self.audit.judge.set(source.audit.judge.get());
     }
 }
 
@@ -160,11 +158,6 @@ impl<F: FileSystem> World<F> {
         self.audit.on.set(on);
     }
 
-    /// Judges the properties of a state after every step that can have broken one ([`crate::invariants::properties`]), from now on.
-    pub fn judge_steps(&mut self, on: bool) {
-        self.audit.judge.set(on);
-    }
-
     /// Says that the step at hand touches `object`.
     #[inline]
     pub fn touch(&self, object: Object, write: bool) {
@@ -190,17 +183,13 @@ impl<F: FileSystem> World<F> {
     }
 
     #[inline]
-    pub(crate) fn end_step(&mut self, task: TaskId, op: &Op) {
+    pub(crate) fn end_step(&mut self) {
         if self.audit.on.get() {
             *self.audit.current.borrow_mut() = None;
             let errors = std::mem::take(&mut *self.audit.errors.borrow_mut());
             for (op, object, write) in errors {
                 self.findings.add(Finding::Undeclared { op, object, write });
             }
-        }
-        // Behind the audit: a judge may look at everything.
-        if self.audit.judge.get() {
-            crate::invariants::after_step(self, task, op);
         }
     }
 

@@ -66,7 +66,6 @@ impl Machine {
     pub fn of(fs: MemFs, personality: Personality, dax: Option<DaxMode>) -> Self {
         let mut world = World::new();
         world.check_labels(true);
-        world.judge_steps(true);
         let mm = mmap::mm_alloc(&mut world);
         let task = world.tasks.spawn(Cred::ROOT, mm);
         let shared = Shared::new(world);

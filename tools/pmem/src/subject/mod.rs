@@ -181,7 +181,6 @@ impl Emulation {
         };
         self.waiting.clear();
         let mut world = World::new();
-        world.judge_steps(true);
         world.trace.set(true);
         world.counters = counters;
         let mut memory: BTreeMap<MmId, MmId> = BTreeMap::new();
@@ -235,7 +234,6 @@ impl Subject for Emulation {
         self.waiting.clear();
         self.most_mapped = 0;
         let mut world = World::new();
-        world.judge_steps(true);
         world.trace.set(true);
         self.stepper = Stepper::new(world);
         *self.names.borrow_mut() = Names::default();
