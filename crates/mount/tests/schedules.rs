@@ -1,5 +1,7 @@
 //! Tasks that fault, write, change flags and truncate at once, in the stepping runtime, over many schedules from a seed.
 
+#![allow(clippy::disallowed_types, reason = "a test takes results out of the tasks that it drives")]
+
 mod common;
 
 use common::{SB, at, mem, request};
@@ -84,6 +86,7 @@ fn run(
     let seed = 0x5EED_0001;
     let mut random = Random(seed);
     let mut stepper = Stepper::new(first.clone());
+    stepper.check_properties(true);
     for round in 0..rounds {
         stepper.reset(&first);
         for (at, program) in programs.iter().enumerate() {

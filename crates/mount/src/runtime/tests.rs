@@ -275,3 +275,43 @@ fn threads_lose_no_update_either() {
         assert_eq!(w.findings.list(), []);
     });
 }
+
+/// Two tasks that wait for a word by looking at it again and again, under a lock, and nobody sets it: everybody can always move.
+#[test]
+fn tasks_that_go_on_and_change_nothing_are_a_livelock() {
+    const BOUND: u64 = 200;
+    fn look(rt: &Stepped<'_, NoFs>) {
+        loop {
+            acquire(rt, LOCK, Mode::Exclusive);
+            let set = rt.step(Op::new("look").read(Object::PINS), |w| w.now == 1);
+            release(rt, LOCK);
+            if set {
+                return;
+            }
+        }
+    }
+    let run = |setter: bool| {
+        let mut stepper = Stepper::new(world(3));
+        stepper.bound_livelock(Some(BOUND));
+        stepper.start(TaskId(0), look);
+        stepper.start(TaskId(1), look);
+        if setter {
+            stepper.start(TaskId(2), |rt| {
+                for n in 0..3 * BOUND as i64 {
+                    rt.step(Op::new("count").write(Object::PINS), |w| w.now = -n);
+                }
+                rt.step(Op::new("set").write(Object::PINS), |w| w.now = 1);
+            });
+        }
+        let mut turn = 0;
+        let ended = stepper.run(|_, enabled| {
+            turn += 1;
+            enabled[turn % enabled.len()]
+        });
+        (ended, stepper.livelocked(), stepper.with(|w| w.findings.take()))
+    };
+    let (ended, livelocked, found) = run(false);
+    assert!(!ended && livelocked);
+    assert!(matches!(found[..], [Finding::Livelock { steps: BOUND, .. }]), "{found:?}");
+    assert_eq!(run(true), (true, false, vec![]), "the third gets on all the time");
+}
