@@ -200,3 +200,63 @@ fn the_advisory_design_survives_every_schedule_of_fault_and_flag() {
         });
     }
 }
+
+/// What the labels promise to an explorer: two neighbouring steps of different tasks that do not conflict can change places, and all
+/// ends in the same state.
+#[test]
+fn steps_of_the_kernel_whose_labels_do_not_conflict_commute() {
+    type Start = fn() -> Program;
+    let flag: Start = || {
+        Box::new(|rt, _| {
+            let old = fileattr::ioctl_fsgetxattr(rt, FILE).expect("get");
+            fileattr::ioctl_fssetxattr(rt, FILE, old.xflags ^ XFlags::DAX, 0, 0, 0).expect("set");
+        })
+    };
+    let cut: Start = || Box::new(|rt, _| setattr::ftruncate(rt, FILE, PAGE).expect("truncate"));
+    let written: Start = || Box::new(|rt, _| sync::fsync(rt, FILE, false).expect("fsync"));
+    let sets: [[Start; 3]; 3] =
+        [[|| fault(0, 2), || fault(PAGE, 4), flag], [|| fault(0, 2), written, flag], [|| fault(0, 2), cut, written]];
+    let mut swapped = 0;
+    for (personality, dax) in MODES {
+        let (first, map) = prepared(personality, dax);
+        let mut stepper = Stepper::new(first.clone());
+        let mut random = Random(0x5EED_0002);
+        for programs in &sets {
+            let start = |stepper: &mut Stepper<MemFs>| {
+                stepper.reset(&first);
+                for (at, program) in programs.iter().enumerate() {
+                    let program = program();
+                    stepper.start(TaskId(at as u16), move |rt| program(rt, map));
+                }
+            };
+            for _ in 0..25 {
+                start(&mut stepper);
+                let mut order = Vec::new();
+                assert!(stepper.run(|stepper, enabled| {
+                    let chosen = enabled[random.below(enabled.len())];
+                    order.push((chosen, *stepper.pending(chosen).expect("it can move").op()));
+                    chosen
+                }));
+                let end = stepper.with(|w| w.digest());
+                let pairs: Vec<_> = (1..order.len())
+                    .filter(|&at| order[at - 1].0 != order[at].0 && !order[at - 1].1.conflicts(&order[at].1))
+                    .collect();
+                for _ in 0..8.min(pairs.len()) {
+                    let at = pairs[random.below(pairs.len())];
+                    let told = format!("{personality:?} {dax:?}: {:?} and {:?}", order[at - 1], order[at]);
+                    order.swap(at - 1, at);
+                    start(&mut stepper);
+                    for (chosen, _) in &order {
+                        assert!(stepper.enabled(*chosen), "{told}");
+                        stepper.advance(*chosen);
+                    }
+                    assert!(stepper.finished(), "{told}");
+                    assert_eq!(stepper.with(|w| w.digest()), end, "{told}");
+                    order.swap(at - 1, at);
+                    swapped += 1;
+                }
+            }
+        }
+    }
+    assert!(swapped > 1000, "{swapped}");
+}
