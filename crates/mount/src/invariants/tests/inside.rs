@@ -20,7 +20,7 @@ use crate::ids::{FileId, InodeId, MmId, PAGE_SHIFT, PAGE_SIZE, SbId, TaskId, Vma
 use crate::invariants::{PROPERTIES, SetOutcome, check_all, same_but_for_dax};
 use crate::locks::{LockId, Mode};
 use crate::mm::access::{load_u64, store_u64};
-use crate::mm::mmap::{MapRequest, Share, mm_alloc, mmap};
+use crate::mm::mmap::{MapRequest, Share, mm_alloc, mmap, munmap};
 use crate::mm::page_table::{Frame, Pte};
 use crate::op::{Object, Op};
 use crate::profile::{Personality, Profile};
@@ -460,4 +460,35 @@ fn dirty_pages_that_go_with_a_marked_inode_are_seen() {
     assert_eq!(run("5.11"), []);
     let what = "inode2 is freed with dirty pages".to_owned();
     assert_eq!(run("5.8"), [Finding::BrokenAt { property: 14, task: IDLER, step: "iput", what }]);
+}
+
+/// `write_inode_now` of a DAX inode writes its entries back, or what was stored would be lost to a later fsync.
+#[test]
+fn a_marked_dax_inode_goes_without_a_dirty_entry() {
+    let (world, _) = world(DaxMode::Inode, Profile::default(), |_| {});
+    let mut stepper = Stepper::new(world);
+    stepper.check_properties(true);
+    stepper.start(IDLER, |rt| {
+        let at = At { sb: SB, path: b"/g" };
+        let flip = |flags| {
+            let file = open::open(rt, at, OpenFlags::RDWR | OpenFlags::CREAT, 0o644).expect("open");
+            fileattr::ioctl_fssetxattr(rt, file, flags, 0, 0, 0).expect("set");
+            file
+        };
+        open::close(rt, flip(XFlags::DAX)).expect("close");
+        let file = flip(XFlags::empty());
+        rw::write(rt, file, Some(0), &[1; PAGE_SIZE as usize]).expect("write");
+        let prot = VmFlags::READ | VmFlags::WRITE;
+        let (share, address) = (Share::Shared, None);
+        let wanted = MapRequest { file: Some(file), offset: 0, len: PAGE_SIZE, prot, share, sync: false, address };
+        let map = mmap(rt, &wanted).expect("mmap");
+        store_u64(rt, map, 7).expect("store");
+        munmap(rt, map, PAGE_SIZE).expect("munmap");
+        open::close(rt, file).expect("close");
+    });
+    assert!(stepper.run(|_, enabled| enabled[0]));
+    stepper.with(|w| {
+        assert_eq!(w.findings.list(), []);
+        assert_eq!(w.counters.pte, 1, "it was a DAX mapping");
+    });
 }
