@@ -16,7 +16,7 @@ use daxkit_mount::mm::mmap::{self, MapRequest, Share};
 use daxkit_mount::profile::Personality;
 use daxkit_mount::runtime::stepping::{Stepped, Stepper};
 use daxkit_mount::vfs::mount::mount;
-use daxkit_mount::vfs::{fileattr, open, rw, setattr, sync};
+use daxkit_mount::vfs::{fileattr, freeze, open, rw, setattr, sync};
 use daxkit_mount::world::World;
 use daxkit_mount::world::objects::{OpenFlags, VmFlags};
 use daxkit_mount::world::tasks::Cred;
@@ -198,6 +198,23 @@ fn the_advisory_design_survives_every_schedule_of_fault_and_flag() {
             let sb = w.sb(SB);
             assert_eq!(sb.generation, 2, "root and file were instantiated once each");
         });
+    }
+}
+
+#[test]
+fn no_write_fault_gets_past_a_freeze() {
+    for (personality, dax) in MODES {
+        let programs: [fn() -> Program; 3] = [
+            || fault(0, 2),
+            || {
+                Box::new(|rt, _| {
+                    freeze::freeze(rt, SB).expect("freeze");
+                    freeze::thaw(rt, SB).expect("thaw");
+                })
+            },
+            || fault(PAGE, 4),
+        ];
+        run(personality, dax, &programs, 1000, |_| {});
     }
 }
 
