@@ -1,5 +1,7 @@
 //! How fast the emulated kernel is, on one core: accesses that hit, faults, schedules. `cargo xtask bench` runs it.
 
+#![allow(clippy::disallowed_types, reason = "what is measured is taken out of the tasks")]
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;

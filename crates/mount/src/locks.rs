@@ -251,6 +251,21 @@ impl<F: FileSystem> World<F> {
         self.locks.get(lock.key()).and_then(|state| state.writer.some())
     }
 
+    /// Whether somebody holds a lock at least this way.
+    pub(crate) fn is_held(&self, lock: LockId, mode: Mode) -> bool {
+        self.writer_of(lock).is_some() || (mode == Mode::Shared && self.readers_of(lock) > 0)
+    }
+
+    /// Who sleeps for a lock, in the order of asking.
+    pub(crate) fn queue_of(&self, lock: LockId) -> impl Iterator<Item = TaskId> + '_ {
+        let mut at = self.locks.get(lock.key()).map_or(TaskId::NONE, |state| state.head);
+        std::iter::from_fn(move || {
+            let task = at.some()?;
+            at = self.tasks.next(task);
+            Some(task)
+        })
+    }
+
     /// How many hold a lock shared.
     #[must_use]
     pub fn readers_of(&self, lock: LockId) -> u32 {

@@ -188,6 +188,17 @@ impl Object {
         self.0 >> 36 & 0xF_FFFF
     }
 
+    /// Whether it is of a kind.
+    #[must_use]
+    pub const fn is(self, kind: Kind) -> bool {
+        self.kind() == kind as u8
+    }
+
+    /// The numbers that tell it from others of its kind.
+    pub(crate) const fn numbers(self) -> (u32, u64) {
+        (self.first() as u32, self.0 & 0xF_FFFF_FFFF)
+    }
+
     /// Whether this object is `other`, or a whole that `other` is a part of.
     #[must_use]
     pub const fn covers(self, other: Self) -> bool {

@@ -3,14 +3,14 @@
 //! With "wait until" a lost wake-up could not happen; the kernel's DAX entries can lose one, so the queues are here.
 
 use crate::fs::FileSystem;
-use crate::ids::{InodeId, PTRS_PER_PMD, SbId, TaskId};
+use crate::ids::{FolioId, InodeId, PTRS_PER_PMD, SbId, TaskId};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
 use crate::world::World;
 
 /// Which queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueKey(u64);
+pub struct QueueKey(pub(crate) u64);
 
 impl QueueKey {
     /// The queue of a locked DAX entry (`dax_entry_waitqueue`): hashed by mapping and index, for a PMD entry by its
@@ -46,11 +46,38 @@ impl QueueKey {
         Self(6 << 60 | inode.0 as u64)
     }
 
+    /// What it is that its sleepers wait for.
+    pub(crate) const fn awaited(self) -> Awaited {
+        let (low, inode) = (self.0 & 0xF_FFFF_FFFF, (self.0 >> 36 & 0xF_FFFF) as u32);
+        match self.0 >> 60 {
+            1 => Awaited::Entry(InodeId(inode), low),
+            2 => Awaited::Folio(FolioId(inode)),
+            4 => Awaited::Inode(InodeId(self.0 as u32)),
+            5 => Awaited::Thaw(SbId(self.0 as u16)),
+            _ => Awaited::Pins,
+        }
+    }
+
     /// Its label.
     #[must_use]
     pub const fn object(self) -> Object {
         Object::queue(self.0)
     }
+}
+
+/// What the sleepers of a queue wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// A DAX entry is unlocked or goes.
+    Entry(InodeId, u64),
+    /// A folio is unlocked.
+    Folio(FolioId),
+    /// An inode is filled, or gone.
+    Inode(InodeId),
+    /// A file system is thawed.
+    Thaw(SbId),
+    /// Pins, or direct I/O: what ends by the doing of user space.
+    Pins,
 }
 
 #[derive(Debug, Clone, Copy, Default)]

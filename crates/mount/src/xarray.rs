@@ -292,6 +292,7 @@ impl XArray {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_types, reason = "proptest shares its strategies")]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! Tasks that fault, write, change flags and truncate at once, in the stepping runtime, over many schedules from a seed.
 
+#![allow(clippy::disallowed_types, reason = "a test takes results out of the tasks that it drives")]
+
 mod common;
 
 use common::{SB, at, mem, request};
@@ -14,7 +16,7 @@ use daxkit_mount::mm::mmap::{self, MapRequest, Share};
 use daxkit_mount::profile::Personality;
 use daxkit_mount::runtime::stepping::{Stepped, Stepper};
 use daxkit_mount::vfs::mount::mount;
-use daxkit_mount::vfs::{fileattr, open, rw, setattr, sync};
+use daxkit_mount::vfs::{fileattr, freeze, open, rw, setattr, sync};
 use daxkit_mount::world::World;
 use daxkit_mount::world::objects::{OpenFlags, VmFlags};
 use daxkit_mount::world::tasks::Cred;
@@ -84,6 +86,7 @@ fn run(
     let seed = 0x5EED_0001;
     let mut random = Random(seed);
     let mut stepper = Stepper::new(first.clone());
+    stepper.check_properties(true);
     for round in 0..rounds {
         stepper.reset(&first);
         for (at, program) in programs.iter().enumerate() {
@@ -196,4 +199,81 @@ fn the_advisory_design_survives_every_schedule_of_fault_and_flag() {
             assert_eq!(sb.generation, 2, "root and file were instantiated once each");
         });
     }
+}
+
+#[test]
+fn no_write_fault_gets_past_a_freeze() {
+    for (personality, dax) in MODES {
+        let programs: [fn() -> Program; 3] = [
+            || fault(0, 2),
+            || {
+                Box::new(|rt, _| {
+                    freeze::freeze(rt, SB).expect("freeze");
+                    freeze::thaw(rt, SB).expect("thaw");
+                })
+            },
+            || fault(PAGE, 4),
+        ];
+        run(personality, dax, &programs, 1000, |_| {});
+    }
+}
+
+/// What the labels promise to an explorer: two neighbouring steps of different tasks that do not conflict can change places, and all
+/// ends in the same state.
+#[test]
+fn steps_of_the_kernel_whose_labels_do_not_conflict_commute() {
+    type Start = fn() -> Program;
+    let flag: Start = || {
+        Box::new(|rt, _| {
+            let old = fileattr::ioctl_fsgetxattr(rt, FILE).expect("get");
+            fileattr::ioctl_fssetxattr(rt, FILE, old.xflags ^ XFlags::DAX, 0, 0, 0).expect("set");
+        })
+    };
+    let cut: Start = || Box::new(|rt, _| setattr::ftruncate(rt, FILE, PAGE).expect("truncate"));
+    let written: Start = || Box::new(|rt, _| sync::fsync(rt, FILE, false).expect("fsync"));
+    let sets: [[Start; 3]; 3] =
+        [[|| fault(0, 2), || fault(PAGE, 4), flag], [|| fault(0, 2), written, flag], [|| fault(0, 2), cut, written]];
+    let mut swapped = 0;
+    for (personality, dax) in MODES {
+        let (first, map) = prepared(personality, dax);
+        let mut stepper = Stepper::new(first.clone());
+        let mut random = Random(0x5EED_0002);
+        for programs in &sets {
+            let start = |stepper: &mut Stepper<MemFs>| {
+                stepper.reset(&first);
+                for (at, program) in programs.iter().enumerate() {
+                    let program = program();
+                    stepper.start(TaskId(at as u16), move |rt| program(rt, map));
+                }
+            };
+            for _ in 0..25 {
+                start(&mut stepper);
+                let mut order = Vec::new();
+                assert!(stepper.run(|stepper, enabled| {
+                    let chosen = enabled[random.below(enabled.len())];
+                    order.push((chosen, *stepper.pending(chosen).expect("it can move").op()));
+                    chosen
+                }));
+                let end = stepper.with(|w| w.digest());
+                let pairs: Vec<_> = (1..order.len())
+                    .filter(|&at| order[at - 1].0 != order[at].0 && !order[at - 1].1.conflicts(&order[at].1))
+                    .collect();
+                for _ in 0..8.min(pairs.len()) {
+                    let at = pairs[random.below(pairs.len())];
+                    let told = format!("{personality:?} {dax:?}: {:?} and {:?}", order[at - 1], order[at]);
+                    order.swap(at - 1, at);
+                    start(&mut stepper);
+                    for (chosen, _) in &order {
+                        assert!(stepper.enabled(*chosen), "{told}");
+                        stepper.advance(*chosen);
+                    }
+                    assert!(stepper.finished(), "{told}");
+                    assert_eq!(stepper.with(|w| w.digest()), end, "{told}");
+                    order.swap(at - 1, at);
+                    swapped += 1;
+                }
+            }
+        }
+    }
+    assert!(swapped > 1000, "{swapped}");
 }

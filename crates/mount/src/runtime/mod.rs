@@ -4,10 +4,13 @@
 //! [`stepping`] a scheduler decides before every step who makes the next. The borrow checker keeps references into the
 //! world from living across steps, so a task that is abandoned between two steps owns nothing.
 
+#![allow(clippy::disallowed_types, reason = "a runtime is what shares a world between tasks")]
+
 pub mod stepping;
 #[cfg(test)]
 mod tests;
 pub mod threads;
+mod watch;
 
 use crate::fs::FileSystem;
 use crate::ids::TaskId;

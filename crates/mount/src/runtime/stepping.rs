@@ -10,6 +10,7 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::Runtime;
+use super::watch::Watch;
 use crate::fs::FileSystem;
 use crate::ids::TaskId;
 use crate::op::Op;
@@ -41,6 +42,20 @@ impl Pending {
 struct Shared<F> {
     world: RefCell<World<F>>,
     steps: Cell<u64>,
+    /// Whether `watch` is to be asked after each step.
+    watched: Cell<bool>,
+    watch: RefCell<Watch>,
+    /// Nothing changes any more: the run is given up.
+    livelock: Cell<bool>,
+}
+
+impl<F: FileSystem> Shared<F> {
+    #[cold]
+    fn look(&self, world: &mut World<F>, task: TaskId, op: &Op) {
+        if self.watch.borrow_mut().after_step(world, task, op) {
+            self.livelock.set(true);
+        }
+    }
 }
 
 type Task = Coroutine<(), Pending, (), DefaultStack>;
@@ -69,8 +84,38 @@ impl<F: FileSystem + 'static> Stepper<F> {
     /// A stepper over `world`.
     #[must_use]
     pub fn new(world: World<F>) -> Self {
-        let shared = Rc::new(Shared { world: RefCell::new(world), steps: Cell::new(0) });
+        let shared = Rc::new(Shared {
+            world: RefCell::new(world),
+            steps: Cell::new(0),
+            watched: Cell::new(false),
+            watch: RefCell::default(),
+            livelock: Cell::new(false),
+        });
         Self { shared, slots: Vec::new(), stacks: Vec::new() }
+    }
+
+    /// From now on judges after each step what the step can have broken ([`crate::invariants::check_after_step`]). To be asked
+    /// for while nothing is under way; costs nothing until it is.
+    pub fn check_properties(&mut self, on: bool) {
+        self.shared.watch.borrow_mut().properties(&self.shared.world.borrow(), on);
+        self.note_watch();
+    }
+
+    /// Gives a run up when each of its last `bound` steps has left the world in a state in which it had been before, with a
+    /// [`Finding::Livelock`](crate::world::findings::Finding::Livelock).
+    pub fn bound_livelock(&mut self, bound: Option<u64>) {
+        self.shared.watch.borrow_mut().livelock(bound);
+        self.note_watch();
+    }
+
+    /// Whether the run was given up because nothing changed any more.
+    #[must_use]
+    pub fn livelocked(&self) -> bool {
+        self.shared.livelock.get()
+    }
+
+    fn note_watch(&self) {
+        self.shared.watched.set(self.shared.watch.borrow().is_on());
     }
 
     /// Looks at the world, or changes it, between two steps.
@@ -85,6 +130,10 @@ impl<F: FileSystem + 'static> Stepper<F> {
         }
         self.slots.clear();
         self.shared.world.borrow_mut().clone_from(first);
+        if self.shared.watched.get() {
+            self.shared.watch.borrow_mut().forget(first);
+            self.shared.livelock.set(false);
+        }
     }
 
     /// Drops the program in place `at`, wherever it stands, and keeps its stack. What it holds in the world stays held.
@@ -168,13 +217,13 @@ impl<F: FileSystem + 'static> Stepper<F> {
     }
 
     /// Advances by what `choose` picks from the tasks that can move until none can. Returns whether all have ended; if
-    /// not, those that are left wait for each other.
+    /// not, those that are left wait for each other, or do not get on ([`livelocked`](Self::livelocked)).
     pub fn run(&mut self, mut choose: impl FnMut(&Self, &[usize]) -> usize) -> bool {
         let mut enabled = Vec::with_capacity(self.slots.len());
         loop {
             enabled.clear();
             enabled.extend((0..self.slots.len()).filter(|&at| self.enabled(at)));
-            if enabled.is_empty() {
+            if enabled.is_empty() || self.shared.livelock.get() {
                 return self.finished();
             }
             let at = choose(self, &enabled);
@@ -198,6 +247,9 @@ impl<F: FileSystem> Runtime for Stepped<'_, F> {
         world.begin_step(self.task, &op);
         let out = f(&mut world);
         world.end_step();
+        if self.shared.watched.get() {
+            self.shared.look(&mut world, self.task, &op);
+        }
         world.tasks.forget_woken();
         out
     }

@@ -34,6 +34,7 @@ fn every_schedule(
     mut judge: impl FnMut(&Stepper<NoFs>, bool, &[usize]),
 ) -> usize {
     let mut stepper = Stepper::new(first.clone());
+    stepper.check_properties(true);
     // One choice for each step: which of the tasks that can move, of how many.
     let mut choices: Vec<(usize, usize)> = Vec::new();
     let mut runs = 0;
@@ -121,11 +122,22 @@ fn a_reader_nested_behind_a_queued_writer_deadlocks_in_some_schedules_only() {
         release(rt, LOCK);
     };
     let (mut stuck, mut done) = (0, 0);
-    every_schedule(
-        &world(2),
-        &[reader, |rt| bump_locked(rt)],
-        |_, ended, _| if ended { done += 1 } else { stuck += 1 },
-    );
+    every_schedule(&world(2), &[reader, |rt| bump_locked(rt)], |stepper, ended, order| {
+        // That the class does not nest is said where it happens, in every schedule; that nobody gets on, in those that end so.
+        let mut asleep: Vec<_> = stepper.with(|w| w.findings.take());
+        asleep.retain(|found| matches!(found, Finding::BrokenAt { what, .. } if what.contains("sleeps")));
+        let of = |n| {
+            let what = format!("task{n} sleeps for {LOCK}, which nobody will give back");
+            Finding::BrokenAt { property: 10, task: TaskId(0), step: "lock", what }
+        };
+        if ended {
+            done += 1;
+            assert_eq!(asleep, [], "{order:?}");
+        } else {
+            stuck += 1;
+            assert_eq!(asleep, [of(0), of(1)], "{order:?}");
+        }
+    });
     assert!(stuck > 0 && done > 0, "{stuck} {done}");
 }
 
@@ -209,7 +221,8 @@ fn locks_out_of_order_are_found() {
     every_schedule(&world(1), &[program], |stepper, _, _| {
         let found = stepper.with(|w| w.findings.take());
         assert!(
-            matches!(&found[..], [Finding::LockOrder(order)] if order.taken.class == LockClass::IRwsem),
+            matches!(&found[..], [Finding::LockOrder(order), Finding::BrokenAt { property: 10, step: "lock", .. }]
+                if order.taken.class == LockClass::IRwsem),
             "{found:?}"
         );
     });
@@ -274,4 +287,44 @@ fn threads_lose_no_update_either() {
         assert_eq!(w.now, 4 * ROUNDS);
         assert_eq!(w.findings.list(), []);
     });
+}
+
+/// Two tasks that wait for a word by looking at it again and again, under a lock, and nobody sets it: everybody can always move.
+#[test]
+fn tasks_that_go_on_and_change_nothing_are_a_livelock() {
+    const BOUND: u64 = 200;
+    fn look(rt: &Stepped<'_, NoFs>) {
+        loop {
+            acquire(rt, LOCK, Mode::Exclusive);
+            let set = rt.step(Op::new("look").read(Object::PINS), |w| w.now == 1);
+            release(rt, LOCK);
+            if set {
+                return;
+            }
+        }
+    }
+    let run = |setter: bool| {
+        let mut stepper = Stepper::new(world(3));
+        stepper.bound_livelock(Some(BOUND));
+        stepper.start(TaskId(0), look);
+        stepper.start(TaskId(1), look);
+        if setter {
+            stepper.start(TaskId(2), |rt| {
+                for n in 0..3 * BOUND as i64 {
+                    rt.step(Op::new("count").write(Object::PINS), |w| w.now = -n);
+                }
+                rt.step(Op::new("set").write(Object::PINS), |w| w.now = 1);
+            });
+        }
+        let mut turn = 0;
+        let ended = stepper.run(|_, enabled| {
+            turn += 1;
+            enabled[turn % enabled.len()]
+        });
+        (ended, stepper.livelocked(), stepper.with(|w| w.findings.take()))
+    };
+    let (ended, livelocked, found) = run(false);
+    assert!(!ended && livelocked);
+    assert!(matches!(found[..], [Finding::Livelock { steps: BOUND, .. }]), "{found:?}");
+    assert_eq!(run(true), (true, false, vec![]), "the third gets on all the time");
 }

@@ -51,7 +51,7 @@ pub fn with_write<R: Runtime, T>(rt: &R, sb: SbId, f: impl FnOnce() -> Result<T>
 
 /// Whether a freeze that has begun has also ended. From then on no task holds the levels, though they are taken; a read-only mount
 /// needs none.
-fn complete<F: FileSystem>(w: &World<F>, sb: SbId) -> bool {
+pub(crate) fn complete<F: FileSystem>(w: &World<F>, sb: SbId) -> bool {
     let level = LockId::sb_pagefault(sb);
     let mount = w.sb(sb);
     mount.frozen && (mount.read_only || w.writer_of(level).is_some_and(|task| !w.tasks.holds(task, level, true)))

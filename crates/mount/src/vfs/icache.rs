@@ -6,6 +6,7 @@ use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use crate::dax::entry::bug_if_pages_left;
+use crate::dax::writeback::dax_writeback_mapping_range;
 use crate::fail::Result;
 use crate::filemap::invalidate::{invalidate_mapping_pages, truncate_inode_pages_range};
 use crate::filemap::writeback::filemap_write_and_wait;
@@ -296,7 +297,9 @@ pub(crate) fn in_use<F: FileSystem>(w: &World<F>, sb: SbId) -> bool {
 /// Those of the file system.
 pub fn write_inode_now<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
     let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
-    if !dax {
+    if dax {
+        dax_writeback_mapping_range(rt, inode, 0, u64::MAX >> PAGE_SHIFT)?;
+    } else {
         filemap_write_and_wait(rt, inode, 0, u64::MAX >> PAGE_SHIFT)?;
     }
     write_inode(rt, inode)

@@ -22,6 +22,26 @@ pub enum Finding {
         /// What was seen.
         what: String,
     },
+    /// A property does not hold after a step, though nothing that it is excused by is held.
+    BrokenAt {
+        /// Its number.
+        property: u8,
+        /// Who made the step.
+        task: TaskId,
+        /// The step's name.
+        step: &'static str,
+        /// What was seen.
+        what: String,
+    },
+    /// Tasks went on, and nothing changed.
+    Livelock {
+        /// How many steps were made since something did.
+        steps: u64,
+        /// Who made the last of them.
+        task: TaskId,
+        /// The last step's name.
+        step: &'static str,
+    },
     /// A step touched what it had not declared: a fault of the emulation, not of what it emulates.
     Undeclared {
         /// The step.

@@ -4,6 +4,7 @@
 //! from a snapshot. Kernel code gets at it in steps only (see [`crate::runtime`]); between two steps it holds ids.
 
 pub mod counters;
+mod digest;
 pub mod findings;
 pub mod objects;
 pub mod tasks;

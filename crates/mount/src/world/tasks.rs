@@ -148,6 +148,12 @@ impl Tasks {
         self.get_mut(task).in_kernel = inside;
     }
 
+    /// Whether the task is inside a fault.
+    #[must_use]
+    pub fn in_kernel(&self, task: TaskId) -> bool {
+        self.get(task).in_kernel
+    }
+
     /// Whether a signal is pending; interruptible sleeps end.
     #[must_use]
     pub fn signal_pending(&self, task: TaskId) -> bool {
@@ -239,6 +245,7 @@ impl Tasks {
         self.get(task).exclusive
     }
 
+    /// Which way the lock is wanted that the task sleeps for, and who asked next.
     pub(crate) fn waiting(&self, task: TaskId) -> (Mode, TaskId) {
         let task = self.get(task);
         (task.wanted, task.next)

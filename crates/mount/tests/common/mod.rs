@@ -1,5 +1,6 @@
 //! A machine with one file system in memory, on real threads.
 
+#![allow(clippy::disallowed_types, reason = "the threads of a machine share its world")]
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use std::sync::Arc;

@@ -333,6 +333,8 @@ impl Subject for Emulation {
             Finding::LockOrder(order) => format!("lock_order {order}"),
             Finding::Deadlock => "deadlock".to_owned(),
             Finding::Broken { property, what } => format!("P{property} {what}"),
+            Finding::BrokenAt { property, task, step, what } => format!("P{property} {task} {step}: {what}"),
+            Finding::Livelock { steps, task, step } => format!("livelock {steps} steps, {task} {step}"),
             Finding::Undeclared { op, object, write } => {
                 format!("undeclared {} of {object} in {op:?}", if *write { "write" } else { "read" })
             }

@@ -8,6 +8,8 @@
 //! Pages are what the core maps, so the block size must be theirs. Journal and orphans of an unclean image are dealt with when it is
 //! opened, as a mount does.
 
+#![allow(clippy::disallowed_types, reason = "a volume shares its device")]
+
 mod inode;
 mod names;
 mod space;

@@ -3,6 +3,8 @@
 use daxkit_format::dax::DaxMode;
 use daxkit_format::dax::ext4::DataMode;
 
+mod inside;
+
 use super::check_all;
 use crate::dax::entry::{DaxEntry, PageEntry};
 use crate::fs::mem::{MemFs, MemOptions};
