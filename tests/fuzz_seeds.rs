@@ -92,7 +92,7 @@ macro_rules! targets {
 
 targets! {
     acl casefold check_repair dax_rules dir_block dir_hash dump_image extent_node fast_commit fields group_desc htree_block indirect_map inode
-    jbd2_commit jbd2_descriptor jbd2_revoke jbd2_super_block place pmd_windows recipe restore_image super_block tails tar undo_file
+    jbd2_commit jbd2_descriptor jbd2_revoke jbd2_super_block place pmd_windows recipe restore_image scenario super_block tails tar undo_file
     volume volume_unchecked xattr_block xattr_inode
 }
 
@@ -123,6 +123,7 @@ fn the_seeds_are_real() {
         ("jbd2_descriptor", 8),
         ("jbd2_revoke", 4),
         ("undo_file", 1),
+        ("scenario", 14),
         ("tar", 20),
     ] {
         assert!(of(name).len() >= least, "{name} has {} seeds", of(name).len());

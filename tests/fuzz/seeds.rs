@@ -1,6 +1,6 @@
 //! Seeds: real structures for each target, taken out of images made with mke2fs and debugfs, and the mutations of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
@@ -316,6 +316,15 @@ fn spelled(seeds: &mut Seeds) {
             text.push_str(line);
             text.push('\n');
         }
+    }
+    // Scenarios as they are, and the examples of their description.
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/scenarios");
+    let texts = fs::read_dir(&scenarios).expect("there are scenarios").map(|entry| entry.expect("an entry").path());
+    for path in texts.collect::<BTreeSet<_>>() {
+        add(seeds, "scenario", &[], &fs::read(&path).expect("a text"));
+    }
+    for piece in include_str!("../../docs/scenarios.md").split("```dax\n").skip(1) {
+        add(seeds, "scenario", &[], piece.split("```").next().unwrap_or(piece).as_bytes());
     }
     // Owner, a user, group, mask, others: as stored, and as system calls hold it.
     add(seeds, "acl", &[], &[1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xe8, 3, 0, 0, 4, 0, 4, 0, 16, 0, 6, 0, 32, 0, 4, 0]);

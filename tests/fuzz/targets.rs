@@ -14,6 +14,7 @@ mod metadata;
 mod names;
 mod recipe;
 mod rules;
+mod scenario;
 mod volume;
 
 /// A target and the name that `cargo fuzz run` knows it by.
@@ -43,6 +44,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("pmd_windows", rules::pmd_windows),
     ("recipe", recipe::recipe),
     ("restore_image", volume::restore_image),
+    ("scenario", scenario::scenario),
     ("super_block", metadata::super_block),
     ("tails", metadata::tails),
     ("tar", archive::tar),

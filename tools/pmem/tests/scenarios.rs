@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
+use daxkit_mount::profile::PROFILES;
 use serde_json::Value;
 
 /// How many cases each file has.
@@ -19,6 +20,7 @@ const CASES: &[(&str, usize)] = &[
     ("positions.dax", 16),
     ("s-dax-ext4.dax", 14),
     ("s-dax-xfs.dax", 11),
+    ("releases.dax", 86),
     ("set-calls.dax", 92),
     ("shared-blocks.dax", 16),
     ("xfs-inheritance.dax", 30),
@@ -73,4 +75,17 @@ fn all(args: &[&str]) {
         .map(|(file, title, cases, why)| (((*file).to_owned(), (*title).to_owned(), (*why).to_owned()), *cases))
         .collect();
     assert_eq!(skipped, expected);
+}
+
+/// The table of releases in the reference is the table of profiles.
+#[test]
+fn the_reference_lists_the_profiles() {
+    let reference = include_str!("../../../docs/scenarios.md");
+    let rows = reference.lines().skip_while(|line| !line.starts_with("| Release |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|')).map(|line| {
+        let mut cells = line.trim_start_matches("| ").split(" | ");
+        (cells.next().unwrap_or_default().trim_matches('`'), cells.next().unwrap_or_default())
+    });
+    let known = PROFILES.iter().map(|(name, profile)| (*name, profile.evidence.text()));
+    assert_eq!(rows.collect::<Vec<_>>(), known.collect::<Vec<_>>());
 }

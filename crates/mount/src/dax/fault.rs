@@ -118,7 +118,7 @@ fn dax_insert_pfn_mkwrite<R: Runtime>(rt: &R, vmf: &Vmf, order: u32) -> Result<V
         insert_pfn_pmd(rt, vmf, vmf.sync_frame, Put::Writable);
         VmFault::NoPage
     } else {
-        insert_pfn(rt, vmf, vmf.sync_frame, Put::Writable);
+        insert_pfn(rt, vmf, vmf.sync_frame, Put::Writable)?;
         VmFault::NoPage
     };
     super::entry::dax_unlock_entry(rt, inode, index, entry);

@@ -1,6 +1,7 @@
 //! Putting what a fault found into `i_pages` and into the page table.
 
 use super::entry::{DaxEntry, PageEntry, label};
+use crate::fail::{Oops, Result};
 use crate::fs::FileSystem;
 use crate::ids::{InodeId, PAGE_SHIFT, PTRS_PER_PMD};
 use crate::mm::fault::Vmf;
@@ -9,7 +10,7 @@ use crate::mm::rmap::unmap_mapping_range;
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
 use crate::world::World;
-use crate::world::objects::IState;
+use crate::world::objects::{IState, VmFlags};
 use crate::xarray::Tag;
 
 /// What `dax_insert_entry` is told.
@@ -98,13 +99,19 @@ fn pte_op(name: &'static str, vmf: &Vmf) -> Op {
 }
 
 /// `insert_pfn` (`mm/memory.c`): one page-table entry, under its lock. An entry for another page stays; the access faults again.
+///
+/// # Errors
+/// Until 4.18 a `BUG_ON`: a mapping that was made while the file was no DAX file is not one that pages of a device go into.
 #[inline]
-pub fn insert_pfn<R: Runtime>(rt: &R, vmf: &Vmf, frame: Frame, put: Put) {
+pub fn insert_pfn<R: Runtime>(rt: &R, vmf: &Vmf, frame: Frame, put: Put) -> Result<()> {
     let page = vmf.address >> PAGE_SHIFT;
     rt.step(pte_op("insert_pfn", vmf), |w| {
+        if w.sb(vmf.sb).profile.wants_mixedmap() && !w.vmas[vmf.vma].flags.contains(VmFlags::MIXEDMAP) {
+            return Err(w.oops(vmf.task, Oops::Bug { condition: "!(vma->vm_flags & VM_MIXEDMAP)" }));
+        }
         w.touch(Object::pte(vmf.mm, page), true);
         let pte = match w.tables.walk(vmf.mm, page) {
-            Walk::Huge(_) => return,
+            Walk::Huge(_) => return Ok(()),
             Walk::PmdNone => Pte::NONE,
             Walk::Pte(pte) => pte,
         };
@@ -112,14 +119,15 @@ pub fn insert_pfn<R: Runtime>(rt: &R, vmf: &Vmf, frame: Frame, put: Put) {
             if put == Put::Writable && pte.frame() == frame {
                 w.tables.set_pte(vmf.mm, page, pte.made_writable());
             }
-            return;
+            return Ok(());
         }
         if pte.is_hwpoison() {
-            return;
+            return Ok(());
         }
         let new = Pte::new(frame, true);
         w.tables.set_pte(vmf.mm, page, if put == Put::Writable { new.made_writable() } else { new });
-    });
+        Ok(())
+    })
 }
 
 /// `insert_pfn_pmd` (`mm/huge_memory.c`). Returns whether the entry is there: not if a table is in the way.

@@ -124,7 +124,9 @@ fn cow<R: Runtime>(rt: &R, vmf: &Vmf, extent: &Extent) -> Result<VmFault> {
 fn load_hole<R: Runtime>(rt: &R, vmf: &Vmf, entry: DaxEntry) -> (Result<VmFault>, DaxEntry) {
     let insert = Insert { inode: vmf.inode, index: vmf.pgoff, dirty: false, copied: false, shared: false };
     let entry = dax_insert_entry(rt, insert, entry, DaxEntry::zero(false));
-    insert_pfn(rt, vmf, Frame::ZERO, Put::ReadOnly);
+    if let Err(oops) = insert_pfn(rt, vmf, Frame::ZERO, Put::ReadOnly) {
+        return (Err(oops), entry);
+    }
     rt.step(Op::new("count"), |w| {
         w.counters.zero += 1;
         w.trace.emit(vmf.task, Event::DaxLoadHole { inode: vmf.inode, pgoff: vmf.pgoff });
@@ -169,6 +171,9 @@ fn insert<R: Runtime>(
         vmf.sync_frame = frame;
         return (Ok(VmFault::NeedDsync), entry);
     }
-    insert_pfn(rt, vmf, frame, if write { Put::Writable } else { Put::ReadOnly });
+    let put = if write { Put::Writable } else { Put::ReadOnly };
+    if let Err(oops) = insert_pfn(rt, vmf, frame, put) {
+        return (Err(oops), entry);
+    }
     (Ok(if extent.new { VmFault::NoPageMajor } else { VmFault::NoPage }), entry)
 }

@@ -148,6 +148,11 @@ fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<D
     if !shared || open.flags.writable() {
         flags |= VmFlags::MAYWRITE;
     }
+    // MAP_SHARED_VALIDATE came with MAP_SYNC.
+    let validates = rt.step(Op::new("profile"), |w| w.sb(sb).profile.has_map_sync());
+    if request.share == Share::SharedValidate && !validates {
+        return Err(Errno::EINVAL.into());
+    }
     let dax = rt.step(Op::new("mmap IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
     // Only MAP_SHARED_VALIDATE looks at flags it may not know.
     if request.sync && request.share == Share::SharedValidate {
@@ -156,11 +161,10 @@ fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<D
         }
         flags |= VmFlags::SYNC;
     }
-    let _ = sb;
     if dax {
         flags |= VmFlags::HUGEPAGE;
-        let kernel = rt.step(Op::new("profile"), |w| w.sb(sb).profile.kernel);
-        if kernel < daxkit_format::dax::Kernel(4, 19) {
+        let mixed = rt.step(Op::new("profile"), |w| w.sb(sb).profile.wants_mixedmap());
+        if mixed {
             flags |= VmFlags::MIXEDMAP;
         }
     }

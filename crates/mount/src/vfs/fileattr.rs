@@ -8,6 +8,7 @@ use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
+use super::history;
 use super::icache::{d_mark_dontcache, xfs_attrs};
 use super::namespace::xfs_geometry;
 use super::open::fdget;
@@ -16,7 +17,7 @@ use crate::fs::FileSystem;
 use crate::ids::{FileId, InodeId, TaskId};
 use crate::locks::{LockId, Mode, acquire, release, with_lock};
 use crate::op::{Object, Op};
-use crate::profile::Personality;
+use crate::profile::{Personality, Switch};
 use crate::runtime::Runtime;
 use crate::world::World;
 use crate::world::objects::IState;
@@ -28,7 +29,10 @@ impl<F: FileSystem> World<F> {
         let node = &self.inodes[inode];
         let disk = &node.disk;
         match self.sb(node.sb).personality {
-            Personality::Ext4 => ext4::fileattr_get(node.kind(), disk.flags, disk.projid),
+            Personality::Ext4 => {
+                let flags = disk.flags - history::unknown_flags(self.sb(node.sb));
+                ext4::fileattr_get(node.kind(), flags, disk.projid)
+            }
             Personality::Xfs => FileAttr::from_xflags(disk.xflags, disk.extsize, disk.cowextsize, disk.projid),
         }
     }
@@ -45,10 +49,11 @@ fn has_attributes(kind: FileKind) -> std::result::Result<(), Errno> {
 /// # Errors
 /// `EBADF`, `ENOTTY` (special files).
 pub fn ioctl_getflags<R: Runtime>(rt: &R, file: FileId) -> Result<u32> {
-    ioctl_fsgetxattr(rt, file).map(|attr| {
-        let flags = if attr.flags.is_empty() { to_flags(attr.xflags) } else { attr.flags };
-        flags.bits()
-    })
+    let attr = ioctl_fsgetxattr(rt, file)?;
+    let flags = if attr.flags.is_empty() { to_flags(attr.xflags) } else { attr.flags };
+    let inode = fdget(rt, file)?.inode;
+    let shown = rt.step(Op::new("i_sb"), |w| history::shown_flags(w.sb(w.inodes[inode].sb), flags));
+    Ok(shown.bits())
 }
 
 /// `FS_IOC_FSGETXATTR`.
@@ -101,7 +106,12 @@ pub fn ioctl_fssetxattr_unreadable<R: Runtime>(rt: &R, file: FileId) -> Result<(
 fn vfs_fileattr_set<R: Runtime>(rt: &R, file: FileId, call: &SetCall) -> Result<()> {
     let inode = fdget(rt, file)?.inode;
     let task = rt.task();
-    let sb = rt.step(Op::new("i_sb"), |w| w.inodes[inode].sb);
+    // XFS of old takes the lock where it needs it, or not at all.
+    let (sb, locks) = rt.step(Op::new("i_sb"), |w| {
+        let mount = w.sb(w.inodes[inode].sb);
+        let old = mount.personality == Personality::Xfs && mount.profile.switch() != Switch::Advisory;
+        (w.inodes[inode].sb, !old)
+    });
     with_write(rt, sb, || {
         rt.step(Op::new("inode_owner_or_capable").read(Object::attr(inode)), |w| {
             w.touch(Object::attr(inode), false);
@@ -112,6 +122,9 @@ fn vfs_fileattr_set<R: Runtime>(rt: &R, file: FileId, call: &SetCall) -> Result<
             }
             if cred.privileged || cred.uid == node.disk.uid { Ok(()) } else { Err(Errno::EPERM) }
         })?;
+        if !locks {
+            return set_locked(rt, task, inode, call);
+        }
         with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || set_locked(rt, task, inode, call))
     })
 }
@@ -125,7 +138,8 @@ fn set_locked<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, call: &SetCall) 
         // What comes before the lock has been asked.
         let caller =
             Caller { cap_linux_immutable: cred.linux_immutable, init_user_ns: cred.init_user_ns, ..Caller::ROOT };
-        set(call, &caller, node.kind(), &w.fileattr(inode)).map(|attr| (attr, w.sb(node.sb).personality, node.sb))
+        let call = history::understood(w, node, call)?;
+        set(&call, &caller, node.kind(), &w.fileattr(inode)).map(|attr| (attr, w.sb(node.sb).personality, node.sb))
     });
     let (attr, personality, sb) = checked?;
     match personality {
@@ -153,6 +167,7 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
         let node = w.inodes[inode];
         let mount = w.sb(node.sb);
         let features = mount.fs.features();
+        let unknown = node.disk.flags & history::unknown_flags(mount);
         // ext4_empty_dir is asked only when it matters: it reads the directory. One that cannot be read is not empty.
         let folds = (node.disk.flags ^ attr.flags).contains(InodeFlags::CASEFOLD);
         let has_entries = folds
@@ -161,7 +176,7 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
         let mut outcome = ext4::fileattr_set(
             &ext4::SetTarget {
                 kind: node.kind(),
-                flags: node.disk.flags,
+                flags: node.disk.flags - unknown,
                 projid: node.disk.projid,
                 s_dax,
                 verity_in_progress: node.verity_in_progress,
@@ -176,6 +191,7 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
             },
             attr,
         );
+        outcome.flags |= unknown;
         // Every other refusal comes before the handle is started.
         if matches!(outcome.result, Ok(()) | Err(Errno::EBUSY)) && mount.shutdown {
             (outcome.result, outcome.dontcache) = (Err(Errno::EIO), false);
@@ -201,6 +217,17 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
 }
 
 fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bool) -> Result<()> {
+    let switch = rt.step(Op::new("profile"), |w| w.sb(w.inodes[inode].sb).profile.switch());
+    if switch == Switch::Advisory {
+        return xfs_ioctl_setattr(rt, inode, attr, fsx);
+    }
+    let excluded = history::dax_invalidate(rt, inode, attr)?;
+    let out = xfs_ioctl_setattr(rt, inode, attr, fsx);
+    history::admit(rt, inode, excluded);
+    out
+}
+
+fn xfs_ioctl_setattr<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bool) -> Result<()> {
     let s_dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
     let lock = LockId::i_data(inode);
     let op = Op::new("xfs_ioctl_setattr")
@@ -231,7 +258,8 @@ fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bo
         .write(Object::ICACHE)
         .read(Object::block_map(inode));
     rt.step(prepare, |w| {
-        if outcome(w).dontcache {
+        let advisory = w.sb(w.inodes[inode].sb).profile.switch() == Switch::Advisory;
+        if advisory && outcome(w).dontcache {
             d_mark_dontcache(w, inode);
         }
     });
@@ -255,6 +283,9 @@ fn xfs_fileattr_set<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: bo
         }
         outcome.result
     });
+    if result.is_ok() {
+        history::diflags_to_linux(rt, inode);
+    }
     release(rt, lock);
     result.map_err(Into::into)
 }

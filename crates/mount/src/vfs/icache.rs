@@ -2,17 +2,21 @@
 //!
 //! `S_DAX` is decided here and nowhere else, once, before anybody else can see the inode.
 
+mod shrink;
+
+pub use shrink::drop_caches;
+pub(crate) use shrink::{each_super, prune};
+
 use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use crate::dax::entry::bug_if_pages_left;
 use crate::dax::writeback::dax_writeback_mapping_range;
 use crate::fail::Result;
-use crate::filemap::invalidate::{invalidate_mapping_pages, truncate_inode_pages_range};
+use crate::filemap::invalidate::truncate_inode_pages_range;
 use crate::filemap::writeback::filemap_write_and_wait;
 use crate::fs::{FileSystem, Ino};
 use crate::ids::{DentryId, InodeId, PAGE_SHIFT, PAGE_SIZE, SbId, VmaId};
-use crate::locks::{LockId, Mode, with_lock};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
@@ -204,7 +208,8 @@ fn set_inode_flags<R: Runtime>(rt: &R, id: InodeId) {
     });
     rt.step(Op::new("set a_ops").write(Object::aops(id)).read(Object::s_dax(id)), |w| {
         w.touch(Object::aops(id), true);
-        let aops = if w.is_dax(id) { Aops::Dax } else { Aops::PageCache };
+        let own = w.sb(w.inodes[id].sb).profile.has_dax_aops();
+        let aops = if own && w.is_dax(id) { Aops::Dax } else { Aops::PageCache };
         w.inodes[id].aops = aops;
     });
     let queue = QueueKey::inode(id);
@@ -461,73 +466,4 @@ fn kill_dentry<F: FileSystem>(w: &mut World<F>, dentry: DentryId) -> InodeId {
     }
     w.dentries.remove(dentry);
     there.inode
-}
-
-/// `echo WHAT > /proc/sys/vm/drop_caches`: 1 clean page cache, 2 unused dentries and inodes.
-///
-/// # Errors
-/// An oops in an eviction.
-pub fn drop_caches<R: Runtime>(rt: &R, what: u8) -> Result<()> {
-    if what & 1 != 0 {
-        each_super(rt, |sb| {
-            for inode in hold_inodes(rt, sb) {
-                invalidate_mapping_pages(rt, inode);
-                iput(rt, inode)?;
-            }
-            Ok(())
-        })?;
-    }
-    if what & 2 != 0 {
-        each_super(rt, |sb| prune(rt, sb))?;
-    }
-    Ok(())
-}
-
-/// `iterate_supers`: runs `f` on every mount, with `s_umount` shared, so that none goes meanwhile.
-pub(crate) fn each_super<R: Runtime>(rt: &R, mut f: impl FnMut(SbId) -> Result<()>) -> Result<()> {
-    let count = rt.step(Op::world("iterate_supers"), |w| w.sbs.len());
-    for sb in 0..count {
-        let sb = SbId(sb as u16);
-        with_lock(rt, LockId::s_umount(sb), Mode::Shared, || {
-            let gone = rt.step(Op::new("SB_BORN").read(Object::sb(sb)), |w| w.sb(sb).gone);
-            if gone { Ok(()) } else { f(sb) }
-        })?;
-    }
-    Ok(())
-}
-
-/// Drops unused dentries, then unused inodes, of a mount. The caller holds `s_umount`.
-pub(crate) fn prune<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
-    loop {
-        let next = rt.step(Op::world("prune_dcache"), |w| {
-            let unused = |id: &DentryId| {
-                let dentry = &w.dentries[*id];
-                dentry.refs == 0 && dentry.sb == sb
-            };
-            let dentry = w.dentries.ids().into_iter().find(unused)?;
-            Some(kill_dentry(w, dentry))
-        });
-        match next {
-            Some(inode) => iput(rt, inode)?,
-            None => break,
-        }
-    }
-    loop {
-        let next = rt.step(Op::world("prune_icache"), |w| {
-            let unused = |id: &InodeId| {
-                let node = &w.inodes[*id];
-                let gone = w.sb(node.sb).gone;
-                // An inode with pages is not on the LRU, and one with DAX entries never loses them here.
-                let on_lru = node.state.contains(IState::LRU) && node.nrpages == 0;
-                node.sb == sb && node.refs == 0 && !node.state.intersects(IN_TRANSIT) && (on_lru || gone)
-            };
-            let inode = w.inodes.ids().into_iter().find(unused)?;
-            w.inodes[inode].state |= IState::WILL_FREE;
-            Some(inode)
-        });
-        let Some(inode) = next else { return Ok(()) };
-        let _ = write_inode_now(rt, inode);
-        set_freeing(rt, inode);
-        evict(rt, inode)?;
-    }
 }

@@ -4,6 +4,7 @@ pub mod attr;
 pub mod clone;
 pub mod fileattr;
 pub mod freeze;
+pub(crate) mod history;
 pub mod icache;
 pub(crate) mod inline;
 pub mod mount;

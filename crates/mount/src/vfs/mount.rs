@@ -3,6 +3,7 @@
 use daxkit_format::dax::ext4::DataMode;
 use daxkit_format::dax::{DaxMode, Errno, ext4, xfs};
 
+use super::history::mount_mode;
 use super::icache::{in_use, prune};
 use super::sync::sync_filesystem;
 use crate::fail::{Fail, Result};
@@ -49,6 +50,7 @@ pub struct MountRequest<F> {
 pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
     let features = request.fs.features();
     let (dax, dax_shown) = match request.personality {
+        _ if !request.profile.has_dax_modes() => mount_mode(&request)?,
         Personality::Ext4 => {
             let mounted = ext4::mount(&ext4::MountInputs {
                 option: request.dax,
@@ -120,8 +122,11 @@ pub fn remount<R: Runtime>(
                 return Err(Errno::EBUSY);
             }
             if mount.personality == Personality::Ext4 {
-                let mounted = ext4::Mounted { mode: mount.dax, shown: mount.dax_shown };
-                ext4::remount(&mounted, dax, data.unwrap_or(mount.data))?;
+                // Before 5.8 another mode is warned of and ignored.
+                if mount.profile.has_dax_modes() {
+                    let mounted = ext4::Mounted { mode: mount.dax, shown: mount.dax_shown };
+                    ext4::remount(&mounted, dax, data.unwrap_or(mount.data))?;
+                }
                 // data= cannot be changed on a mounted file system.
                 if data.is_some_and(|data| data != mount.data) {
                     return Err(Errno::EINVAL);
@@ -192,7 +197,7 @@ pub fn show_options<F: FileSystem>(w: &World<F>, sb: SbId) -> String {
     let mount = w.sb(sb);
     let mut words = vec![if mount.read_only { "ro" } else { "rw" }];
     if let Some(mode) = mount.dax_shown {
-        words.push(mode.option());
+        words.push(mount.profile.shown(mode));
     }
     if !mount.delalloc && mount.personality == Personality::Ext4 {
         words.push("nodelalloc");

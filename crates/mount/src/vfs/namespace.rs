@@ -192,7 +192,7 @@ fn new_inode<F: FileSystem>(
                 extents: features.extents,
                 inline_data: features.inline_data,
             })?;
-            new.flags = created.flags;
+            new.flags = created.flags - super::history::unknown_flags(mount);
             if features.project && parent.disk.flags.contains(InodeFlags::PROJINHERIT) {
                 new.projid = parent.disk.projid;
             }

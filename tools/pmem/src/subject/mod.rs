@@ -141,6 +141,9 @@ impl Emulation {
             realtime: spec.realtime.map(can_dax),
             read_only: options.read_only.unwrap_or(false),
         };
+        if spec.mounted && !options.are_known_to(&request.profile) {
+            return Err(SetUpError(format!("{} knows no option {}", spec.release, spec.options)));
+        }
         self.place(request, options, spec.mounted).map_err(|fail| SetUpError(format!("mount of {}: {fail}", spec.name)))
     }
 

@@ -34,7 +34,11 @@ impl<R: Runtime> Call<'_, R> {
                 let last = self.names.borrow().fs.get(&*fs.0.text).and_then(|fs| fs.last);
                 let Some(last) = last else { return Some(Err(Fail::Errno(Errno::EBUSY))) };
                 let Ok(options) = options::parse(&options.0) else { return Some(Err(Fail::Errno(Errno::EINVAL))) };
-                mount::mount(rt, state::request(rt, last, &options)).map(|sb| {
+                let request = state::request(rt, last, &options);
+                if !options.are_known_to(&request.profile) {
+                    return Some(Err(Fail::Errno(Errno::EINVAL)));
+                }
+                mount::mount(rt, request).map(|sb| {
                     let mounted = Mounted { sb: Some(sb), last: Some(sb), options };
                     self.names.borrow_mut().fs.insert(fs.0.text.to_string(), mounted);
                     Value::Unit
