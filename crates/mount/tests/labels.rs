@@ -40,8 +40,10 @@ const RW: VmFlags = VmFlags::READ.union(VmFlags::WRITE);
 
 /// Steps that one task after another does not make, in order: it takes a race, a failure on the way, or a kernel that mixes the
 /// modes.
-const NOT_HERE: [&str; 8] = [
+const NOT_HERE: [&str; 9] = [
     "clear_shadow_entry",
+    // Of releases before 5.8 alone.
+    "dax_invalidate",
     "drop file",
     "folio_end_writeback",
     "invalidate_complete_folio2",
