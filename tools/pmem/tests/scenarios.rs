@@ -10,6 +10,7 @@ use serde_json::Value;
 
 /// How many cases each file has.
 const CASES: &[(&str, usize)] = &[
+    ("advice.dax", 27),
     ("advisory.dax", 64),
     ("crash.dax", 22),
     ("ext4-flags.dax", 18),
@@ -23,6 +24,7 @@ const CASES: &[(&str, usize)] = &[
     ("releases.dax", 86),
     ("set-calls.dax", 92),
     ("shared-blocks.dax", 16),
+    ("swap.dax", 14),
     ("xfs-inheritance.dax", 30),
     ("xfstests.dax", 49),
 ];

@@ -224,6 +224,7 @@ impl Subject for Emulation {
                 | Need::Rmap
                 | Need::Realtime
                 | Need::MoveExtents
+                | Need::Swap
                 | Need::Verity
                 | Need::Encryption
                 | Need::Stepping

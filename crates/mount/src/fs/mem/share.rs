@@ -48,6 +48,13 @@ impl<W: Survives> MemFs<W> {
         Ok(())
     }
 
+    pub(super) fn forget_reflink(&mut self, ino: Ino) {
+        let shares = self.backed(ino).into_iter().any(|(_, value)| value & 1 == 0 && self.is_shared(value >> 1));
+        if !shares && let Ok(inode) = self.inode_mut(ino) {
+            inode.reflink = false;
+        }
+    }
+
     pub(super) fn exchange_blocks(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
         self.inode(donor)?;
         for (block, value) in self.backed(ino) {

@@ -6,12 +6,12 @@ use daxkit_mount::fs::{Backing, Rename};
 use daxkit_mount::ids::FileId;
 use daxkit_mount::runtime::Runtime;
 use daxkit_mount::vfs::space::Fallocate;
-use daxkit_mount::vfs::{clone, move_extents, namespace, open, rw, seek, setattr, space, sync};
+use daxkit_mount::vfs::{advise, clone, move_extents, namespace, open, rw, seek, setattr, space, swap, sync};
 use daxkit_mount::world::objects::OpenFlags;
 use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::value::{Record, Value};
 use daxkit_scenario::word::{Set, Word};
-use daxkit_scenario::words::{FallocFlag, NodeKind, OpenFlag, RenameFlag, Whence};
+use daxkit_scenario::words::{FallocFlag, FileAdvice, NodeKind, OpenFlag, RenameFlag, Whence};
 
 use super::{Call, Done, MOST_READ, number, state};
 
@@ -81,8 +81,14 @@ impl<R: Runtime> Call<'_, R> {
                 let mode = falloc(*flags)?;
                 self.fd(&fd.0.text).and_then(|file| space::fallocate(rt, file, mode, *offset, *length)).map(unit)
             }
-            // Accepted and without effect, as on a DAX file; read-ahead is not emulated.
-            Do::Fadvise { fd, .. } => self.fd(&fd.0.text).map(|_| Value::Unit),
+            Do::Fadvise { fd, offset, length, advice } => {
+                let advice = match advice {
+                    FileAdvice::WillNeed => advise::FileAdvice::WillNeed,
+                    FileAdvice::DontNeed => advise::FileAdvice::DontNeed,
+                    FileAdvice::Normal | FileAdvice::Sequential | FileAdvice::Random => advise::FileAdvice::Pattern,
+                };
+                self.fd(&fd.0.text).and_then(|file| advise::fadvise(rt, file, *offset, *length, advice)).map(unit)
+            }
             Do::Fsync { fd } => self.fd(&fd.0.text).and_then(|file| sync::fsync(rt, file, false)).map(unit),
             Do::Fdatasync { fd } => self.fd(&fd.0.text).and_then(|file| sync::fsync(rt, file, true)).map(unit),
             Do::Fiemap { target } => self.with_target(target, |file| {
@@ -118,6 +124,8 @@ impl<R: Runtime> Call<'_, R> {
                 .fd(&fd.0.text)
                 .and_then(|file| move_extents::move_extents(rt, file, self.fd(&donor.0.text)?, *length))
                 .map(unit),
+            Do::Swapon { path } => self.at(path).and_then(|at| swap::swapon(rt, at)).map(unit),
+            Do::Swapoff { path } => self.at(path).and_then(|at| swap::swapoff(rt, at)).map(unit),
             Do::Bmap { fd, block } => {
                 self.fd(&fd.0.text).and_then(|file| space::fibmap(rt, file, *block)).map(Value::Number)
             }
@@ -210,6 +218,8 @@ fn falloc(flags: Set<FallocFlag>) -> Option<Fallocate> {
         ["keep_size", "zero"] => Fallocate::ZeroKeepSize,
         ["collapse"] => Fallocate::Collapse,
         ["insert"] => Fallocate::Insert,
+        ["unshare"] => Fallocate::Unshare,
+        ["keep_size", "unshare"] => Fallocate::UnshareKeepSize,
         _ => return None,
     })
 }

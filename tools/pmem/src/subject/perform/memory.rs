@@ -64,8 +64,13 @@ impl<R: Runtime> Call<'_, R> {
                     MapAdvice::HugePage => Advice::HugePage,
                     MapAdvice::NoHugePage => Advice::NoHugePage,
                     MapAdvice::HwPoison => Advice::HwPoison,
+                    MapAdvice::DontFork => Advice::DontFork,
+                    MapAdvice::WillNeed => Advice::WillNeed,
+                    MapAdvice::Remove => Advice::Remove,
+                    MapAdvice::SoftOffline => Advice::SoftOffline,
+                    MapAdvice::Cold => Advice::Cold,
+                    MapAdvice::Pageout => Advice::Pageout,
                     MapAdvice::Normal => return Some(Ok(Value::Unit)),
-                    _ => return None,
                 };
                 self.range(&map.0.text, *offset, *length)
                     .and_then(|(address, len)| madvise::madvise(rt, address, len, advice))
@@ -80,9 +85,18 @@ impl<R: Runtime> Call<'_, R> {
                 access::load(rt, address, &mut buf[..width_of(*width)])?;
                 Ok(Value::Number(u64::from_le_bytes(buf)))
             }),
-            Do::Store { at, width, value, flags } if !flags.contains(StoreFlag::Nt) => self
+            Do::Store { at, width, value, flags } => self
                 .address(at)
-                .and_then(|address| access::store(rt, address, &value.to_le_bytes()[..width_of(*width)]))
+                .and_then(|address| {
+                    let bytes = value.to_le_bytes();
+                    let bytes = &bytes[..width_of(*width)];
+                    let past_the_cache = flags.contains(StoreFlag::Nt);
+                    if past_the_cache {
+                        access::store_nt(rt, address, bytes)
+                    } else {
+                        access::store(rt, address, bytes)
+                    }
+                })
                 .map(unit),
             Do::LoadBytes { at, length } => self.address(at).and_then(|address| {
                 let mut buf = vec![0; (*length).min(MOST_READ) as usize];

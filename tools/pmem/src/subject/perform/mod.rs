@@ -146,6 +146,8 @@ impl<R: Runtime> Call<'_, R> {
             | Do::Bmap { .. }
             | Do::Ficlone { .. }
             | Do::MoveExtents { .. }
+            | Do::Swapon { .. }
+            | Do::Swapoff { .. }
             | Do::Fadvise { .. } => return self.file(operation),
             Do::Mkdir { .. }
             | Do::Mknod { .. }
