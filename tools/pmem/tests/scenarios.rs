@@ -17,7 +17,7 @@ const CASES: &[(&str, usize)] = &[
     ("faults.dax", 40),
     ("inline-data.dax", 7),
     ("mount.dax", 20),
-    ("namespace.dax", 32),
+    ("namespace.dax", 34),
     ("positions.dax", 16),
     ("s-dax-ext4.dax", 14),
     ("s-dax-xfs.dax", 11),

@@ -24,7 +24,7 @@ impl<R: Runtime> Call<'_, R> {
                 .at(path)
                 .and_then(|at| open::open(rt, at, open_flags(*flags), mode.map_or(0o644, |mode| mode.0 as u16)))
                 .map(|file| {
-                    self.names.borrow_mut().fds.insert(fd.0.text.to_string(), file);
+                    self.name_file(&fd.0.text, file);
                     Value::Unit
                 }),
             Do::Creat { path, mode } => self
@@ -36,12 +36,13 @@ impl<R: Runtime> Call<'_, R> {
                 .and_then(|file| open::close(rt, file))
                 .map(unit),
             Do::Close { fd } => {
-                let file = self.names.borrow_mut().fds.remove(&*fd.0.text);
+                let own = self.own(&fd.0.text);
+                let file = self.names.borrow_mut().fds.remove(&own);
                 file.ok_or(Fail::Errno(Errno::EBADF)).and_then(|file| open::close(rt, file)).map(unit)
             }
             Do::Dup { new, fd } => self.fd(&fd.0.text).and_then(|file| {
                 open::fget(rt, file)?;
-                self.names.borrow_mut().fds.insert(new.0.text.to_string(), file);
+                self.name_file(&new.0.text, file);
                 Ok(Value::Unit)
             }),
             Do::Lseek { fd, offset, whence } => self
@@ -131,6 +132,12 @@ impl<R: Runtime> Call<'_, R> {
             }
             _ => return None,
         })
+    }
+
+    /// Calls an open file by a name. One that was called so before stays open, as a descriptor that is forgotten does.
+    fn name_file(&self, name: &str, file: FileId) {
+        let own = self.own(name);
+        self.names.borrow_mut().fds.insert(own, file);
     }
 
     pub(super) fn bytes(&self, file: FileId, offset: Option<u64>, length: u64) -> Done {

@@ -32,7 +32,8 @@ impl<R: Runtime> Call<'_, R> {
                     address: *addr,
                 };
                 let address = mmap::mmap(rt, &request)?;
-                self.names.borrow_mut().maps.insert(map.0.text.to_string(), Region { address, len: *length });
+                let own = self.own(&map.0.text);
+                self.names.borrow_mut().maps.insert(own, Region { address, len: *length });
                 if flags.contains(MapFlag::Populate) {
                     madvise::madvise(rt, address, *length, Advice::PopulateRead)?;
                 }
@@ -42,14 +43,16 @@ impl<R: Runtime> Call<'_, R> {
                 self.range(&map.0.text, *offset, *length).and_then(|(address, len)| {
                     mmap::munmap(rt, address, len)?;
                     if offset.is_none() && length.is_none() {
-                        self.names.borrow_mut().maps.remove(&*map.0.text);
+                        let own = self.own(&map.0.text);
+                        self.names.borrow_mut().maps.remove(&own);
                     }
                     Ok(Value::Unit)
                 })
             }
             Do::Mremap { map, length, .. } => self.map(&map.0.text).and_then(|region| {
                 let address = mmap::mremap(rt, region.address, region.len, *length, true)?;
-                self.names.borrow_mut().maps.insert(map.0.text.to_string(), Region { address, len: *length });
+                let own = self.own(&map.0.text);
+                self.names.borrow_mut().maps.insert(own, Region { address, len: *length });
                 Ok(Value::Unit)
             }),
             Do::Mprotect { map, prot, offset, length } => self
@@ -128,11 +131,13 @@ impl<R: Runtime> Call<'_, R> {
                     }
                     page += PAGE_SIZE;
                 }
-                self.names.borrow_mut().pins.insert(pin.0.text.to_string(), set);
+                let own = self.own(&pin.0.text);
+                self.names.borrow_mut().pins.insert(own, set);
                 Ok(Value::Unit)
             }),
             Do::Unpin { pin } => {
-                let set = self.names.borrow_mut().pins.remove(&*pin.0.text);
+                let own = self.own(&pin.0.text);
+                let set = self.names.borrow_mut().pins.remove(&own);
                 match set {
                     Some(set) => {
                         for frame in set.0 {
