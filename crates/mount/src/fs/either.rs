@@ -140,6 +140,9 @@ impl<A: FileSystem, B: FileSystem> FileSystem for Either<A, B> {
     fn is_reflinked(&self, ino: Ino) -> bool {
         either!(self.is_reflinked(ino))
     }
+    fn owners(&self, block: u64) -> Option<Vec<(Ino, u64)>> {
+        either!(self.owners(block))
+    }
     fn forget_shared(&mut self, ino: Ino) {
         either!(self.forget_shared(ino));
     }

@@ -461,6 +461,10 @@ impl<W: Survives> FileSystem for MemFs<W> {
         self.exchange_blocks(cpu, ino, donor, blocks)
     }
 
+    fn owners(&self, block: u64) -> Option<Vec<(Ino, u64)>> {
+        self.options.rmap.then(|| self.owners_of(block))
+    }
+
     fn forget_shared(&mut self, ino: Ino) {
         self.forget_reflink(ino);
     }

@@ -358,6 +358,11 @@ pub trait FileSystem: Clone + Media {
         false
     }
 
+    /// Which files own a block, and as which of their blocks; none where there is no map from blocks to owners (XFS's feature `rmapbt`).
+    fn owners(&self, block: u64) -> Option<Vec<(Ino, u64)>> {
+        let _ = block;
+        None
+    }
     /// An inode that owns all of its blocks alone is not one that shares any more (`xfs_reflink_try_clear_inode_flag`).
     fn forget_shared(&mut self, ino: Ino) {
         let _ = ino;

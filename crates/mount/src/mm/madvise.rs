@@ -2,8 +2,8 @@
 
 use daxkit_format::dax::Errno;
 
-use crate::dax::layout::memory_failure;
-use crate::fail::{Fail, Result};
+use crate::dax::failure::memory_failure;
+use crate::fail::{Fail, Result, Signal};
 use crate::fs::FileSystem;
 use crate::ids::{PAGE_SHIFT, PAGE_SIZE, PTRS_PER_PMD, TaskId};
 use crate::locks::{LockId, Mode, with_lock};
@@ -99,13 +99,15 @@ pub fn madvise<R: Runtime>(rt: &R, address: u64, len: u64, advice: Advice) -> Re
                 return Err(Errno::EPERM.into());
             }
             let mut at = address;
+            let mut told = false;
             while at < end {
                 let frame = pin(rt, at, false, false)?;
                 unpin(rt, frame);
-                memory_failure(rt, frame)?;
+                told |= memory_failure(rt, frame)?;
                 at += PAGE_SIZE;
             }
-            Ok(())
+            // The signal meets the caller on its way back, when all pages have failed.
+            if told { Err(Fail::Signal(Signal::BusMceErrAr)) } else { Ok(()) }
         }
         _ => {
             let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));

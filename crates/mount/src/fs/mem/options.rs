@@ -21,6 +21,8 @@ pub struct MemOptions {
     pub has_journal: bool,
     /// XFS: shared blocks.
     pub reflink: bool,
+    /// XFS: a map from blocks to the files that own them.
+    pub rmap: bool,
     /// XFS: checksums, and with them inodes that have a place for the flag.
     pub crc: bool,
     /// Directories may fold case.
@@ -45,6 +47,7 @@ impl Default for MemOptions {
             inline_data: false,
             has_journal: true,
             reflink: false,
+            rmap: false,
             crc: true,
             casefold: false,
             verity: false,
