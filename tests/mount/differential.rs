@@ -480,6 +480,8 @@ fn fallocate(bytes: &mut Vec<u8>, mode: Fallocate, offset: usize, len: usize) ->
     match mode {
         Fallocate::Allocate => bytes.resize(size.max(end), 0),
         Fallocate::KeepSize => {}
+        // Nobody asks for these here: blocks are not shared.
+        Fallocate::Unshare | Fallocate::UnshareKeepSize => return None,
         Fallocate::Punch | Fallocate::ZeroKeepSize => zero(bytes),
         Fallocate::Zero => {
             zero(bytes);

@@ -15,7 +15,9 @@ use daxkit_mount::fs::Rename;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
 use daxkit_mount::ids::{FileId, TaskId};
 use daxkit_mount::invariants::check_all;
-use daxkit_mount::mm::access::{copy_from_user, copy_to_user, flush, load, load_u64, sfence, store, store_u64};
+use daxkit_mount::mm::access::{
+    copy_from_user, copy_to_user, flush, load, load_u64, sfence, store, store_nt, store_u64,
+};
 use daxkit_mount::mm::gup::{pin, unpin};
 use daxkit_mount::mm::madvise::{Advice, madvise};
 use daxkit_mount::mm::mmap::{self, MapRequest, Share, exit_mm, fork, mprotect, mremap, msync, munmap};
@@ -23,12 +25,14 @@ use daxkit_mount::op::{Object, Op};
 use daxkit_mount::profile::Personality;
 use daxkit_mount::runtime::Runtime;
 use daxkit_mount::runtime::stepping::Stepper;
+use daxkit_mount::vfs::advise::FileAdvice;
 use daxkit_mount::vfs::attr::{self, Time};
 use daxkit_mount::vfs::mount::{mount, remount, umount};
 use daxkit_mount::vfs::seek::{Whence, lseek};
 use daxkit_mount::vfs::space::Fallocate;
 use daxkit_mount::vfs::{
-    clone, fileattr, freeze, icache, move_extents, namespace, open, protect, rw, setattr, shutdown, space, statx, sync,
+    advise, clone, fileattr, freeze, icache, move_extents, namespace, open, protect, rw, setattr, shutdown, space,
+    statx, swap, sync,
 };
 use daxkit_mount::world::World;
 use daxkit_mount::world::objects::{OpenFlags, VmFlags};
@@ -254,6 +258,36 @@ fn memory<R: Runtime>(rt: &R) {
     open::close(rt, file).expect("close");
 }
 
+/// Swap files, blocks of one's own, advice, and stores past the cache.
+fn apart<R: Runtime>(rt: &R) {
+    let file = open::open(rt, at("/swap"), OpenFlags::RDWR | OpenFlags::CREAT, 0o600).expect("open");
+    let mut header = vec![0; 4 * PAGE as usize];
+    (header[1024], header[1028]) = (1, 3);
+    header[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    rw::write(rt, file, Some(0), &header).expect("write");
+    assert_eq!(rw::write(rt, file, Some(0), b""), Ok(0));
+    space::nextents(rt, file).expect("nextents");
+    for advice in [FileAdvice::DontNeed, FileAdvice::WillNeed, FileAdvice::Pattern] {
+        advise::fadvise(rt, file, 0, 0, advice).expect("fadvise");
+    }
+    let address = map(rt, Some(file), 2 * PAGE, Share::Shared, false);
+    store_nt(rt, address, &7u64.to_le_bytes()).expect("store past the cache");
+    for advice in [Advice::WillNeed, Advice::Cold, Advice::Pageout, Advice::Remove] {
+        madvise(rt, address, PAGE, advice).expect("madvise");
+    }
+    munmap(rt, address, 2 * PAGE).expect("munmap");
+    // XFS alone shares blocks, and so unshares them.
+    let copy = open::open(rt, at("/copy"), OpenFlags::RDWR | OpenFlags::CREAT, 0o600).expect("open");
+    let shares = clone::ficlone(rt, copy, file).is_ok();
+    assert_eq!(space::fallocate(rt, copy, Fallocate::Unshare, 0, 4 * PAGE).is_ok(), shares);
+    open::close(rt, copy).expect("close");
+    rw::write(rt, file, Some(0), &header).expect("write");
+    // A DAX file is none to swap to.
+    let swaps = swap::swapon(rt, at("/swap")).is_ok();
+    assert_eq!(swap::swapoff(rt, at("/swap")).is_ok(), swaps);
+    open::close(rt, file).expect("close");
+}
+
 /// What changes a mount, at the end.
 fn mounts<R: Runtime>(rt: &R) {
     exit_mm(rt).expect("exit");
@@ -284,6 +318,7 @@ fn all(personality: Personality, dax: DaxMode, inline_data: bool) -> BTreeSet<&'
         names(rt);
         data(rt);
         memory(rt);
+        apart(rt);
     });
     let mut made = BTreeSet::new();
     let run = |stepper: &mut Stepper<MemFs>, made: &mut BTreeSet<&'static str>| {

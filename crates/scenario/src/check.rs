@@ -229,8 +229,9 @@ impl Checker {
             }
             Operation::Fallocate { flags, .. } => {
                 let whats = [FallocFlag::Punch, FallocFlag::Zero, FallocFlag::Collapse, FallocFlag::Insert];
-                if whats.iter().filter(|what| flags.contains(**what)).count() > 1 {
-                    self.wrong(place, "a range is punched, zeroed, collapsed or inserted, one of them");
+                let whats = whats.into_iter().chain([FallocFlag::Unshare]);
+                if whats.filter(|what| flags.contains(*what)).count() > 1 {
+                    self.wrong(place, "a range is punched, zeroed, collapsed, inserted or unshared, one of them");
                 }
             }
             _ => {}

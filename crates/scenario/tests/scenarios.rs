@@ -39,8 +39,8 @@ const ROWS: &[(&str, &[&str])] = &[
     ("1.3 order", &["1", "2", "3", "4", "6", "7 immutable", "7 project", "7 hints", "7 dax"]),
     ("1.3 ext4", &["visible", "kind", "immutable", "xflags"]),
     ("1.3 xfs", &["setflags", "shutdown", "realtime", "reflink"]),
-    ("1.3", &["any device"]),
-    ("1.4", &["create", "mknod", "tmpfile", "rename", "chattr directory", "copy", "reflink", "mount"]),
+    ("1.3", &["any device", "nextents"]),
+    ("1.4", &["create", "mknod", "tmpfile", "rename", "chattr directory", "copy", "reflink", "unshare", "mount"]),
     ("2.1", &["once"]),
     ("2.2 decision", &["1", "2", "3", "3 delalloc", "3 no journal", "3 data=journal", "4", "5", "6", "7", "8", "9"]),
     ("2.3 decision", &["1", "2", "3", "4", "5", "5 realtime", "6", "7"]),
@@ -49,17 +49,19 @@ const ROWS: &[(&str, &[&str])] = &[
     ("2.5", &["close", "directory", "always never", "same", "twice", "failed set", "references", "new opens"]),
     ("2.5", &["hard link", "drop_caches", "statx", "data"]),
     ("3.1", &["freeze"]),
+    ("3.2", &["madvise"]),
     ("3.5", &["zero page"]),
     ("3.7", &["pmd", "hole", "colour", "private write", "outside vma", "end of file", "small entry", "past the end"]),
     ("3.8", &["MAP_SYNC"]),
-    ("3.9", &["fsync"]),
-    ("3.10", &["write"]),
+    ("3.9", &["fsync", "nt"]),
+    ("3.10", &["write", "fadvise", "statfs", "order"]),
     ("3.11", &["pins"]),
-    ("3.12", &["memory failure", "media"]),
+    ("3.12", &["memory failure", "media", "soft offline"]),
+    ("7 swap", &["dax", "holes", "who", "protected", "flag"]),
     ("8", &["4.5", "4.13", "4.14", "5.8", "5.11", "6.2"]),
     ("6 generic", &["413", "428", "437", "452", "462", "470", "503", "605", "606", "607", "608"]),
     ("6 ext4", &["030", "031", "047", "053"]),
-    ("6 xfs", &["550"]),
+    ("6 xfs", &["550", "551", "552"]),
 ];
 
 /// What no scenario covers yet, and why.
@@ -72,7 +74,6 @@ const WAITING: &[(&str, &str)] = &[
     ("3.7 thp_disabled", "switching huge pages off for a task is not an operation"),
     ("3.7 map_error not_contiguous lost_race", "faults of the device, and races that a schedule has to choose"),
     ("3.7 short_extent not_mapped unaligned_pfn", "where blocks lie is for an image made by a recipe to say"),
-    ("6 xfs 551 552", "copies that share a failed page: as 550, with more to set up"),
 ];
 
 #[test]

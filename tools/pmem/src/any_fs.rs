@@ -100,6 +100,7 @@ pub(crate) fn for_case(spec: &Spec<'_>, ground: &Ground) -> anyhow::Result<AnyFs
         xfs: spec.rules == Rules::Xfs,
         block_size: u32::try_from(spec.block).context("block size")?,
         reflink: spec.rules == Rules::Xfs,
+        rmap: spec.rules == Rules::Xfs,
         ..MemOptions::default()
     };
     for feature in spec.features {
@@ -112,8 +113,7 @@ fn set(options: &mut MemOptions, feature: &Feature) -> anyhow::Result<()> {
     match feature.name.as_str() {
         "verity" => options.verity = !feature.off,
         "encrypt" => options.encrypt = !feature.off,
-        // Owners of blocks are always known.
-        "rmapbt" => {}
+        "rmapbt" => options.rmap = !feature.off,
         "inline_data" => options.inline_data = !feature.off,
         "has_journal" => options.has_journal = !feature.off,
         "reflink" => options.reflink = !feature.off,

@@ -1,11 +1,11 @@
 //! Before blocks are taken away: nobody may have them mapped or pinned (`dax_layout_busy_page_range`, Linux 6.12).
 
-use super::entry::{PageEntry, with_unlocked_entry};
-use crate::fail::{Fail, Result, Signal};
+use super::entry::with_unlocked_entry;
+use crate::fail::Result;
 use crate::fs::FileSystem;
 use crate::ids::{InodeId, SbId};
 use crate::locks::{LockId, Mode, acquire, release};
-use crate::mm::page_table::{Frame, FrameKind};
+use crate::mm::page_table::Frame;
 use crate::mm::rmap::unmap_mapping_range;
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
@@ -75,47 +75,6 @@ fn is_pinned<F: FileSystem>(w: &World<F>, inode: InodeId, real: Option<(u64, u32
     let Some((pfn, order)) = real else { return false };
     let sb = w.inodes[inode].sb;
     (0..1u64 << order).any(|page| w.pins.get(Frame::pmem(sb, pfn + page).key()).is_some_and(|n| n > 0))
-}
-
-/// `memory_failure` of a device page, as `madvise(MADV_HWPOISON)` asks for it: every mapping of the page loses it, and the
-/// caller, who maps it, is told by SIGBUS, as is every other process that has it mapped (`mf_dax_kill_procs`). The media is whole: the
-/// next access faults in again. Of a page that several files own only the one that mapped it last is known.
-///
-/// # Errors
-/// The signal.
-pub fn memory_failure<R: Runtime>(rt: &R, frame: Frame) -> Result<()> {
-    let owner = rt.step(Op::new("memory_failure").read(Object::PINS), |w| w.frame_owners.get(frame.key()));
-    let FrameKind::Pmem(..) = frame.kind() else { return Err(Errno::EINVAL.into()) };
-    if let Some((inode, index)) = owner {
-        let held = with_unlocked_entry(rt, "dax_lock_folio", inode, index, |w, entry| {
-            let entry = entry?;
-            w.set_page_entry(inode, index, PageEntry::Dax(entry.locked()));
-            Some(entry)
-        });
-        let caller = rt.task();
-        rt.step(Op::world("collect_procs_fsdax"), |w| {
-            let own = w.tasks.mm(caller);
-            let mut vma = w.inodes[inode].mmap;
-            while let Some(at) = vma.some() {
-                let mapping = w.vmas[at];
-                vma = mapping.next_of_inode;
-                if mapping.mm == own || mapping.address_of(index).is_none() {
-                    continue;
-                }
-                for task in w.tasks.ids() {
-                    if w.tasks.mm(task) == mapping.mm {
-                        w.tasks.post_sigbus(task);
-                    }
-                }
-            }
-        });
-        unmap_mapping_range(rt, inode, index, index, false);
-        if let Some(entry) = held {
-            super::entry::dax_unlock_entry(rt, inode, index, entry);
-        }
-        return Err(Fail::Signal(Signal::BusMceErrAr));
-    }
-    Ok(())
 }
 
 /// Whether a mount's device has poison anywhere in the blocks of a page.

@@ -2,6 +2,7 @@
 //! and the care that is needed before blocks are taken away.
 
 pub mod entry;
+pub mod failure;
 pub mod fault;
 pub mod insert;
 pub mod iomap;

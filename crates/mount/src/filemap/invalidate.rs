@@ -108,11 +108,11 @@ pub fn invalidate_inode_pages2_range<R: Runtime>(rt: &R, inode: InodeId, from: u
     if busy { Err(Errno::EBUSY.into()) } else { Ok(()) }
 }
 
-/// `invalidate_mapping_pages`, for `drop_caches`: clean, unmapped, unlocked folios go; DAX entries never do.
-pub fn invalidate_mapping_pages<R: Runtime>(rt: &R, inode: InodeId) {
+/// `invalidate_mapping_pages`: of pages `from ..= to` clean, unmapped, unlocked folios go; DAX entries never do.
+pub fn invalidate_mapping_pages<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) {
     let task = rt.task();
-    let mut at = 0;
-    while let Some(found) = next(rt, inode, at, u64::MAX >> PAGE_SHIFT) {
+    let mut at = from;
+    while let Some(found) = next(rt, inode, at, to) {
         at = found.index + (1 << found.order);
         if let PageEntry::Folio(folio) = PageEntry::decode(found.value) {
             rt.step(Op::new("mapping_evict_folio").write(Object::entries(inode)), |w| {

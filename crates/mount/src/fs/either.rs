@@ -140,6 +140,15 @@ impl<A: FileSystem, B: FileSystem> FileSystem for Either<A, B> {
     fn is_reflinked(&self, ino: Ino) -> bool {
         either!(self.is_reflinked(ino))
     }
+    fn owners(&self, block: u64) -> Option<Vec<(Ino, u64)>> {
+        either!(self.owners(block))
+    }
+    fn forget_shared(&mut self, ino: Ino) {
+        either!(self.forget_shared(ino));
+    }
+    fn inodes(&self) -> u64 {
+        either!(self.inodes())
+    }
     fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
         either!(self.list_xattrs(ino))
     }

@@ -7,6 +7,7 @@ mod crash;
 mod inline;
 mod inodes;
 mod names;
+mod options;
 mod share;
 mod space;
 
@@ -21,6 +22,7 @@ use crate::ids::PAGE_SIZE;
 use crash::Committed;
 pub use crash::Survives;
 use names::Names;
+pub use options::MemOptions;
 
 /// The root's number, as on ext4.
 const ROOT: Ino = 2;
@@ -28,60 +30,6 @@ const ROOT: Ino = 2;
 const FIRST: Ino = 11;
 /// Most links of an inode, as on ext4.
 const LINK_MAX: u32 = 65_000;
-
-/// How a [`MemFs`] is made.
-#[derive(Debug, Clone, Copy)]
-pub struct MemOptions {
-    /// Bytes of the device: whole 2 MiB.
-    pub size: u64,
-    /// Most inodes.
-    pub inodes: u32,
-    /// First block that files get. 512 puts a first large file on 2 MiB, 513 never does.
-    pub first_block: u64,
-    /// Blocks that are left free between two allocations: 0 for long extents, 1 for extents of one block.
-    pub gap: u64,
-    /// Files have XFS's attributes, not ext4's flags.
-    pub xfs: bool,
-    /// Block size that is claimed: other than 4096 rules DAX out.
-    pub block_size: u32,
-    /// Small files may lie in the inode.
-    pub inline_data: bool,
-    /// There is a journal.
-    pub has_journal: bool,
-    /// XFS: shared blocks.
-    pub reflink: bool,
-    /// XFS: checksums, and with them inodes that have a place for the flag.
-    pub crc: bool,
-    /// Directories may fold case.
-    pub casefold: bool,
-    /// fs-verity.
-    pub verity: bool,
-    /// Encryption.
-    pub encrypt: bool,
-    /// It has a feature that forbids writing.
-    pub read_only: bool,
-}
-
-impl Default for MemOptions {
-    fn default() -> Self {
-        Self {
-            size: 16 << 20,
-            inodes: 1024,
-            first_block: 512,
-            gap: 0,
-            xfs: false,
-            block_size: 4096,
-            inline_data: false,
-            has_journal: true,
-            reflink: false,
-            crc: true,
-            casefold: false,
-            verity: false,
-            encrypt: false,
-            read_only: false,
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 struct MemInode {
@@ -243,6 +191,10 @@ impl<W: Survives> FileSystem for MemFs<W> {
 
     fn space(&self) -> Space {
         Space { free_blocks: self.free_blocks, free_inodes: u64::from(self.free_inodes) }
+    }
+
+    fn inodes(&self) -> u64 {
+        u64::from(self.options.inodes)
     }
 
     fn read_inode(&self, ino: Ino) -> Result<DiskInode, Errno> {
@@ -507,6 +459,14 @@ impl<W: Survives> FileSystem for MemFs<W> {
 
     fn exchange(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
         self.exchange_blocks(cpu, ino, donor, blocks)
+    }
+
+    fn owners(&self, block: u64) -> Option<Vec<(Ino, u64)>> {
+        self.options.rmap.then(|| self.owners_of(block))
+    }
+
+    fn forget_shared(&mut self, ino: Ino) {
+        self.forget_reflink(ino);
     }
 
     fn is_reflinked(&self, ino: Ino) -> bool {

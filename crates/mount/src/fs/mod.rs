@@ -215,6 +215,10 @@ pub trait FileSystem: Clone + Media {
     fn root(&self) -> Ino;
     /// Free space.
     fn space(&self) -> Space;
+    /// Inodes that there can be.
+    fn inodes(&self) -> u64 {
+        self.space().free_inodes
+    }
     /// Whether files may be protected by fs-verity (ext4's feature `verity`).
     fn has_verity(&self) -> bool {
         false
@@ -352,6 +356,16 @@ pub trait FileSystem: Clone + Media {
     fn is_reflinked(&self, ino: Ino) -> bool {
         let _ = ino;
         false
+    }
+
+    /// Which files own a block, and as which of their blocks; none where there is no map from blocks to owners (XFS's feature `rmapbt`).
+    fn owners(&self, block: u64) -> Option<Vec<(Ino, u64)>> {
+        let _ = block;
+        None
+    }
+    /// An inode that owns all of its blocks alone is not one that shares any more (`xfs_reflink_try_clear_inode_flag`).
+    fn forget_shared(&mut self, ino: Ino) {
+        let _ = ino;
     }
 
     /// Value of an extended attribute.

@@ -56,6 +56,25 @@ fn try_store<F: FileSystem>(w: &mut World<F>, cpu: u16, mm: crate::ids::MmId, ad
     }
 }
 
+/// A store past the cache (`movnti`): on a device it waits for a fence only. Elsewhere there is no difference.
+fn try_store_nt<F: FileSystem>(w: &mut World<F>, cpu: u16, mm: crate::ids::MmId, address: u64, data: &[u8]) -> Try {
+    let pte = w.tables.translate(mm, address >> PAGE_SHIFT);
+    let FrameKind::Pmem(sb, pfn) = pte.frame().kind() else { return try_store(w, cpu, mm, address, data) };
+    w.touch(Object::pte(mm, address >> PAGE_SHIFT), false);
+    if pte.is_hwpoison() {
+        return Try::Poison;
+    }
+    if !pte.present() || !pte.writable() {
+        return Try::Fault;
+    }
+    let (fs, at) = (&mut w.sb_mut(sb).fs, pfn * PAGE_SIZE + address % PAGE_SIZE);
+    if fs.is_poisoned(at, data.len() as u64) {
+        return Try::Poison;
+    }
+    fs.store_nt(cpu, at, data);
+    Try::Hit
+}
+
 fn settle<R: Runtime>(
     rt: &R,
     address: u64,
@@ -103,6 +122,22 @@ pub fn store<R: Runtime>(rt: &R, address: u64, data: &[u8]) -> Result<()> {
         let n = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(data.len() - done);
         let part = &data[done..done + n];
         settle(rt, at, true, |w, cpu, mm| try_store(w, cpu, mm, at, part))?;
+        done += n;
+    }
+    Ok(())
+}
+
+/// Stores bytes past the cache: they are durable once the task fences, without a write-back.
+///
+/// # Errors
+/// As [`store`].
+pub fn store_nt<R: Runtime>(rt: &R, address: u64, data: &[u8]) -> Result<()> {
+    let mut done = 0;
+    while done < data.len() {
+        let at = address + done as u64;
+        let n = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(data.len() - done);
+        let part = &data[done..done + n];
+        settle(rt, at, true, |w, cpu, mm| try_store_nt(w, cpu, mm, at, part))?;
         done += n;
     }
     Ok(())

@@ -7,7 +7,6 @@
 use crate::dax::fault::{ext4_dax_huge_fault, xfs_dax_fault};
 use crate::fail::{Fail, Oops, Result, Signal, VmFault};
 use crate::filemap::fault::{filemap_fault, page_mkwrite};
-use crate::fs::FileSystem;
 use crate::ids::{FolioId, InodeId, MmId, PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, SbId, TaskId, VmaId};
 use crate::locks::{LockId, Mode, acquire, release};
 use crate::mm::mmap::find_vma;
@@ -15,7 +14,6 @@ use crate::mm::page_table::{Frame, FrameKind, Pte, Walk};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
 use crate::trace::Event;
-use crate::world::World;
 use crate::world::objects::{VmFlags, VmOps, Vma};
 
 /// Most times that one access is tried again: a kernel that does not get on would be a livelock.
@@ -294,6 +292,13 @@ fn do_fault<R: Runtime>(rt: &R, vmf: &mut Vmf) -> Result<Next> {
 
 /// `do_page_mkwrite`: `vm_ops->page_mkwrite`, tested for and called.
 fn do_page_mkwrite<R: Runtime>(rt: &R, vmf: &mut Vmf) -> Result<VmFault> {
+    let inode = vmf.inode;
+    if inode.is_some() {
+        let swapped_to = rt.step(Op::new("IS_SWAPFILE").read(Object::attr(inode)), |w| w.inodes[inode].swap.is_some());
+        if swapped_to {
+            return Ok(VmFault::Sigbus);
+        }
+    }
     vmf.mkwrite = true;
     let result = match ops(rt, vmf) {
         VmOps::Ext4File => page_mkwrite(rt, vmf),
@@ -450,50 +455,4 @@ fn wp_page_copy<R: Runtime>(rt: &R, vmf: &Vmf, pte: Pte) -> Result<Next> {
         w.counters.cow += 1;
         Ok(Next::Again)
     })
-}
-
-impl<F: FileSystem> World<F> {
-    /// Bytes of a page, wherever it is.
-    ///
-    /// # Errors
-    /// Poison.
-    #[inline]
-    pub(crate) fn read_frame(&self, frame: Frame, offset: u64, buf: &mut [u8]) -> Result<(), crate::fs::Poisoned> {
-        match frame.kind() {
-            FrameKind::Pmem(sb, pfn) => self.sb(sb).fs.load(pfn * PAGE_SIZE + offset, buf),
-            FrameKind::Folio(folio) => {
-                let at = offset as usize;
-                buf.copy_from_slice(&self.folio_bytes[folio.0 as usize][at..at + buf.len()]);
-                Ok(())
-            }
-            FrameKind::ZeroPage | FrameKind::HugeZeroPage => {
-                buf.fill(0);
-                Ok(())
-            }
-        }
-    }
-
-    /// Stores bytes into a page.
-    ///
-    /// # Errors
-    /// Poison.
-    #[inline]
-    pub(crate) fn write_frame(
-        &mut self,
-        cpu: u16,
-        frame: Frame,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<(), crate::fs::Poisoned> {
-        match frame.kind() {
-            FrameKind::Pmem(sb, pfn) => self.sb_mut(sb).fs.store(cpu, pfn * PAGE_SIZE + offset, data),
-            FrameKind::Folio(folio) => {
-                let at = offset as usize;
-                self.folio_bytes[folio.0 as usize][at..at + data.len()].copy_from_slice(data);
-                Ok(())
-            }
-            // Never writable; a store there would be a fault of ours.
-            FrameKind::ZeroPage | FrameKind::HugeZeroPage => Ok(()),
-        }
-    }
 }

@@ -1,12 +1,12 @@
-//! `mmap`, `munmap`, `mprotect`, `mremap`, `msync`, `fork` (`mm/mmap.c`, Linux 6.12).
+//! `mmap`, `munmap`, `mprotect`, `mremap`, `msync` (`mm/mmap.c`, Linux 6.12).
 
 use daxkit_format::dax::Errno;
 
 use crate::fail::Result;
 use crate::fs::FileSystem;
-use crate::ids::{FileId, InodeId, MmId, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, TaskId, VmaId};
+use crate::ids::{FileId, InodeId, MmId, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VmaId};
 use crate::locks::{LockId, Mode, acquire, with_lock};
-use crate::mm::page_table::{Frame, FrameKind, Pte};
+use crate::mm::page_table::Pte;
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
@@ -14,6 +14,8 @@ use crate::vfs::open::{fget, fput};
 use crate::vfs::sync::vfs_fsync_range;
 use crate::world::World;
 use crate::world::objects::{Mm, OpenFlags, VmFlags, VmOps, Vma};
+
+pub use super::process::{exit_mm, fork};
 
 /// Where the first mapping goes that does not say where.
 const FIRST_ADDRESS: u64 = 0x7000_0000_0000;
@@ -83,7 +85,7 @@ fn overlaps<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> bool
     false
 }
 
-fn link<F: FileSystem>(w: &mut World<F>, id: VmaId) {
+pub(super) fn link<F: FileSystem>(w: &mut World<F>, id: VmaId) {
     let (mm, start) = (w.vmas[id].mm, w.vmas[id].start);
     let mut before = VmaId::NONE;
     let mut at = w.mms[mm].vmas;
@@ -140,6 +142,9 @@ fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<D
     let shared = request.share != Share::Private;
     if !open.flags.readable() || (shared && request.prot.contains(VmFlags::WRITE) && !open.flags.writable()) {
         return Err(Errno::EACCES.into());
+    }
+    if shared && request.prot.contains(VmFlags::WRITE) {
+        rt.step(Op::new("IS_SWAPFILE").read(Object::attr(inode)), |w| w.not_swapped_to(inode))?;
     }
     let mut flags = request.prot;
     if shared {
@@ -325,7 +330,7 @@ pub fn munmap<R: Runtime>(rt: &R, address: u64, len: u64) -> Result<()> {
 }
 
 /// `unmap_region` and `remove_vma` of one mapping.
-fn remove_vma<R: Runtime>(rt: &R, id: VmaId, vma: &Vma) -> Result<()> {
+pub(super) fn remove_vma<R: Runtime>(rt: &R, id: VmaId, vma: &Vma) -> Result<()> {
     let mm = vma.mm;
     rt.step(Op::new("unlink_vma").write(Object::vmas(mm)), |w| {
         w.touch(Object::vmas(mm), true);
@@ -482,80 +487,4 @@ pub fn msync<R: Runtime>(rt: &R, address: u64, len: u64, sync: bool) -> Result<(
         at = vma.end;
     }
     if hole { Err(Errno::ENOMEM.into()) } else { Ok(()) }
-}
-
-/// A child with a copy of the address space. Entries of shared file mappings are not copied, they fault in again; private
-/// pages are shared read-only until one side writes.
-///
-/// # Errors
-/// `ENOMEM`.
-pub fn fork<R: Runtime>(rt: &R) -> Result<TaskId> {
-    let task = rt.task();
-    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
-    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
-        Ok(rt.step(Op::world("dup_mmap"), |w| {
-            let child = mm_alloc(w);
-            w.mms[child].next_address = w.mms[mm].next_address;
-            let cred = w.tasks.cred(task);
-            let new = w.tasks.spawn(cred, child);
-            let mut at = w.mms[mm].vmas;
-            while let Some(id) = at.some() {
-                let vma = w.vmas[id];
-                at = vma.next_of_mm;
-                if vma.flags.contains(VmFlags::DONTCOPY) {
-                    continue;
-                }
-                let copy = w.vmas.insert(Vma { mm: child, next_of_inode: VmaId::NONE, ..vma });
-                link(w, copy);
-                if vma.file.is_some() {
-                    w.files[vma.file].refs += 1;
-                }
-                w.vma_link_file(copy);
-                copy_private(w, &vma, child);
-            }
-            new
-        }))
-    })
-}
-
-fn copy_private<F: FileSystem>(w: &mut World<F>, vma: &Vma, child: MmId) {
-    let (mut at, to) = (vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT);
-    while let Some((page, huge, pte)) = w.tables.next_present(vma.mm, at, to) {
-        at = if huge { page + crate::ids::PTRS_PER_PMD } else { page + 1 };
-        let FrameKind::Folio(folio) = pte.frame().kind() else { continue };
-        if huge || w.folios[folio].inode.is_some() {
-            continue;
-        }
-        let shared = if vma.shared() { pte } else { pte.write_protected() };
-        w.folios[folio].refs += 1;
-        w.tables.set_pte(vma.mm, page, shared);
-        w.tables.set_pte(child, page, Pte::new(Frame::folio(folio), false));
-        w.tables.update(child, page, |_| shared);
-    }
-}
-
-/// The task lets go of its address space; with its last user every mapping goes.
-///
-/// # Errors
-/// An oops only.
-pub fn exit_mm<R: Runtime>(rt: &R) -> Result<()> {
-    let task = rt.task();
-    let (mm, last) = rt.step(Op::world("exit_mm"), |w| {
-        let mm = w.tasks.mm(task);
-        w.tasks.kill(task);
-        w.mms[mm].users -= 1;
-        (mm, w.mms[mm].users == 0)
-    });
-    if !last {
-        return Ok(());
-    }
-    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
-        loop {
-            let next = rt.step(Op::new("exit_mmap").read(Object::vmas(mm)), |w| {
-                w.mms[mm].vmas.some().map(|id| (id, w.vmas[id]))
-            });
-            let Some((id, vma)) = next else { return Ok(()) };
-            remove_vma(rt, id, &vma)?;
-        }
-    })
 }

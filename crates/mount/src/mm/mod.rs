@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod fault;
+mod frame;
 pub mod gup;
 pub mod madvise;
 pub mod mmap;
 pub mod page_table;
+mod process;
 pub mod rmap;

@@ -51,6 +51,7 @@ pub fn ficlone<R: Runtime>(rt: &R, to: FileId, from: FileId) -> Result<()> {
         if into.disk.flags.contains(InodeFlags::IMMUTABLE) {
             return Err(Errno::EPERM);
         }
+        w.not_swapped_to(src).and(w.not_swapped_to(dst))?;
         w.alive(into.sb)?;
         Ok(into.sb)
     })?;

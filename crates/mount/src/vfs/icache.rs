@@ -16,7 +16,7 @@ use crate::fail::Result;
 use crate::filemap::invalidate::truncate_inode_pages_range;
 use crate::filemap::writeback::filemap_write_and_wait;
 use crate::fs::{FileSystem, Ino};
-use crate::ids::{DentryId, InodeId, PAGE_SHIFT, PAGE_SIZE, SbId, VmaId};
+use crate::ids::{DentryId, FileId, InodeId, PAGE_SHIFT, PAGE_SIZE, SbId, VmaId};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
@@ -169,6 +169,7 @@ pub fn iget<R: Runtime>(rt: &R, sb: SbId, ino: Ino) -> Result<InodeId> {
                 opens: 0,
                 aliases: DentryId::NONE,
                 verity_in_progress: false,
+                swap: FileId::NONE,
             });
             w.icache.insert(key(sb, ino), id);
             Ok::<_, Errno>(Found::New(id))

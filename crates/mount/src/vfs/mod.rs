@@ -1,5 +1,6 @@
 //! The VFS: mounts, the inode cache, names, open files, attributes, system calls on them.
 
+pub mod advise;
 pub mod attr;
 pub mod clone;
 pub mod fileattr;
@@ -18,4 +19,6 @@ pub mod setattr;
 pub mod shutdown;
 pub mod space;
 pub mod statx;
+pub mod swap;
 pub mod sync;
+mod unshare;

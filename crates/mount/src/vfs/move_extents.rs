@@ -71,6 +71,7 @@ fn locked<R: Runtime>(rt: &R, to: InodeId, from: InodeId, len: u64) -> Result<()
         if nodes.iter().any(|node| node.disk.flags.intersects(fixed)) {
             return Err(Errno::EPERM);
         }
+        w.not_swapped_to(to).and(w.not_swapped_to(from))?;
         if nodes.iter().any(|node| !node.disk.flags.contains(InodeFlags::EXTENTS)) {
             return Err(Errno::EOPNOTSUPP);
         }

@@ -9,9 +9,6 @@ use crate::ids::{FileId, PAGE_SIZE};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
 
-/// Largest position.
-const MOST: u64 = 1 << 44;
-
 /// From where an offset counts, or what is looked for from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whence {
@@ -66,7 +63,7 @@ pub fn lseek<R: Runtime>(rt: &R, file: FileId, offset: u64, whence: Whence) -> R
                 }
             }
         };
-        let to = to.filter(|to| *to <= MOST).ok_or(Errno::EINVAL)?;
+        let to = to.filter(|to| *to <= w.max_size(inode)).ok_or(Errno::EINVAL)?;
         w.files[file].pos = to;
         Ok(to)
     })?)

@@ -19,10 +19,21 @@ use crate::locks::{LockId, Mode, acquire, release};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
+use crate::world::World;
 use crate::world::objects::IState;
 
-/// Largest size: 2^32 blocks of 4 KiB, as ext4 has them.
+/// Largest size that is emulated: 2^32 blocks of 4 KiB. XFS could do more.
 const MAX_SIZE: u64 = 1 << 44;
+
+impl<F: FileSystem> World<F> {
+    /// `s_maxbytes`: on ext4 a block less, so that the length of an extent can be told of the largest file (`ext4_max_size`).
+    pub(crate) fn max_size(&self, inode: InodeId) -> u64 {
+        match self.sb(self.inodes[inode].sb).personality {
+            Personality::Ext4 => MAX_SIZE - PAGE_SIZE,
+            Personality::Xfs => MAX_SIZE,
+        }
+    }
+}
 
 /// `truncate`.
 ///
@@ -70,9 +81,6 @@ pub fn ftruncate<R: Runtime>(rt: &R, file: FileId, size: u64) -> Result<()> {
 /// # Errors
 /// `EFBIG`, `ERESTARTSYS` (interrupted while pages were pinned), those of the file system.
 pub(crate) fn do_truncate<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
-    if size > MAX_SIZE {
-        return Err(Errno::EFBIG.into());
-    }
     let (i_rwsem, invalidate) = (LockId::i_rwsem(inode), LockId::invalidate(inode));
     acquire(rt, i_rwsem, Mode::Exclusive);
     acquire(rt, invalidate, Mode::Exclusive);
@@ -96,6 +104,13 @@ pub(crate) fn may_change<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
 }
 
 fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
+    // A swap file may grow: else swapping would write to blocks that are free by then.
+    rt.step(Op::new("inode_newsize_ok").read(Object::attr(inode)).read(Object::size(inode)), |w| {
+        if size <= w.size(inode) {
+            return w.not_swapped_to(inode);
+        }
+        if size > w.max_size(inode) { Err(Errno::EFBIG) } else { Ok(()) }
+    })?;
     break_layouts(rt, inode)?;
     if truncate_inline(rt, inode, size)? {
         return Ok(());

@@ -7,6 +7,7 @@ use super::freeze::with_write;
 use super::inline::convert_inline;
 use super::open::fdget;
 use super::setattr::{zero_cached, zero_tail};
+use super::unshare::unshare;
 use crate::dax::layout::break_layouts;
 use crate::dax::rw::dax_zero_range;
 use crate::fail::{Fail, Oops, Result};
@@ -20,6 +21,9 @@ use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::world::objects::{Aops, IState};
+
+/// Blocks that a file can have.
+const LAST_BLOCK: u64 = 1 << 32;
 
 /// What `fallocate` is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,37 +42,51 @@ pub enum Fallocate {
     Collapse,
     /// `FALLOC_FL_INSERT_RANGE`.
     Insert,
+    /// `FALLOC_FL_UNSHARE_RANGE`.
+    Unshare,
+    /// `FALLOC_FL_UNSHARE_RANGE | KEEP_SIZE`.
+    UnshareKeepSize,
 }
 
 /// `fallocate`.
 ///
 /// # Errors
-/// `EBADF` (not open for writing), `EINVAL`, `EFBIG`, `ENODEV` (not regular), `ENOSPC`, `ERESTARTSYS`, `EPERM`.
+/// `EINVAL`, `EBADF` (not open for writing), `EPERM`, `ETXTBSY` (swapped to), `ESPIPE`, `EISDIR`, `ENODEV` (not regular), `EFBIG`, in
+/// this order; `EOPNOTSUPP`, `ENOSPC`, `ERESTARTSYS`.
 pub fn fallocate<R: Runtime>(rt: &R, file: FileId, mode: Fallocate, offset: u64, len: u64) -> Result<()> {
     let open = fdget(rt, file)?;
     let inode = open.inode;
-    if !open.flags.writable() {
-        return Err(Errno::EBADF.into());
-    }
-    let (kind, sb, flags) = rt.step(Op::new("i_mode").read(Object::attr(inode)), |w| {
-        let node = &w.inodes[inode];
-        (node.kind(), node.sb, node.disk.flags)
-    });
-    let alive = |w: &mut crate::world::World<R::Fs>| w.alive(sb);
     if len == 0 {
         return Err(Errno::EINVAL.into());
     }
+    if !open.flags.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let (type_bits, sb, flags, personality) = rt.step(Op::new("i_mode").read(Object::attr(inode)), |w| {
+        let node = &w.inodes[inode];
+        (node.disk.mode & 0o17_0000, node.sb, node.disk.flags, w.sb(node.sb).personality)
+    });
+    let unshares = matches!(mode, Fallocate::Unshare | Fallocate::UnshareKeepSize);
+    let alive = |w: &mut crate::world::World<R::Fs>| w.alive(sb);
     // An append-only file may get blocks, and nothing else.
     let reserves = matches!(mode, Fallocate::Allocate | Fallocate::KeepSize);
     if flags.contains(InodeFlags::IMMUTABLE) || (!reserves && flags.contains(InodeFlags::APPEND)) {
         return Err(Errno::EPERM.into());
     }
-    if kind != FileKind::Regular {
-        return Err(if kind == FileKind::Directory { Errno::EISDIR } else { Errno::ENODEV }.into());
+    rt.step(Op::new("IS_SWAPFILE").read(Object::attr(inode)), |w| w.not_swapped_to(inode))?;
+    match type_bits {
+        0o10_0000 => {}
+        0o1_0000 => return Err(Errno::ESPIPE.into()),
+        0o4_0000 => return Err(Errno::EISDIR.into()),
+        _ => return Err(Errno::ENODEV.into()),
     }
-    let end = offset.checked_add(len).filter(|end| *end <= 1 << 44).ok_or(Errno::EFBIG)?;
+    let most = rt.step(Op::new("s_maxbytes"), |w| w.max_size(inode));
+    let end = offset.checked_add(len).filter(|end| *end <= most).ok_or(Errno::EFBIG)?;
     with_write(rt, sb, || {
         rt.step(Op::new("ext4_forced_shutdown").read(Object::sb(sb)), alive)?;
+        if unshares && personality == Personality::Ext4 {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         let (i_rwsem, invalidate) = (LockId::i_rwsem(inode), LockId::invalidate(inode));
         acquire(rt, i_rwsem, Mode::Exclusive);
         acquire(rt, invalidate, Mode::Exclusive);
@@ -98,9 +116,14 @@ fn locked<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end:
             punch(rt, inode, offset, end)?;
             meta(rt, inode, |fs, ino| fs.preallocate(ino, first, last - first))?;
         }
+        Fallocate::Unshare | Fallocate::UnshareKeepSize => {
+            break_layouts(rt, inode)?;
+            unshare(rt, inode, offset, end)?;
+            meta(rt, inode, |fs, ino| fs.preallocate(ino, first, last - first))?;
+        }
         Fallocate::Collapse | Fallocate::Insert => return shift(rt, inode, mode, offset, end, size),
     }
-    if matches!(mode, Fallocate::Allocate | Fallocate::Zero) && end > size {
+    if matches!(mode, Fallocate::Allocate | Fallocate::Zero | Fallocate::Unshare) && end > size {
         // What a mapping left behind the old end must not show.
         zero_tail(rt, inode, size)?;
         set_size(rt, inode, end);
@@ -162,6 +185,10 @@ fn shift<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end: 
     if !offset.is_multiple_of(PAGE_SIZE) || !end.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
+    // An insert that would push the end too far is told so before it is asked where it begins.
+    if insert && size + (end - offset) > rt.step(Op::new("s_maxbytes"), |w| w.max_size(inode)) {
+        return Err(Errno::EFBIG.into());
+    }
     if if insert { offset >= size } else { end >= size } {
         return Err(Errno::EINVAL.into());
     }
@@ -201,6 +228,35 @@ pub fn fiemap<R: Runtime>(rt: &R, file: FileId) -> Result<Vec<Extent>> {
             }
         }
         Ok::<_, Errno>(extents)
+    })?)
+}
+
+/// `fsx_nextents`: how many extents the data have, neighbours counted as one. ext4 does not say (0).
+///
+/// # Errors
+/// Those of the file system.
+pub fn nextents<R: Runtime>(rt: &R, file: FileId) -> Result<u64> {
+    let inode = fdget(rt, file)?.inode;
+    Ok(rt.step(Op::new("xfs_iext_count").read(Object::WORLD), |w| {
+        let node = &w.inodes[inode];
+        let mount = w.sb(node.sb);
+        if mount.personality == Personality::Ext4 || node.kind() != FileKind::Regular {
+            return Ok(0);
+        }
+        let (mut count, mut at, mut before) = (0, 0, Backing::Hole);
+        while at < LAST_BLOCK {
+            let extent = mount.fs.map(node.ino, at, LAST_BLOCK - at)?;
+            // Sharing is no property of an extent here: it may begin or end within one.
+            let goes_on = extent.backing == before;
+            count += u64::from(extent.backing != Backing::Hole && !goes_on);
+            at += extent.len.max(1);
+            before = match extent.backing {
+                Backing::Hole => Backing::Hole,
+                Backing::Unwritten(block) => Backing::Unwritten(block + extent.len),
+                Backing::Mapped(block) => Backing::Mapped(block + extent.len),
+            };
+        }
+        Ok::<_, Errno>(count)
     })?)
 }
 

@@ -97,6 +97,8 @@ pub struct Inode {
     pub aliases: DentryId,
     /// ext4: `EXT4_STATE_VERITY_IN_PROGRESS`.
     pub verity_in_progress: bool,
+    /// The open file that swapping goes to (`S_SWAPFILE`); none when it is no swap file.
+    pub swap: FileId,
 }
 
 impl Inode {

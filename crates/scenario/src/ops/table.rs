@@ -149,7 +149,7 @@ operations! {
         Truncate "truncate" (path: Path, size: u64) [] Shape::Unit;
         /// Cuts or extends by descriptor.
         Ftruncate "ftruncate" (fd: Fd, size: u64) [] Shape::Unit;
-        /// Allocates, punches, zeroes, collapses or inserts a range.
+        /// Allocates, punches, zeroes, collapses, inserts or unshares a range.
         Fallocate "fallocate" (fd: Fd, offset: u64, length: u64, flags: Set<FallocFlag>) [] Shape::Unit;
         /// Says how a range will be used.
         Fadvise "fadvise" (fd: Fd, offset: u64, length: u64, advice: FileAdvice) [] Shape::Unit;
@@ -167,6 +167,8 @@ operations! {
         MoveExtents "move_extents" (fd: Fd, donor: Fd, length: u64) [] Shape::Unit;
         /// Turns swapping to a file on.
         Swapon "swapon" (path: Path) [] Shape::Unit;
+        /// Turns swapping to a file off.
+        Swapoff "swapoff" (path: Path) [] Shape::Unit;
     }
     group "Names" {
         /// Makes a directory.

@@ -194,7 +194,10 @@ impl Emulation {
             names.pins.clear();
             names.tasks.clear();
             for (cred, old) in tasks {
-                let mm = *memory.entry(old).or_insert_with(|| mmap::mm_alloc(&mut world));
+                let known = memory.get(&old).copied();
+                let mm = known.unwrap_or_else(|| mmap::mm_alloc(&mut world));
+                world.mms[mm].users += u32::from(known.is_some());
+                memory.insert(old, mm);
                 names.tasks.push(world.tasks.spawn(cred, mm));
             }
         }
@@ -224,6 +227,7 @@ impl Subject for Emulation {
                 | Need::Rmap
                 | Need::Realtime
                 | Need::MoveExtents
+                | Need::Swap
                 | Need::Verity
                 | Need::Encryption
                 | Need::Stepping
@@ -252,7 +256,11 @@ impl Subject for Emulation {
             let leader = spec.thread_of.map(|at| self.names.borrow().tasks[at]);
             let task = self.stepper.with(|w| {
                 let mm = match leader {
-                    Some(leader) => w.tasks.mm(leader),
+                    Some(leader) => {
+                        let mm = w.tasks.mm(leader);
+                        w.mms[mm].users += 1;
+                        mm
+                    }
                     None => mmap::mm_alloc(w),
                 };
                 w.tasks.spawn(cred, mm)

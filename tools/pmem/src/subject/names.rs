@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daxkit_mount::ids::{FileId, SbId, TaskId};
+use daxkit_mount::ids::{FileId, MmId, SbId, TaskId};
 use daxkit_mount::mm::page_table::Frame;
 
 use super::options::Options;
@@ -28,12 +28,15 @@ pub(crate) struct Mounted {
     pub(crate) options: Options,
 }
 
+/// A name that belongs to a process: threads share it.
+pub(crate) type Own = (MmId, String);
+
 /// All names of a case. A name that is not there stands for something that could not be made.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    pub(crate) fds: BTreeMap<String, FileId>,
-    pub(crate) maps: BTreeMap<String, Region>,
-    pub(crate) pins: BTreeMap<String, PinSet>,
+    pub(crate) fds: BTreeMap<Own, FileId>,
+    pub(crate) maps: BTreeMap<Own, Region>,
+    pub(crate) pins: BTreeMap<Own, PinSet>,
     pub(crate) fs: BTreeMap<String, Mounted>,
     /// The file system where a bare path leads.
     pub(crate) first_fs: String,
@@ -41,4 +44,16 @@ pub(crate) struct Names {
     pub(crate) tasks: Vec<TaskId>,
     /// Names of tasks, in the same order.
     pub(crate) task_names: Vec<String>,
+}
+
+impl Names {
+    /// The descriptors of a process, for a child to have copies of.
+    pub(crate) fn descriptors(&self, of: MmId) -> Vec<(String, FileId)> {
+        self.fds.iter().filter(|((mm, _), _)| *mm == of).map(|((_, name), file)| (name.clone(), *file)).collect()
+    }
+
+    /// The mappings of a process.
+    pub(crate) fn mappings(&self, of: MmId) -> Vec<(String, Region)> {
+        self.maps.iter().filter(|((mm, _), _)| *mm == of).map(|((_, name), region)| (name.clone(), *region)).collect()
+    }
 }

@@ -218,7 +218,11 @@ fn mapping<F: FileSystem>(w: &World<F>, names: &Names, at: VmaId) -> Mapping {
     let letter = |flag, letter: char| if vma.flags.contains(flag) { letter } else { '-' };
     Mapping {
         tasks: tasks.map(|(_, name)| name.clone()).collect(),
-        name: names.maps.iter().find(|(_, region)| region.address == vma.start).map(|(name, _)| name.clone()),
+        name: names
+            .maps
+            .iter()
+            .find(|((mm, _), region)| *mm == vma.mm && region.address == vma.start)
+            .map(|((_, name), _)| name.clone()),
         start: vma.start,
         length: vma.end - vma.start,
         page: vma.pgoff,
@@ -247,7 +251,7 @@ pub(super) fn file<F: FileSystem>(w: &World<F>, names: &Names, id: InodeId) -> F
     FileReport {
         fs: fs.unwrap_or_else(|| inode.sb.to_string()),
         inode: inode.ino,
-        descriptors: open.map(|(name, _)| name.clone()).collect(),
+        descriptors: open.map(|((_, name), _)| name.clone()).collect(),
         size: inode.disk.size,
         flag: w.fileattr(id).xflags.contains(XFlags::DAX),
         s_dax: inode.s_dax,

@@ -3,7 +3,7 @@
 use daxkit_format::dax::Errno;
 use daxkit_format::dax::fileattr::XFlags;
 use daxkit_mount::fs::{Backing, Features, FileSystem, Media as _};
-use daxkit_mount::ids::{FileId, InodeId, PAGE_SIZE, SbId, TaskId};
+use daxkit_mount::ids::{FileId, InodeId, MmId, PAGE_SIZE, SbId, TaskId};
 use daxkit_mount::mm::mmap::find_vma;
 use daxkit_mount::op::Op;
 use daxkit_mount::runtime::Runtime;
@@ -33,6 +33,15 @@ pub(super) fn last_oops<R: Runtime>(rt: &R) -> String {
         });
         oops.unwrap_or_else(|| "crash".to_owned())
     })
+}
+
+pub(super) fn mm<R: Runtime>(rt: &R, task: TaskId) -> MmId {
+    look(rt, |w| w.tasks.mm(task))
+}
+
+/// Tasks that use an address space.
+pub(super) fn users<R: Runtime>(rt: &R, mm: MmId) -> u32 {
+    look(rt, |w| w.mms[mm].users)
 }
 
 pub(super) fn set_cred<R: Runtime>(rt: &R, cred: Cred) {

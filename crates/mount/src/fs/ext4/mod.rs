@@ -251,6 +251,10 @@ impl<W: Survives + 'static> FileSystem for Ext4Fs<W> {
         Space { free_blocks: sb.free_blocks_count(), free_inodes: sb.s_free_inodes_count.get().into() }
     }
 
+    fn inodes(&self) -> u64 {
+        self.volume.super_block().s_inodes_count.get().into()
+    }
+
     fn read_inode(&self, ino: Ino) -> Result<DiskInode, Errno> {
         inode::decode(&self.inode(ino)?)
     }

@@ -2,7 +2,7 @@
 
 use daxkit_format::dax::{Errno, FileKind};
 
-use super::space::key;
+use super::space::{key, of_key};
 use super::{MemFs, Survives};
 use crate::fs::{Ino, Media};
 use crate::ids::PAGE_SIZE;
@@ -46,6 +46,21 @@ impl<W: Survives> MemFs<W> {
             self.inode_mut(ino)?.reflink = true;
         }
         Ok(())
+    }
+
+    /// Files and their blocks that lie in a block of the device.
+    pub(super) fn owners_of(&self, device_block: u64) -> Vec<(Ino, u64)> {
+        let mut owners: Vec<_> =
+            self.map.iter().filter(|(_, value)| value >> 1 == device_block).map(|(at, _)| of_key(at)).collect();
+        owners.sort_unstable();
+        owners
+    }
+
+    pub(super) fn forget_reflink(&mut self, ino: Ino) {
+        let shares = self.backed(ino).into_iter().any(|(_, value)| value & 1 == 0 && self.is_shared(value >> 1));
+        if !shares && let Ok(inode) = self.inode_mut(ino) {
+            inode.reflink = false;
+        }
     }
 
     pub(super) fn exchange_blocks(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {

@@ -19,6 +19,11 @@ pub(super) const fn key(ino: Ino, block: u64) -> u64 {
     ino << 40 | block & 0xFF_FFFF_FFFF
 }
 
+/// The inode and the block of a [`key`].
+pub(super) const fn of_key(key: u64) -> (Ino, u64) {
+    (key >> 40, key & 0xFF_FFFF_FFFF)
+}
+
 const fn backing(value: Option<u64>) -> Backing {
     match value {
         None => Backing::Hole,

@@ -3,7 +3,7 @@
 use super::{IN_TRANSIT, evict, hold_inodes, iput, kill_dentry, set_freeing, write_inode_now};
 use crate::fail::Result;
 use crate::filemap::invalidate::invalidate_mapping_pages;
-use crate::ids::{DentryId, InodeId, SbId};
+use crate::ids::{DentryId, InodeId, PAGE_SHIFT, SbId};
 use crate::locks::{LockId, Mode, with_lock};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
@@ -17,7 +17,7 @@ pub fn drop_caches<R: Runtime>(rt: &R, what: u8) -> Result<()> {
     if what & 1 != 0 {
         each_super(rt, |sb| {
             for inode in hold_inodes(rt, sb) {
-                invalidate_mapping_pages(rt, inode);
+                invalidate_mapping_pages(rt, inode, 0, u64::MAX >> PAGE_SHIFT);
                 iput(rt, inode)?;
             }
             Ok(())
@@ -72,7 +72,7 @@ pub(crate) fn prune<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
         inodes
     });
     for inode in with_pages {
-        invalidate_mapping_pages(rt, inode);
+        invalidate_mapping_pages(rt, inode, 0, u64::MAX >> PAGE_SHIFT);
         iput(rt, inode)?;
     }
     loop {

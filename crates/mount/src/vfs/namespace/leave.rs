@@ -6,13 +6,32 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use super::{At, enter, in_parent, lookup_one, parent, split_last};
 use crate::fail::{Fail, Result};
 use crate::fs::{FileSystem, Rename};
-use crate::ids::{DentryId, InodeId, SbId};
+use crate::ids::{DentryId, InodeId, SbId, TaskId};
 use crate::locks::{LockClass, LockId, Mode, acquire, release};
 use crate::op::Op;
 use crate::runtime::Runtime;
 use crate::vfs::freeze::with_write;
 use crate::vfs::icache::{d_drop, dput};
 use crate::vfs::open::{MAY_EXEC, MAY_WRITE, permission, release_path};
+use crate::world::World;
+
+/// `may_delete`: whether a name of `inode` may go from `dir`.
+fn may_delete<F: FileSystem>(
+    w: &World<F>,
+    task: TaskId,
+    dir: InodeId,
+    inode: InodeId,
+) -> std::result::Result<(), Errno> {
+    permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
+    let (parent, node, cred) = (&w.inodes[dir], &w.inodes[inode], w.tasks.cred(task));
+    let sticky = parent.disk.mode & 0o1000 != 0;
+    let strange = sticky && !cred.privileged && cred.uid != node.disk.uid && cred.uid != parent.disk.uid;
+    let fixed = node.disk.flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND);
+    if strange || fixed || node.swap.is_some() || parent.disk.flags.contains(InodeFlags::APPEND) {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
 
 fn remove<R: Runtime>(rt: &R, at: At<'_>, is_dir: bool) -> Result<()> {
     let task = rt.task();
@@ -22,21 +41,13 @@ fn remove<R: Runtime>(rt: &R, at: At<'_>, is_dir: bool) -> Result<()> {
         acquire(rt, lock, Mode::Exclusive);
         let done = rt.step(Op::world("unlink"), |w| {
             w.alive(at.sb)?;
-            permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
-            let (parent, node, now) = (w.inodes[dir], w.inodes[inode], w.now);
-            let sticky = parent.disk.mode & 0o1000 != 0;
-            let cred = w.tasks.cred(task);
-            if sticky && !cred.privileged && cred.uid != node.disk.uid && cred.uid != parent.disk.uid {
-                return Err(Errno::EPERM);
-            }
-            if node.disk.flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND) {
-                return Err(Errno::EPERM);
-            }
+            may_delete(w, task, dir, inode)?;
+            let (parent, now) = (w.inodes[dir], w.now);
             w.sb_mut(at.sb).fs.unlink(parent.ino, name, is_dir, now)?;
             d_drop(w, at.sb, parent.ino, name);
             w.refresh_inode(inode);
             w.refresh_inode(dir);
-            Ok(())
+            Ok::<_, Errno>(())
         });
         release(rt, lock);
         match done {
@@ -126,7 +137,7 @@ fn rename_locked<R: Runtime>(
     from: Spot<'_>,
     to: Spot<'_>,
     how: Rename,
-    task: crate::ids::TaskId,
+    task: TaskId,
 ) -> Result<Option<DentryId>> {
     let (moved, moved_dentry) = lookup_one(rt, sb, from.0, from.1)?;
     let there = match lookup_one(rt, sb, to.0, to.1) {
@@ -139,11 +150,17 @@ fn rename_locked<R: Runtime>(
     };
     let done = rt.step(Op::world("rename"), |w| {
         w.alive(sb)?;
-        permission(w, task, from.0, MAY_WRITE | MAY_EXEC)?;
-        permission(w, task, to.0, MAY_WRITE | MAY_EXEC)?;
-        let fixed = InodeFlags::IMMUTABLE | InodeFlags::APPEND;
-        if w.inodes[moved].disk.flags.intersects(fixed) {
-            return Err(Errno::EPERM);
+        match (how, there) {
+            (Rename::NoReplace, Some(_)) => return Err(Errno::EEXIST),
+            (Rename::Exchange, None) => return Err(Errno::ENOENT),
+            // Two names of one inode: nothing happens, whoever asks.
+            (_, Some((other, _))) if other == moved => return Ok(()),
+            _ => {}
+        }
+        may_delete(w, task, from.0, moved)?;
+        match there {
+            Some((other, _)) => may_delete(w, task, to.0, other)?,
+            None => permission(w, task, to.0, MAY_WRITE | MAY_EXEC)?,
         }
         enter(w, to.0, moved)?;
         if let (Rename::Exchange, Some((other, _))) = (how, there) {

@@ -4,7 +4,7 @@ use daxkit_format::dax::FileKind;
 use daxkit_format::dax::fileattr::XFlags;
 use daxkit_mount::fail::Fail;
 use daxkit_mount::runtime::Runtime;
-use daxkit_mount::vfs::{attr, fileattr, protect, statx};
+use daxkit_mount::vfs::{attr, fileattr, protect, space, statx};
 use daxkit_scenario::letters::{Flag, XFlag, letters_of};
 use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::ops::args::Target;
@@ -61,6 +61,7 @@ impl<R: Runtime> Call<'_, R> {
                         .with("raw", u64::from(attr.xflags.bits()))
                         .with("extsize", u64::from(attr.extsize))
                         .with("cowextsize", u64::from(attr.cowextsize))
+                        .with("nextents", space::nextents(rt, file)?)
                         .with("projid", u64::from(attr.projid)),
                 ))
             }),

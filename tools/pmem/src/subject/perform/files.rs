@@ -6,12 +6,12 @@ use daxkit_mount::fs::{Backing, Rename};
 use daxkit_mount::ids::FileId;
 use daxkit_mount::runtime::Runtime;
 use daxkit_mount::vfs::space::Fallocate;
-use daxkit_mount::vfs::{clone, move_extents, namespace, open, rw, seek, setattr, space, sync};
+use daxkit_mount::vfs::{advise, clone, move_extents, namespace, open, rw, seek, setattr, space, swap, sync};
 use daxkit_mount::world::objects::OpenFlags;
 use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::value::{Record, Value};
 use daxkit_scenario::word::{Set, Word};
-use daxkit_scenario::words::{FallocFlag, NodeKind, OpenFlag, RenameFlag, Whence};
+use daxkit_scenario::words::{FallocFlag, FileAdvice, NodeKind, OpenFlag, RenameFlag, Whence};
 
 use super::{Call, Done, MOST_READ, number, state};
 
@@ -24,7 +24,7 @@ impl<R: Runtime> Call<'_, R> {
                 .at(path)
                 .and_then(|at| open::open(rt, at, open_flags(*flags), mode.map_or(0o644, |mode| mode.0 as u16)))
                 .map(|file| {
-                    self.names.borrow_mut().fds.insert(fd.0.text.to_string(), file);
+                    self.name_file(&fd.0.text, file);
                     Value::Unit
                 }),
             Do::Creat { path, mode } => self
@@ -36,12 +36,13 @@ impl<R: Runtime> Call<'_, R> {
                 .and_then(|file| open::close(rt, file))
                 .map(unit),
             Do::Close { fd } => {
-                let file = self.names.borrow_mut().fds.remove(&*fd.0.text);
+                let own = self.own(&fd.0.text);
+                let file = self.names.borrow_mut().fds.remove(&own);
                 file.ok_or(Fail::Errno(Errno::EBADF)).and_then(|file| open::close(rt, file)).map(unit)
             }
             Do::Dup { new, fd } => self.fd(&fd.0.text).and_then(|file| {
                 open::fget(rt, file)?;
-                self.names.borrow_mut().fds.insert(new.0.text.to_string(), file);
+                self.name_file(&new.0.text, file);
                 Ok(Value::Unit)
             }),
             Do::Lseek { fd, offset, whence } => self
@@ -81,8 +82,14 @@ impl<R: Runtime> Call<'_, R> {
                 let mode = falloc(*flags)?;
                 self.fd(&fd.0.text).and_then(|file| space::fallocate(rt, file, mode, *offset, *length)).map(unit)
             }
-            // Accepted and without effect, as on a DAX file; read-ahead is not emulated.
-            Do::Fadvise { fd, .. } => self.fd(&fd.0.text).map(|_| Value::Unit),
+            Do::Fadvise { fd, offset, length, advice } => {
+                let advice = match advice {
+                    FileAdvice::WillNeed => advise::FileAdvice::WillNeed,
+                    FileAdvice::DontNeed => advise::FileAdvice::DontNeed,
+                    FileAdvice::Normal | FileAdvice::Sequential | FileAdvice::Random => advise::FileAdvice::Pattern,
+                };
+                self.fd(&fd.0.text).and_then(|file| advise::fadvise(rt, file, *offset, *length, advice)).map(unit)
+            }
             Do::Fsync { fd } => self.fd(&fd.0.text).and_then(|file| sync::fsync(rt, file, false)).map(unit),
             Do::Fdatasync { fd } => self.fd(&fd.0.text).and_then(|file| sync::fsync(rt, file, true)).map(unit),
             Do::Fiemap { target } => self.with_target(target, |file| {
@@ -118,11 +125,19 @@ impl<R: Runtime> Call<'_, R> {
                 .fd(&fd.0.text)
                 .and_then(|file| move_extents::move_extents(rt, file, self.fd(&donor.0.text)?, *length))
                 .map(unit),
+            Do::Swapon { path } => self.at(path).and_then(|at| swap::swapon(rt, at)).map(unit),
+            Do::Swapoff { path } => self.at(path).and_then(|at| swap::swapoff(rt, at)).map(unit),
             Do::Bmap { fd, block } => {
                 self.fd(&fd.0.text).and_then(|file| space::fibmap(rt, file, *block)).map(Value::Number)
             }
             _ => return None,
         })
+    }
+
+    /// Calls an open file by a name. One that was called so before stays open, as a descriptor that is forgotten does.
+    fn name_file(&self, name: &str, file: FileId) {
+        let own = self.own(name);
+        self.names.borrow_mut().fds.insert(own, file);
     }
 
     pub(super) fn bytes(&self, file: FileId, offset: Option<u64>, length: u64) -> Done {
@@ -210,6 +225,8 @@ fn falloc(flags: Set<FallocFlag>) -> Option<Fallocate> {
         ["keep_size", "zero"] => Fallocate::ZeroKeepSize,
         ["collapse"] => Fallocate::Collapse,
         ["insert"] => Fallocate::Insert,
+        ["unshare"] => Fallocate::Unshare,
+        ["keep_size", "unshare"] => Fallocate::UnshareKeepSize,
         _ => return None,
     })
 }

@@ -32,7 +32,8 @@ impl<R: Runtime> Call<'_, R> {
                     address: *addr,
                 };
                 let address = mmap::mmap(rt, &request)?;
-                self.names.borrow_mut().maps.insert(map.0.text.to_string(), Region { address, len: *length });
+                let own = self.own(&map.0.text);
+                self.names.borrow_mut().maps.insert(own, Region { address, len: *length });
                 if flags.contains(MapFlag::Populate) {
                     madvise::madvise(rt, address, *length, Advice::PopulateRead)?;
                 }
@@ -42,14 +43,16 @@ impl<R: Runtime> Call<'_, R> {
                 self.range(&map.0.text, *offset, *length).and_then(|(address, len)| {
                     mmap::munmap(rt, address, len)?;
                     if offset.is_none() && length.is_none() {
-                        self.names.borrow_mut().maps.remove(&*map.0.text);
+                        let own = self.own(&map.0.text);
+                        self.names.borrow_mut().maps.remove(&own);
                     }
                     Ok(Value::Unit)
                 })
             }
             Do::Mremap { map, length, .. } => self.map(&map.0.text).and_then(|region| {
                 let address = mmap::mremap(rt, region.address, region.len, *length, true)?;
-                self.names.borrow_mut().maps.insert(map.0.text.to_string(), Region { address, len: *length });
+                let own = self.own(&map.0.text);
+                self.names.borrow_mut().maps.insert(own, Region { address, len: *length });
                 Ok(Value::Unit)
             }),
             Do::Mprotect { map, prot, offset, length } => self
@@ -64,8 +67,13 @@ impl<R: Runtime> Call<'_, R> {
                     MapAdvice::HugePage => Advice::HugePage,
                     MapAdvice::NoHugePage => Advice::NoHugePage,
                     MapAdvice::HwPoison => Advice::HwPoison,
+                    MapAdvice::DontFork => Advice::DontFork,
+                    MapAdvice::WillNeed => Advice::WillNeed,
+                    MapAdvice::Remove => Advice::Remove,
+                    MapAdvice::SoftOffline => Advice::SoftOffline,
+                    MapAdvice::Cold => Advice::Cold,
+                    MapAdvice::Pageout => Advice::Pageout,
                     MapAdvice::Normal => return Some(Ok(Value::Unit)),
-                    _ => return None,
                 };
                 self.range(&map.0.text, *offset, *length)
                     .and_then(|(address, len)| madvise::madvise(rt, address, len, advice))
@@ -80,9 +88,18 @@ impl<R: Runtime> Call<'_, R> {
                 access::load(rt, address, &mut buf[..width_of(*width)])?;
                 Ok(Value::Number(u64::from_le_bytes(buf)))
             }),
-            Do::Store { at, width, value, flags } if !flags.contains(StoreFlag::Nt) => self
+            Do::Store { at, width, value, flags } => self
                 .address(at)
-                .and_then(|address| access::store(rt, address, &value.to_le_bytes()[..width_of(*width)]))
+                .and_then(|address| {
+                    let bytes = value.to_le_bytes();
+                    let bytes = &bytes[..width_of(*width)];
+                    let past_the_cache = flags.contains(StoreFlag::Nt);
+                    if past_the_cache {
+                        access::store_nt(rt, address, bytes)
+                    } else {
+                        access::store(rt, address, bytes)
+                    }
+                })
                 .map(unit),
             Do::LoadBytes { at, length } => self.address(at).and_then(|address| {
                 let mut buf = vec![0; (*length).min(MOST_READ) as usize];
@@ -114,11 +131,13 @@ impl<R: Runtime> Call<'_, R> {
                     }
                     page += PAGE_SIZE;
                 }
-                self.names.borrow_mut().pins.insert(pin.0.text.to_string(), set);
+                let own = self.own(&pin.0.text);
+                self.names.borrow_mut().pins.insert(own, set);
                 Ok(Value::Unit)
             }),
             Do::Unpin { pin } => {
-                let set = self.names.borrow_mut().pins.remove(&*pin.0.text);
+                let own = self.own(&pin.0.text);
+                let set = self.names.borrow_mut().pins.remove(&own);
                 match set {
                     Some(set) => {
                         for frame in set.0 {

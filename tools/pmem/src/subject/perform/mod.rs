@@ -22,7 +22,7 @@ use daxkit_scenario::ops::Operation as Do;
 use daxkit_scenario::ops::args::{Address, Path, Target};
 use daxkit_scenario::value::{Outcome, Value};
 
-use super::names::{Names, Region};
+use super::names::{Names, Own, Region};
 use super::state;
 
 /// The result of a call, before it is an [`Outcome`].
@@ -69,12 +69,19 @@ struct Call<'a, R> {
 }
 
 impl<R: Runtime> Call<'_, R> {
+    /// A name of the task's process.
+    fn own(&self, name: &str) -> Own {
+        (state::mm(self.rt, self.rt.task()), name.to_owned())
+    }
+
     fn fd(&self, name: &str) -> Result<FileId, Fail> {
-        self.names.borrow().fds.get(name).copied().ok_or(Fail::Errno(Errno::EBADF))
+        let own = self.own(name);
+        self.names.borrow().fds.get(&own).copied().ok_or(Fail::Errno(Errno::EBADF))
     }
 
     fn map(&self, name: &str) -> Result<Region, Fail> {
-        self.names.borrow().maps.get(name).copied().ok_or(Fail::Signal(Signal::SegvMapErr))
+        let own = self.own(name);
+        self.names.borrow().maps.get(&own).copied().ok_or(Fail::Signal(Signal::SegvMapErr))
     }
 
     fn fs(&self, name: Option<&str>) -> Result<SbId, Fail> {
@@ -124,6 +131,23 @@ impl<R: Runtime> Call<'_, R> {
         }
     }
 
+    /// With the last thread of a process go its mappings and its descriptors.
+    fn exit(&self) -> Result<(), Fail> {
+        let mm = state::mm(self.rt, self.rt.task());
+        mmap::exit_mm(self.rt)?;
+        if state::users(self.rt, mm) > 0 {
+            return Ok(());
+        }
+        let open = {
+            let mut names = self.names.borrow_mut();
+            let open = names.descriptors(mm);
+            names.fds.retain(|(of, _), _| *of != mm);
+            names.maps.retain(|(of, _), _| *of != mm);
+            open
+        };
+        open.into_iter().try_for_each(|(_, file)| open::close(self.rt, file))
+    }
+
     fn run(&self, operation: &Do) -> Option<Done> {
         Some(match operation {
             Do::Open { .. }
@@ -146,6 +170,8 @@ impl<R: Runtime> Call<'_, R> {
             | Do::Bmap { .. }
             | Do::Ficlone { .. }
             | Do::MoveExtents { .. }
+            | Do::Swapon { .. }
+            | Do::Swapoff { .. }
             | Do::Fadvise { .. } => return self.file(operation),
             Do::Mkdir { .. }
             | Do::Mknod { .. }
@@ -193,13 +219,23 @@ impl<R: Runtime> Call<'_, R> {
                 }
                 return self.memory(operation);
             }
-            Do::Fork { child } => mmap::fork(self.rt).map(|task| {
+            Do::Fork { child } => mmap::fork(self.rt).and_then(|task| {
+                let (parent, mm) = (state::mm(self.rt, self.rt.task()), state::mm(self.rt, task));
+                let (open, mapped) = {
+                    let names = self.names.borrow();
+                    (names.descriptors(parent), names.mappings(parent))
+                };
+                for (_, file) in &open {
+                    open::fget(self.rt, *file)?;
+                }
                 let mut names = self.names.borrow_mut();
+                names.fds.extend(open.into_iter().map(|(name, file)| ((mm, name), file)));
+                names.maps.extend(mapped.into_iter().map(|(name, region)| ((mm, name), region)));
                 names.tasks.push(task);
                 names.task_names.push(child.0.text.to_string());
-                Value::Unit
+                Ok(Value::Unit)
             }),
-            Do::Exit {} => mmap::exit_mm(self.rt).map(|()| Value::Unit),
+            Do::Exit {} => self.exit().map(|()| Value::Unit),
             Do::Setuid { uid } => {
                 state::set_cred(self.rt, if *uid == 0 { Cred::ROOT } else { Cred::user(*uid as u32) });
                 Ok(Value::Unit)

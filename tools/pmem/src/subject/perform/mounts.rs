@@ -57,6 +57,7 @@ impl<R: Runtime> Call<'_, R> {
                             .with("blocks", features.blocks)
                             .with("bfree", space.free_blocks)
                             .with("bavail", space.free_blocks)
+                            .with("files", w.sb(sb).fs.inodes())
                             .with("ffree", space.free_inodes),
                     )
                 })
