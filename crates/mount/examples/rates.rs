@@ -146,7 +146,7 @@ fn schedules() -> (f64, f64, f64) {
                 seed ^= seed << 13;
                 seed ^= seed >> 7;
                 seed ^= seed << 17;
-                enabled[(seed >> 33) as usize % enabled.len()]
+                enabled[((seed >> 32) as usize * enabled.len()) >> 32]
             }));
         }
         let seconds = begin.elapsed().as_secs_f64();

@@ -204,7 +204,7 @@ impl<F: FileSystem> World<F> {
     pub(crate) fn unlock(&mut self, task: TaskId, lock: LockId) {
         self.touch(Object::lock(lock), true);
         let mode = self.tasks.drop_held(task, lock);
-        let mut state = *self.locks.entry(lock.key());
+        let state = self.locks.entry(lock.key());
         match mode {
             Mode::Exclusive => state.writer = TaskId::NONE,
             Mode::Shared => state.readers -= 1,
@@ -229,7 +229,6 @@ impl<F: FileSystem> World<F> {
             self.tasks.hold(first, lock, wanted);
             self.tasks.make_runnable(first);
         }
-        *self.locks.entry(lock.key()) = state;
     }
 
     fn check_order(&mut self, task: TaskId, taken: LockId) {

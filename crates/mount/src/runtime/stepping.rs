@@ -58,26 +58,61 @@ impl<F: FileSystem> Shared<F> {
     }
 }
 
-type Task = Coroutine<(), Pending, (), DefaultStack>;
+type Task = Coroutine<(), (), (), DefaultStack>;
+
+/// How a program stands between two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// Before the step that is in its mailbox.
+    Step,
+    /// Before a sleep.
+    Sleep,
+    /// At its end.
+    Ended,
+}
+
+/// Where a program leaves what it will do next. It is not handed over with the switch of stacks: that would copy it three
+/// times a step.
+struct Mailbox {
+    stand: Cell<Stand>,
+    op: Cell<Op>,
+}
+
+impl Mailbox {
+    const fn new() -> Self {
+        Self { stand: Cell::new(Stand::Ended), op: Cell::new(Op::new("")) }
+    }
+
+    #[inline]
+    fn pending(&self) -> Option<Pending> {
+        match self.stand.get() {
+            Stand::Step => Some(Pending::Step(self.op.get())),
+            Stand::Sleep => Some(Pending::Sleep(self.op.get())),
+            Stand::Ended => None,
+        }
+    }
+}
 
 /// One task's view. It lives on the task's stack.
 pub struct Stepped<'y, F> {
     shared: &'y Shared<F>,
-    yielder: &'y Yielder<(), Pending>,
+    mailbox: &'y Mailbox,
+    yielder: &'y Yielder<(), ()>,
     task: TaskId,
 }
 
 struct Slot {
     task: TaskId,
     coroutine: Task,
-    pending: Option<Pending>,
+    mailbox: Rc<Mailbox>,
 }
 
 /// The tasks of a run and the world they run on.
 pub struct Stepper<F> {
     shared: Rc<Shared<F>>,
     slots: Vec<Option<Slot>>,
-    stacks: Vec<DefaultStack>,
+    /// What ended programs leave to those that come.
+    spare: Vec<(DefaultStack, Rc<Mailbox>)>,
 }
 
 impl<F: FileSystem + 'static> Stepper<F> {
@@ -91,7 +126,7 @@ impl<F: FileSystem + 'static> Stepper<F> {
             watch: RefCell::default(),
             livelock: Cell::new(false),
         });
-        Self { shared, slots: Vec::new(), stacks: Vec::new() }
+        Self { shared, slots: Vec::new(), spare: Vec::new() }
     }
 
     /// From now on judges after each step what the step can have broken ([`crate::invariants::check_after_step`]). To be asked
@@ -142,7 +177,7 @@ impl<F: FileSystem + 'static> Stepper<F> {
             if !slot.coroutine.done() {
                 slot.coroutine.force_unwind();
             }
-            self.stacks.push(slot.coroutine.into_stack());
+            self.spare.push((slot.coroutine.into_stack(), slot.mailbox));
         }
     }
 
@@ -151,12 +186,15 @@ impl<F: FileSystem + 'static> Stepper<F> {
     /// # Panics
     /// If the host has no memory for another stack.
     pub fn start(&mut self, task: TaskId, program: impl FnOnce(&Stepped<'_, F>) + 'static) -> usize {
-        let stack = self.stacks.pop().unwrap_or_else(|| DefaultStack::new(STACK).expect("memory for a stack"));
-        let shared = Rc::clone(&self.shared);
-        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), Pending>, ()| {
-            program(&Stepped { shared: &shared, yielder, task });
+        let (stack, mailbox) = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| (DefaultStack::new(STACK).expect("memory for a stack"), Rc::new(Mailbox::new())));
+        let (shared, own) = (Rc::clone(&self.shared), Rc::clone(&mailbox));
+        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
+            program(&Stepped { shared: &shared, mailbox: &own, yielder, task });
         });
-        let mut slot = Slot { task, coroutine, pending: None };
+        let mut slot = Slot { task, coroutine, mailbox };
         Self::resume(&mut slot);
         if let Some(at) = self.slots.iter().position(Option::is_none) {
             self.slots[at] = Some(slot);
@@ -166,11 +204,11 @@ impl<F: FileSystem + 'static> Stepper<F> {
         self.slots.len() - 1
     }
 
+    #[inline]
     fn resume(slot: &mut Slot) {
-        slot.pending = match slot.coroutine.resume(()) {
-            CoroutineResult::Yield(pending) => Some(pending),
-            CoroutineResult::Return(()) => None,
-        };
+        if let CoroutineResult::Return(()) = slot.coroutine.resume(()) {
+            slot.mailbox.stand.set(Stand::Ended);
+        }
     }
 
     /// How many places there are; some may be empty.
@@ -181,18 +219,19 @@ impl<F: FileSystem + 'static> Stepper<F> {
 
     /// What the program in place `at` does next; `None` when it has ended.
     #[must_use]
-    pub fn pending(&self, at: usize) -> Option<&Pending> {
-        self.slots[at].as_ref().and_then(|slot| slot.pending.as_ref())
+    pub fn pending(&self, at: usize) -> Option<Pending> {
+        self.slots[at].as_ref().and_then(|slot| slot.mailbox.pending())
     }
 
     /// Whether the program in place `at` can move: it has not ended and does not sleep.
     #[must_use]
+    #[inline]
     pub fn enabled(&self, at: usize) -> bool {
         let Some(slot) = &self.slots[at] else { return false };
-        match &slot.pending {
-            None => false,
-            Some(Pending::Step(_)) => true,
-            Some(Pending::Sleep(_)) => !self.shared.world.borrow().tasks.is_blocked(slot.task),
+        match slot.mailbox.stand.get() {
+            Stand::Step => true,
+            Stand::Sleep => !self.shared.world.borrow().tasks.is_blocked(slot.task),
+            Stand::Ended => false,
         }
     }
 
@@ -207,7 +246,7 @@ impl<F: FileSystem + 'static> Stepper<F> {
     /// Whether every program has ended.
     #[must_use]
     pub fn finished(&self) -> bool {
-        self.slots.iter().flatten().all(|slot| slot.pending.is_none())
+        self.slots.iter().flatten().all(|slot| slot.mailbox.stand.get() == Stand::Ended)
     }
 
     /// Steps made since the stepper was made.
@@ -241,20 +280,25 @@ impl<F: FileSystem> Runtime for Stepped<'_, F> {
 
     #[inline]
     fn step<T>(&self, op: Op, f: impl FnOnce(&mut World<F>) -> T) -> T {
-        self.yielder.suspend(Pending::Step(op));
+        // Read back from the mailbox by whoever judges the step, so that the label is written once, field by field.
+        self.mailbox.op.set(op);
+        self.mailbox.stand.set(Stand::Step);
+        self.yielder.suspend(());
         let mut world = self.shared.world.borrow_mut();
         self.shared.steps.set(self.shared.steps.get() + 1);
-        world.begin_step(self.task, &op);
+        world.begin_step(|| self.mailbox.op.get());
         let out = f(&mut world);
         world.end_step();
         if self.shared.watched.get() {
-            self.shared.look(&mut world, self.task, &op);
+            self.shared.look(&mut world, self.task, &self.mailbox.op.get());
         }
         world.tasks.forget_woken();
         out
     }
 
     fn block(&self, op: Op) {
-        self.yielder.suspend(Pending::Sleep(op));
+        self.mailbox.op.set(op);
+        self.mailbox.stand.set(Stand::Sleep);
+        self.yielder.suspend(());
     }
 }

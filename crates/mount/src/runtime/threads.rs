@@ -67,7 +67,7 @@ impl<F: FileSystem> Runtime for Thread<F> {
     #[inline]
     fn step<T>(&self, op: Op, f: impl FnOnce(&mut World<F>) -> T) -> T {
         let mut world = self.shared.world.lock();
-        world.begin_step(self.task, &op);
+        world.begin_step(|| op);
         let out = f(&mut world);
         world.end_step();
         self.shared.notify(&mut world);

@@ -177,9 +177,9 @@ impl<F: FileSystem> World<F> {
     }
 
     #[inline]
-    pub(crate) fn begin_step(&mut self, _task: TaskId, op: &Op) {
+    pub(crate) fn begin_step(&mut self, op: impl FnOnce() -> Op) {
         if self.audit.on.get() {
-            *self.audit.current.borrow_mut() = Some(*op);
+            *self.audit.current.borrow_mut() = Some(op());
         }
     }
 

@@ -188,10 +188,9 @@ impl Tasks {
     }
 
     /// Locks that the task holds, in the order taken.
-    pub fn held(&self, task: TaskId) -> impl Iterator<Item = LockId> + use<> {
+    pub fn held(&self, task: TaskId) -> impl Iterator<Item = LockId> + '_ {
         let task = self.get(task);
-        let (held, len) = (task.held, usize::from(task.held_len));
-        held.into_iter().take(len).map(|(lock, _)| lock)
+        task.held[..usize::from(task.held_len)].iter().map(|(lock, _)| *lock)
     }
 
     /// Whether the task holds `lock` (exclusively, if asked).
