@@ -16,14 +16,14 @@ use crate::shared::tools::{succeed, system};
 /// Where the superblock lies.
 const SUPER: usize = 1024;
 
-fn make(dir: &Path, options: &str, size: &str) -> PathBuf {
+pub(crate) fn make(dir: &Path, options: &str, size: &str) -> PathBuf {
     let image = dir.join("image");
     let mut command = system("mke2fs");
     succeed(command.args(["-q", "-F"]).args(options.split_whitespace()).arg(&image).arg(size)).expect("mke2fs");
     image
 }
 
-fn changed(image: &Path, change: impl FnOnce(&mut [u8])) {
+pub(crate) fn changed(image: &Path, change: impl FnOnce(&mut [u8])) {
     let mut bytes = fs::read(image).expect("it is read");
     change(&mut bytes);
     fs::write(image, bytes).expect("it is written");

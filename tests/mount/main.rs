@@ -14,3 +14,4 @@ mod differential;
 mod machine;
 mod model;
 mod random;
+mod super_block;

@@ -167,4 +167,7 @@ impl<A: FileSystem, B: FileSystem> FileSystem for Either<A, B> {
     fn commit(&mut self) -> Result<(), Errno> {
         either!(self.commit())
     }
+    fn set_writable(&mut self, writable: bool, now: i64) -> Result<(), Errno> {
+        either!(self.set_writable(writable, now))
+    }
 }

@@ -395,6 +395,15 @@ pub trait FileSystem: Clone + Media {
     /// # Errors
     /// `EIO`.
     fn commit(&mut self) -> Result<(), Errno>;
+    /// The mount is writable from now on, or no longer: on media it says so, at once (`ext4_setup_super`, `ext4_put_super`).
+    /// File systems that keep no such note have nothing to do.
+    ///
+    /// # Errors
+    /// `EIO`.
+    fn set_writable(&mut self, writable: bool, now: i64) -> Result<(), Errno> {
+        let _ = (writable, now);
+        Ok(())
+    }
     /// Becomes what the next mount finds when the kernel stops here: metadata as they were committed; `power`: of the memory what
     /// was written back and fenced.
     ///

@@ -46,7 +46,7 @@ pub struct MountRequest<F> {
 /// Mounts.
 ///
 /// # Errors
-/// `EINVAL` as the tables of ext4 and XFS say.
+/// `EINVAL` as the tables of ext4 and XFS say, `EROFS`, `EIO` (the superblock could not be written).
 pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
     let features = request.fs.features();
     let (dax, dax_shown) = match request.personality {
@@ -80,9 +80,13 @@ pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
     if features.read_only && !request.read_only {
         return Err(Errno::EROFS.into());
     }
-    Ok(rt.step(Op::world("mount"), |w| {
+    rt.step(Op::world("mount"), |w| {
+        let mut fs = request.fs;
+        if !request.read_only {
+            fs.set_writable(true, w.now)?;
+        }
         w.sbs.push(SuperBlock {
-            fs: request.fs,
+            fs,
             personality: request.personality,
             profile: request.profile,
             dax,
@@ -100,8 +104,8 @@ pub fn mount<R: Runtime>(rt: &R, request: MountRequest<R::Fs>) -> Result<SbId> {
             shutdown: false,
             generation: 0,
         });
-        SbId((w.sbs.len() - 1) as u16)
-    }))
+        Ok(SbId((w.sbs.len() - 1) as u16))
+    })
 }
 
 /// Changes options of a mount. Another DAX mode is refused by ext4 and not looked at by XFS.
@@ -152,11 +156,15 @@ pub fn remount<R: Runtime>(
             sync_filesystem(rt, sb)?;
         }
         rt.step(Op::world("reconfigure_super"), |w| {
-            if let Some(read_only) = read_only {
-                w.sb_mut(sb).read_only = read_only;
+            let Some(read_only) = read_only else { return Ok(()) };
+            let now = w.now;
+            let mount = w.sb_mut(sb);
+            if mount.read_only != read_only {
+                mount.fs.set_writable(!read_only, now)?;
+                mount.read_only = read_only;
             }
-        });
-        Ok(())
+            Ok(())
+        })
     })
 }
 
@@ -185,6 +193,9 @@ pub fn umount<R: Runtime>(rt: &R, sb: SbId) -> Result<R::Fs> {
             if w.sb(sb).shutdown {
                 // What was not committed when it was shut down never will be. Where that is not known it stays.
                 let _ = fs.crash(false);
+            } else if !w.sb(sb).read_only {
+                // Nobody is left to tell.
+                let _ = fs.set_writable(false, w.now);
             }
             fs
         }))

@@ -24,6 +24,7 @@ use daxkit_format::dax::Errno;
 use daxkit_format::ext4::features::{Compat, Incompat, RoCompat};
 use daxkit_format::ext4::inode::Timestamp;
 use daxkit_format::ext4::inode_flags::InodeFlags;
+use daxkit_format::ext4::super_block::STATE_VALID;
 use daxkit_volume::{CommitError, Corruption, EditError, Editor, Inode, OpenOptions, Volume, VolumeError};
 
 use super::mem::Survives;
@@ -32,6 +33,9 @@ use crate::ids::PAGE_SIZE;
 
 /// Blocks of a transaction at which it is committed, if its journal is large: what waits lies in memory.
 const MOST_WAITING: u64 = 16 << 10;
+
+/// Mounts between two checks where the superblock says none (`EXT4_DFL_MAX_MNT_COUNT`).
+const DFL_MAX_MNT_COUNT: u16 = 20;
 
 /// Why an image cannot be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +88,8 @@ pub struct Ext4Fs<W = NoWatch> {
     left: BTreeSet<Ino>,
     /// The latest time that was heard of.
     now: i64,
+    /// `s_mount_state`: how the image was left by who had it before.
+    state: u16,
     /// Changed blocks at which the transaction is committed.
     waiting: u64,
     read_only: bool,
@@ -134,10 +140,11 @@ impl<W: Survives + 'static> Ext4Fs<W> {
             volume.commit_below(time)?;
             volume.hold_freed(true);
         }
+        let state = volume.super_block().s_state.get();
         let waiting = (volume.journal_blocks() / 4).clamp(16, MOST_WAITING);
         let (dirty, beyond, left) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let volume = Box::new(volume);
-        Ok(Self { memory, volume, dirty, beyond, left, now, waiting, read_only, gone: false })
+        Ok(Self { memory, volume, dirty, beyond, left, now, state, waiting, read_only, gone: false })
     }
 
     /// The memory: what a reader of the image would see now, and what survives a power cut.
@@ -405,5 +412,30 @@ impl<W: Survives + 'static> FileSystem for Ext4Fs<W> {
         }
         self.dirty.clear();
         Ok(())
+    }
+
+    fn set_writable(&mut self, writable: bool, now: i64) -> Result<(), Errno> {
+        self.heard_of(now);
+        let (time, state) = (self.now, self.state);
+        let journal = self.volume.has_compat(Compat::HAS_JOURNAL);
+        self.edit(|editor| {
+            editor.change_super_block(|sb| {
+                if !writable {
+                    sb.s_state.set(state);
+                    return;
+                }
+                // With a journal a file system is always what it was at the last commit.
+                if !journal {
+                    sb.s_state.set(state & !STATE_VALID);
+                }
+                if sb.s_max_mnt_count.get() == 0 {
+                    sb.s_max_mnt_count.set(DFL_MAX_MNT_COUNT);
+                }
+                sb.s_mnt_count.set(sb.s_mnt_count.get().wrapping_add(1));
+                sb.s_mtime.set(time as u32);
+                sb.s_mtime_hi = (time >> 32) as u8;
+            })
+        })?;
+        self.commit()
     }
 }
