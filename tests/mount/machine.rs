@@ -59,19 +59,30 @@ pub(crate) struct Machine<F: FileSystem> {
 
 impl<F: FileSystem> Machine<F> {
     pub(crate) fn of(fs: F, dax: DaxMode, now: i64) -> Self {
+        // With inline data DAX is refused at mount: those images run without.
+        let device_dax = !fs.features().inline_data;
+        Self::mounted(fs, Personality::Ext4, device_dax.then_some(dax), device_dax, now)
+    }
+
+    /// By whose rules, with which option, and whether the device can DAX.
+    pub(crate) fn mounted(
+        fs: F,
+        personality: Personality,
+        dax: Option<DaxMode>,
+        device_dax: bool,
+        now: i64,
+    ) -> Self {
         let mut world = World::new();
         world.now = now;
         let mm = mmap::mm_alloc(&mut world);
         let task = world.tasks.spawn(Cred::ROOT, mm);
         let shared = Shared::new(world);
         let rt = shared.thread(task);
-        // With inline data DAX is refused at mount: those images run without.
-        let device_dax = !fs.features().inline_data;
         let request = MountRequest {
             fs,
-            personality: Personality::Ext4,
+            personality,
             profile: Profile::default(),
-            dax: device_dax.then_some(dax),
+            dax,
             data: DataMode::Ordered,
             delalloc: true,
             device_dax,

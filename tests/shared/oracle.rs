@@ -49,11 +49,16 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts through a loop device.
+    /// Mounts an ext4 image through a loop device.
     pub(crate) fn new(image: &Path, at: &Path, options: &str) -> Result<Self, Failure> {
+        Self::of("ext4", image, at, options)
+    }
+
+    /// Mounts an image of some type through a loop device.
+    pub(crate) fn of(kind: &str, image: &Path, at: &Path, options: &str) -> Result<Self, Failure> {
         std::fs::create_dir_all(at).map_err(|e| format!("{}: {e}", at.display()))?;
         let mut command = system("mount");
-        command.args(["-t", "ext4", "-o", &format!("loop,{options}")]).arg(image).arg(at);
+        command.args(["-t", kind, "-o", &format!("loop,{options}")]).arg(image).arg(at);
         succeed(&mut command).map_err(|e| format!("the kernel does not mount it (as root, with loop devices)\n{e}"))?;
         Ok(Self { at: at.to_owned(), mounted: true })
     }

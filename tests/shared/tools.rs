@@ -14,6 +14,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lsattr", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("mke2fs", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
     ("mount", "mount"),
     ("umount", "mount"),
     ("losetup", "mount"),

@@ -12,7 +12,7 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// A program and the Debian package that has it.
-const NEEDED: [(&str, &str); 32] = [
+const NEEDED: [(&str, &str); 33] = [
     ("cc", "gcc"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
@@ -24,6 +24,7 @@ const NEEDED: [(&str, &str); 32] = [
     ("chattr", "e2fsprogs"),
     ("lsattr", "e2fsprogs"),
     ("filefrag", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
     ("mount", "mount"),
     ("umount", "mount"),
     ("losetup", "mount"),

@@ -1,0 +1,226 @@
+//! Both kernels on one file system, side by side.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use daxkit_mount::fs::FileSystem;
+use daxkit_mount::fs::ext4::Ext4Fs;
+use daxkit_mount::fs::mem::{MemFs, MemOptions};
+use daxkit_mount::profile::Personality;
+
+use crate::call::{Call, On, Op, Out, Subject, User, When};
+use crate::emulated::Emulated;
+use crate::host::Host;
+use crate::known;
+use crate::machine::{Machine, ext4, save};
+use crate::shared::judge;
+use crate::shared::oracle::Mounted;
+use crate::shared::tools::{succeed, system};
+
+/// When everything happens for the emulated kernel.
+const NOW: i64 = 4_000_000_000;
+/// When the image was made.
+const MADE: i64 = 1_000_000_000;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// ext4 over an image, and the kernel's over the same.
+    Ext4,
+    /// The file system in memory by XFS's rules, and XFS.
+    Xfs,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        if self == Self::Ext4 { "ext4" } else { "xfs" }
+    }
+
+    /// An empty image.
+    pub(crate) fn make(self, image: &Path) {
+        let mut command = match self {
+            Self::Ext4 => {
+                let mut command = system("mke2fs");
+                command.args(["-q", "-F", "-t", "ext4", "-b", "4096"]).arg(image).arg("32M");
+                command.env("E2FSPROGS_FAKE_TIME", MADE.to_string());
+                command
+            }
+            Self::Xfs => {
+                let file = std::fs::File::create(image).expect("an image");
+                file.set_len(320 << 20).expect("an image");
+                let mut command = system("mkfs.xfs");
+                command.args(["-q", "-f"]).arg(image);
+                command
+            }
+        };
+        succeed(&mut command).expect("an image");
+    }
+}
+
+/// The emulated kernel over either file system.
+trait Below: Subject {
+    fn mode(&self, on: &On, follow: bool) -> Option<u16>;
+    /// Closes all, unmounts, and writes the image, where there is one.
+    fn end(self: Box<Self>, image: &Path);
+}
+
+impl Below for Emulated<Ext4Fs> {
+    fn mode(&self, on: &On, follow: bool) -> Option<u16> {
+        Self::mode(self, on, follow)
+    }
+
+    fn end(mut self: Box<Self>, image: &Path) {
+        self.leave();
+        save(&self.machine.umount(), image);
+    }
+}
+
+impl Below for Emulated<MemFs> {
+    fn mode(&self, on: &On, follow: bool) -> Option<u16> {
+        Self::mode(self, on, follow)
+    }
+
+    fn end(mut self: Box<Self>, _: &Path) {
+        self.leave();
+        self.machine.umount();
+    }
+}
+
+fn machine<F: FileSystem>(fs: F, personality: Personality) -> Machine<F> {
+    Machine::mounted(fs, personality, None, false, NOW)
+}
+
+/// Where two answers differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) call: Call,
+    pub(crate) emulated: Out,
+    pub(crate) host: Out,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:?}: {:?}", self.call.user, self.call.op)?;
+        writeln!(f, "  emulated: {:?}", self.emulated)?;
+        write!(f, "  kernel:   {:?}", self.host)
+    }
+}
+
+/// Both.
+pub(crate) struct Pair {
+    kind: Kind,
+    emulated: Box<dyn Below>,
+    host: Host,
+    mounted: Mounted,
+    dir: tempfile::TempDir,
+}
+
+/// Each pair has a window of its own in the addresses of this process.
+static WINDOWS: AtomicU64 = AtomicU64::new(0);
+
+impl Pair {
+    /// Mounts copies of a new image.
+    pub(crate) fn new(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let searchable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), searchable).expect("a scratch directory");
+        let image = dir.path().join("image");
+        kind.make(&image);
+        let window = 0x1000_0000_0000 + (WINDOWS.fetch_add(1, Ordering::Relaxed) % 4096 << 32);
+        let emulated: Box<dyn Below> = match kind {
+            Kind::Ext4 => {
+                std::fs::copy(&image, dir.path().join("emulated")).expect("a copy");
+                let fs = ext4(&dir.path().join("emulated"), NOW).expect("it mounts");
+                Box::new(Emulated::new(machine(fs, Personality::Ext4), window))
+            }
+            Kind::Xfs => {
+                let options =
+                    MemOptions { size: 320 << 20, inodes: 8192, xfs: true, reflink: true, ..MemOptions::default() };
+                let fs = MemFs::new(options).expect("a device");
+                Box::new(Emulated::new(machine(fs, Personality::Xfs), window))
+            }
+        };
+        let at = dir.path().join("mnt");
+        let mounted = Mounted::of(kind.name(), &image, &at, "rw,noatime").expect("root, and loop devices");
+        let host = Host::new(mounted.path(), window);
+        let mut pair = Self { kind, emulated, host, mounted, dir };
+        // Everybody may do something.
+        for op in [
+            Op::Chmod(On::Path("/".to_owned()), 0o777),
+            Op::Utimens(On::Path("/".to_owned()), When::At(7), When::At(7)),
+        ] {
+            pair.call(&Call::root(op)).expect("both do it");
+        }
+        pair
+    }
+
+    /// What is not asked of either: devices and sockets do not answer for the file system, FIFOs for their attributes only.
+    fn is_left(&self, op: &Op) -> bool {
+        const TYPES: [u16; 3] = [0o2, 0o6, 0o14];
+        let mode = |on: &On| self.emulated.mode(on, true).unwrap_or(0o10_0000) >> 12;
+        let path = |path: &String| mode(&On::Path(path.clone()));
+        match op {
+            Op::Open(_, at, flags, _) if flags & 0o10_000_000 == 0 => {
+                let kind = path(at);
+                TYPES.contains(&kind) || kind == 0o1 && flags & 1 == 1
+            }
+            Op::Chmod(on, _)
+            | Op::Chown(on, ..)
+            | Op::Utimens(on, ..)
+            | Op::SetXattr(on, ..)
+            | Op::GetXattr(on, _)
+            | Op::ListXattr(on)
+            | Op::GetFlags(on)
+            | Op::SetFlags(on, _)
+            | Op::ToggleFlags(on, _)
+            | Op::GetFsx(on)
+            | Op::SetFsx(on, _)
+            | Op::ToggleFsx(on, _) => matches!(on, On::Path(_)) && TYPES.contains(&mode(on)),
+            Op::Loosen(at) => TYPES.contains(&path(at)),
+            Op::Read(slot, ..)
+            | Op::Write(slot, ..)
+            | Op::Seek(slot, ..)
+            | Op::Fsync(slot, _)
+            | Op::ReadTo(slot, ..)
+            | Op::WriteFrom(slot, ..)
+            | Op::Mmap { slot: Some(slot), .. } => mode(&On::Slot(*slot)) == 0o1,
+            _ => false,
+        }
+    }
+
+    /// Asks both, and nothing but that.
+    pub(crate) fn ask(&mut self, call: &Call) -> (Out, Out) {
+        if self.is_left(&call.op) {
+            return (Out::Left, Out::Left);
+        }
+        (self.emulated.call(call), self.host.call(call))
+    }
+
+    /// Asks both; their answers must be the same, or a known difference.
+    pub(crate) fn call(&mut self, call: &Call) -> Result<Out, Box<Difference>> {
+        let (emulated, host) = self.ask(call);
+        if emulated == host || known::covers(self.kind, call, &emulated, &host) {
+            return Ok(host);
+        }
+        Err(Box::new(Difference { call: call.clone(), emulated, host }))
+    }
+
+    /// Unmounts both; the emulated kernel's image must be whole.
+    pub(crate) fn end(self) -> Result<(), String> {
+        let Self { kind, emulated, mut host, mounted, dir } = self;
+        let image: PathBuf = dir.path().join("emulated");
+        emulated.end(&image);
+        host.leave();
+        drop(host);
+        mounted.unmount()?;
+        if kind == Kind::Ext4 {
+            judge::both(&image)?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks one call as root.
+pub(crate) fn root(pair: &mut Pair, op: Op) -> Result<Out, Box<Difference>> {
+    pair.call(&Call { user: User::Root, op })
+}
