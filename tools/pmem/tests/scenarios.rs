@@ -21,7 +21,7 @@ const CASES: &[(&str, usize)] = &[
     ("positions.dax", 16),
     ("s-dax-ext4.dax", 14),
     ("s-dax-xfs.dax", 11),
-    ("releases.dax", 86),
+    ("releases.dax", 110),
     ("set-calls.dax", 92),
     ("shared-blocks.dax", 16),
     ("swap.dax", 14),
