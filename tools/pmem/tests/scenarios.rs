@@ -26,7 +26,7 @@ const CASES: &[(&str, usize)] = &[
     ("shared-blocks.dax", 16),
     ("swap.dax", 14),
     ("xfs-inheritance.dax", 30),
-    ("xfstests.dax", 52),
+    ("xfstests.dax", 61),
 ];
 
 /// Cases that are skipped: file, title, how many, why. None today.
