@@ -10,12 +10,13 @@ use serde_json::Value;
 
 /// How many cases each file has.
 const CASES: &[(&str, usize)] = &[
-    ("advice.dax", 27),
+    ("advice.dax", 31),
     ("advisory.dax", 64),
     ("crash.dax", 22),
     ("ext4-flags.dax", 18),
     ("faults.dax", 40),
     ("inline-data.dax", 7),
+    ("memory-failure.dax", 17),
     ("mount.dax", 20),
     ("namespace.dax", 34),
     ("positions.dax", 16),
