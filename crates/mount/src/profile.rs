@@ -159,9 +159,9 @@ impl Profile {
         self.kernel >= Kernel(5, 16)
     }
 
-    /// Whether DAX entries keep an unused inode in memory. `grab_mapping_entry` counted them in `nrexceptional`, and since the four changes
-    /// that did away with it counts them in `nrpages` (both read); with those `inode_lru_isolate` asks `mapping_empty`, which an entry makes false. That
-    /// 5.13 is where they came was read in lists of its changes, not in its source.
+    /// Whether DAX entries keep an unused inode in memory. `inode_lru_isolate` keeps what has `nrpages`, later what is not
+    /// `mapping_empty`; `grab_mapping_entry` counted entries in `nrexceptional` and counts them in `nrpages` since that is gone (all read, as
+    /// changes). That 5.13 is where it went was read in lists of changes, not in a source.
     #[must_use]
     pub fn entries_keep_inodes(&self) -> bool {
         self.kernel >= Kernel(5, 13)

@@ -40,7 +40,7 @@ fn drop_pagecache_sb<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
 /// by number; who comes or goes meanwhile is seen or is not, in either.
 fn next_with_pages<R: Runtime>(rt: &R, sb: SbId, after: Option<InodeId>) -> Option<InodeId> {
     rt.step(Op::world("drop_pagecache_sb"), |w| {
-        // mapping_empty since 5.13; before, nrpages, of which DAX entries were none.
+        // nrpages, of which DAX entries are some since 5.13; later mapping_empty.
         let entries = w.sb(sb).profile.entries_keep_inodes();
         let wanted = |id: &InodeId| {
             let node = &w.inodes[*id];
