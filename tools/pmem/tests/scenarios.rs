@@ -17,7 +17,7 @@ const CASES: &[(&str, usize)] = &[
     ("faults.dax", 40),
     ("inline-data.dax", 7),
     ("memory-failure.dax", 17),
-    ("mount.dax", 20),
+    ("mount.dax", 22),
     ("namespace.dax", 34),
     ("positions.dax", 16),
     ("s-dax-ext4.dax", 14),
