@@ -23,10 +23,10 @@ use crate::world::objects::{Inode, SuperBlock};
 /// Flags that `FS_IOC_SETFLAGS` did not carry on XFS, nor `FS_IOC_GETFLAGS` show: it keeps them.
 const XFS_NOT_CARRIED: InodeFlags = InodeFlags::DAX.union(InodeFlags::PROJINHERIT);
 
-/// Whether `bdev_dax_supported` is asked of a device, and so of the realtime device too; until 4.17 it is asked of the mount, which means its
-/// data device (`__bdev_dax_supported` and its callers in `xfs_super.c` and `xfs_ioctl.c`, read as of 4.13, 4.14 and 5.x; the change is
-/// of May 2018, so 4.18). What it looks at that far back is what `device_dax` says of a device: blocks that are pages, a partition that begins at a page, a
-/// device that gives an address.
+/// Whether `bdev_dax_supported` is asked of a device, and so of the realtime device too. Until 4.17 it is asked of the mount, which means
+/// its data device (`__bdev_dax_supported` and its callers in `xfs_super.c` and `xfs_ioctl.c`, read as of 4.13, 4.14 and 5.x; the change
+/// is of May 2018, so 4.18). What it looks at that far back is what `device_dax` says of a device: blocks that are pages, a partition
+/// that begins at a page, a device that gives an address.
 const fn asks_each_device(kernel: Kernel) -> bool {
     kernel.0 > 4 || (kernel.0 == 4 && kernel.1 >= 18)
 }
