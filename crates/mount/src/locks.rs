@@ -19,10 +19,10 @@ use crate::world::World;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum LockClass {
-    /// `s_umount`.
-    SUmount,
     /// `sb_start_write`: the freeze level of system calls.
     SbWriters,
+    /// `s_umount`: a freeze lets it go to wait for writers, who may take it.
+    SUmount,
     /// `s_vfs_rename_mutex`.
     RenameMutex,
     /// `i_aops_sem` of a full lock-out design.

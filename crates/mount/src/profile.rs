@@ -159,7 +159,9 @@ impl Profile {
         self.kernel >= Kernel(5, 16)
     }
 
-    /// Whether DAX entries keep an unused inode in memory: they count as its pages since 5.13.
+    /// Whether DAX entries keep an unused inode in memory. `inode_lru_isolate` keeps what has `nrpages`, later what is not
+    /// `mapping_empty`; `grab_mapping_entry` counted entries in `nrexceptional` and counts them in `nrpages` since that is gone (all read, as
+    /// changes). That 5.13 is where it went was read in lists of changes, not in a source.
     #[must_use]
     pub fn entries_keep_inodes(&self) -> bool {
         self.kernel >= Kernel(5, 13)

@@ -231,6 +231,8 @@ fn memory<R: Runtime>(rt: &R) {
         madvise(rt, private, 2 * PAGE, advice).unwrap_or_else(|fail| panic!("{advice:?}: {fail}"));
     }
     let _ = madvise(rt, address, PAGE, Advice::HwPoison);
+    let _ = madvise(rt, private, PAGE, Advice::HwPoison);
+    let _ = madvise(rt, anonymous, PAGE, Advice::HwPoison);
     mprotect(rt, private + PAGE, PAGE, VmFlags::READ).expect("mprotect");
     let moved = mremap(rt, private, PAGE, 3 * PAGE, true).expect("mremap");
     munmap(rt, moved, 3 * PAGE).expect("munmap");

@@ -5,13 +5,15 @@
 mod common;
 
 use common::{SB, at, mem, request};
-use daxkit_format::dax::DaxMode;
 use daxkit_format::dax::fileattr::XFlags;
+use daxkit_format::dax::{DaxMode, Errno};
+use daxkit_mount::fail::{Fail, Signal};
 use daxkit_mount::fs::FileSystem;
 use daxkit_mount::fs::mem::MemFs;
 use daxkit_mount::ids::{FileId, TaskId};
 use daxkit_mount::invariants::check_all;
 use daxkit_mount::mm::access::{load, store};
+use daxkit_mount::mm::madvise::{Advice, madvise};
 use daxkit_mount::mm::mmap::{self, MapRequest, Share};
 use daxkit_mount::profile::Personality;
 use daxkit_mount::runtime::stepping::{Stepped, Stepper};
@@ -198,6 +200,36 @@ fn the_advisory_design_survives_every_schedule_of_fault_and_flag() {
             let sb = w.sb(SB);
             assert_eq!(sb.generation, 2, "root and file were instantiated once each");
         });
+    }
+}
+
+#[test]
+fn memory_fails_under_stores_and_write_back() {
+    for (personality, dax) in MODES {
+        let programs: [fn() -> Program; 3] = [
+            || {
+                Box::new(|rt, map| {
+                    // Either the store meets what is left of a lost page, or it comes before or after.
+                    let stored = store(rt, map, &[2; 8]);
+                    assert!(matches!(stored, Ok(()) | Err(Fail::Signal(Signal::BusMceErrAr))), "{stored:?}");
+                })
+            },
+            || {
+                Box::new(|rt, _| {
+                    let written = sync::fsync(rt, FILE, false);
+                    assert!(matches!(written, Ok(()) | Err(Fail::Errno(Errno::EIO))), "{written:?}");
+                })
+            },
+            || {
+                Box::new(|rt, map| {
+                    let told = madvise(rt, map, PAGE, Advice::HwPoison);
+                    // A fault or a write-back that is under way has a reference too.
+                    let fails = [Fail::Errno(Errno::EBUSY), Fail::Signal(Signal::BusMceErrAr)];
+                    assert!(told.is_ok() || fails.contains(&told.unwrap_err()), "{told:?}");
+                })
+            },
+        ];
+        run(personality, dax, &programs, 1000, |_| {});
     }
 }
 

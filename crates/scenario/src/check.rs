@@ -5,10 +5,11 @@ use crate::ast::{
     Source, Statement, Step,
 };
 use crate::case::{MOST as MOST_CASES, cases};
-use crate::error::{Collector, Error, Errors, did_you_mean};
+use crate::error::{Collector, Error, Errors};
 use crate::ops::args::{NameKind, NameUse};
 use crate::ops::{Operation, Shape};
 use crate::place::{Name, Place};
+use daxkit_format::field::did_you_mean;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most operations that a scenario may come to, repetitions counted.

@@ -103,15 +103,3 @@ impl Collector {
         Err(Errors { list, more: self.more })
     }
 }
-
-/// `; did you mean WORD?` with the nearest of the words that would have done; empty when none is near.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let limit = (word.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .filter(|known| known.len().abs_diff(word.len()) <= limit)
-        .map(|known| (strsim::osa_distance(&word.to_lowercase(), &known.to_lowercase()), known))
-        .filter(|(distance, known)| *distance <= limit && *distance < known.len())
-        .min_by_key(|(distance, _)| *distance)
-        .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
-}

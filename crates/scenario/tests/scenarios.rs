@@ -60,8 +60,8 @@ const ROWS: &[(&str, &[&str])] = &[
     ("7 swap", &["dax", "holes", "who", "protected", "flag"]),
     ("8", &["4.5", "4.13", "4.14", "5.8", "5.11", "6.2"]),
     ("6 generic", &["413", "428", "437", "452", "462", "470", "503", "605", "606", "607", "608"]),
-    ("6 ext4", &["030", "031", "047", "053"]),
-    ("6 xfs", &["550", "551", "552"]),
+    ("6 ext4", &["030", "031", "039", "047", "053"]),
+    ("6 xfs", &["166", "179", "550", "551", "552", "558", "559"]),
 ];
 
 /// What no scenario covers yet, and why.
@@ -74,6 +74,10 @@ const WAITING: &[(&str, &str)] = &[
     ("3.7 thp_disabled", "switching huge pages off for a task is not an operation"),
     ("3.7 map_error not_contiguous lost_race", "faults of the device, and races that a schedule has to choose"),
     ("3.7 short_extent not_mapped unaligned_pfn", "where blocks lie is for an image made by a recipe to say"),
+    ("6 ext4 022", "`debugfs` changes the superblock between two mounts: a second program"),
+    ("6 ext4 035", "resizing a mounted volume is not an operation"),
+    ("6 ext4 055", "`debugfs` damages a quota file: a second program, and quotas are not accounted"),
+    ("6 xfs 128", "`xfs_fsr` exchanges extents: a second program, and `XFS_IOC_SWAPEXT` is not an operation"),
 ];
 
 #[test]
@@ -91,5 +95,32 @@ fn every_row_is_covered() {
     assert!(missing.is_empty(), "no scenario for {missing:?}");
     for (row, why) in WAITING {
         assert!(!known.contains(*row) && !why.is_empty(), "{row} waits no longer");
+    }
+}
+
+/// The list of xfstests in the reference is the rows and the waiting ones of section 6, and no others.
+#[test]
+fn the_reference_lists_every_test_of_xfstests() {
+    let reference = include_str!("../../../docs/scenarios.md");
+    let section = reference.split("\n## ").find(|part| part.starts_with("xfstests\n")).expect("a section");
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    let mut listed = BTreeMap::new();
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [test, place, text] = cells[..] else { panic!("{row}") };
+        assert_eq!(listed.insert(format!("6 {}", test.replace('/', " ")), (place, text)), None, "{row}");
+    }
+    let told = ROWS.iter().filter(|(section, _)| section.starts_with("6 "));
+    let told = told.flat_map(|(section, rows)| rows.iter().map(move |row| format!("{section} {row}")));
+    let waiting = WAITING.iter().filter(|(row, _)| row.starts_with("6 "));
+    let known: BTreeSet<_> = told.clone().chain(waiting.clone().map(|(row, _)| (*row).to_owned())).collect();
+    assert_eq!(listed.keys().cloned().collect::<BTreeSet<_>>(), known);
+    let scenarios = &files()["xfstests.dax"];
+    for row in told {
+        assert_eq!(listed[&row].0, "`xfstests.dax`", "{row}");
+        assert!(scenarios.lines().any(|line| line.strip_prefix("# row: ") == Some(&row)), "{row} is not there");
+    }
+    for (row, why) in waiting {
+        assert_eq!(listed[*row], ("waits", *why));
     }
 }

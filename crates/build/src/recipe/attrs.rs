@@ -4,12 +4,12 @@ use super::acl;
 use super::error::quoted;
 use super::reader::{Field, Table};
 use super::schema::XATTR_VALUE;
-use super::suggest::did_you_mean;
 use super::times::time;
 use super::types::Attrs;
 use super::values::{base64, hex, owner};
 use daxkit_format::ext4::inode_flags::{InodeFlags, LSATTR_LETTERS};
 use daxkit_format::ext4::xattr;
+use daxkit_format::field::did_you_mean;
 use daxkit_format::field::{BitSet, parse_number};
 use toml::de::DeValue;
 

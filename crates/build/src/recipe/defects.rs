@@ -4,10 +4,10 @@ use super::error::{cut, quoted};
 use super::items::several;
 use super::reader::{Field, Table};
 use super::schema::DEFECT;
-use super::suggest::did_you_mean;
 use super::target::Target;
 use super::types::{Checksum, Defect, DefectChange};
 use super::values::hex;
+use daxkit_format::field::did_you_mean;
 use daxkit_format::field::{InodeRef, Object, Place, quote};
 use toml::de::DeValue;
 

@@ -25,7 +25,6 @@ mod position;
 mod reader;
 mod rules;
 mod schema;
-mod suggest;
 mod syntax;
 mod target;
 mod times;

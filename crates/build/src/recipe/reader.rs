@@ -7,8 +7,8 @@
 use super::error::{RecipeError, key_shown, quoted};
 use super::position::Lines;
 use super::schema::{ATTRIBUTES, RECIPE, TableInfo, tables};
-use super::suggest::did_you_mean;
 use super::types::At;
+use daxkit_format::field::did_you_mean;
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::Path;

@@ -4,8 +4,8 @@
 //! can hold, and bits are counted in bitmaps only.
 
 use super::error::{cut, quoted};
-use super::suggest::did_you_mean;
 use daxkit_format::FieldKind;
+use daxkit_format::field::did_you_mean;
 use daxkit_format::field::{Access, FieldRef, Format, Object, Place, ValueError, parse_number};
 
 /// What a place names.

@@ -378,6 +378,10 @@ pub struct Mounted {
 /// Mounts (`xfs_setup_dax_always`). Where `dax=always` cannot work the mount succeeds with `dax=never`: then not even the
 /// flag counts.
 ///
+/// Until 5.16 (`xfs_fc_fill_super`, read as of 5.8 and 5.15) `reflink` is refused even where DAX has just been turned off. Since
+/// `xfs_setup_dax_always` exists (written in November 2021, so 5.17) what is turned off is asked nothing more. Since 6.0 (read in the change
+/// of June 2022) it is refused on partitions only.
+///
 /// # Errors
 /// `EINVAL` for `dax=always` with `reflink`, before 6.0; since then only when the data device is a partition.
 pub fn mount(m: &MountInputs) -> Result<Mounted, Errno> {
@@ -386,8 +390,7 @@ pub fn mount(m: &MountInputs) -> Result<Mounted, Errno> {
         let shown = m.option.filter(|o| *o == DaxMode::Never);
         return Ok(Mounted { mode: option, shown, turned_off: None });
     }
-    let old = m.kernel < Kernel(6, 0);
-    if old && m.reflink {
+    if m.reflink && m.kernel < Kernel(5, 17) {
         return Err(Errno::EINVAL);
     }
     let turned_off = if !m.data_dax && !m.rt_dax {
@@ -400,7 +403,7 @@ pub fn mount(m: &MountInputs) -> Result<Mounted, Errno> {
     if turned_off.is_some() {
         return Ok(Mounted { mode: DaxMode::Never, shown: Some(DaxMode::Never), turned_off });
     }
-    if m.reflink && m.partition {
+    if m.reflink && (m.partition || m.kernel < Kernel(6, 0)) {
         return Err(Errno::EINVAL);
     }
     Ok(Mounted { mode: DaxMode::Always, shown: Some(DaxMode::Always), turned_off: None })

@@ -298,6 +298,16 @@ fn mount_and_remount() {
         ("only the realtime device", MountInputs { rt_dax: true, ..none }, always),
         ("block size: never", MountInputs { block_size: 1024, ..base }, off(DaxReason::BlockSize)),
         ("reflink before 6.0", MountInputs { kernel: Kernel(5, 19), ..reflink }, Err(Errno::EINVAL)),
+        (
+            "refused though it is off, until 5.16",
+            MountInputs { kernel: Kernel(5, 16), data_dax: false, ..reflink },
+            Err(Errno::EINVAL),
+        ),
+        (
+            "turned off before reflink counts, since 5.17",
+            MountInputs { kernel: Kernel(5, 17), data_dax: false, ..reflink },
+            off(DaxReason::Device),
+        ),
         ("reflink since 6.0", MountInputs { kernel: Kernel(6, 0), ..reflink }, always),
         ("reflink on a partition", MountInputs { partition: true, ..reflink }, Err(Errno::EINVAL)),
         ("a partition without reflink", MountInputs { partition: true, ..base }, always),

@@ -7,13 +7,15 @@
 //! * [`Access`] finds a field by the kernel's name (`i_flags`), by debugfs's short name (`flags`) or by the name of a value
 //!   that lies in two halves (`i_size`);
 //! * [`Format`] says how a field's value is written as text, and reads the text back;
-//! * [`Place`] is the written form of where something lies (`inode:12.i_flags`, `block:8193+0x40`).
+//! * [`Place`] is the written form of where something lies (`inode:12.i_flags`, `block:8193+0x40`);
+//! * [`did_you_mean`] is what every reader of names says of one that is not known.
 //!
 //! Invariant: each textual form reads back as what it was made from. The short names are those of debugfs 1.47
 //! (`set_super_value -l` and its kin).
 
 mod access;
 mod bits;
+mod near;
 mod number;
 mod place;
 mod quote;
@@ -23,6 +25,7 @@ mod value;
 
 pub use access::Access;
 pub use bits::BitSet;
+pub use near::did_you_mean;
 pub use number::{all_bits, parse_any_base, parse_integer, parse_number};
 pub use place::{FieldRef, InodeRef, Object, Place, PlaceError};
 pub use quote::{quote, unquote};

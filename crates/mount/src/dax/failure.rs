@@ -20,9 +20,9 @@ use daxkit_format::dax::Errno;
 /// and of a page that several files own none.
 ///
 /// # Errors
-/// `EINVAL` (no page of a device), `EBUSY` (nobody knows whose it is).
+/// `EBUSY`: nobody knows whose it is; a zero page is nobody's (`me_kernel`; the big one cannot be split).
 pub fn memory_failure<R: Runtime>(rt: &R, frame: Frame) -> Result<bool> {
-    let FrameKind::Pmem(sb, block) = frame.kind() else { return Err(Errno::EINVAL.into()) };
+    let FrameKind::Pmem(sb, block) = frame.kind() else { return Err(Errno::EBUSY.into()) };
     let owners = rt.step(Op::world("notify_failure"), |w| owners(w, frame, sb, block))?;
     let mut told = false;
     for (inode, index) in owners {

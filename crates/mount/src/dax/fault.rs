@@ -5,7 +5,7 @@ use super::insert::{Put, insert_pfn, insert_pfn_pmd};
 use super::pmd::dax_iomap_pmd_fault;
 use super::pte::dax_iomap_pte_fault;
 use crate::fail::{Result, VmFault};
-use crate::ids::{PMD_ORDER, PTRS_PER_PMD};
+use crate::ids::{FileId, PMD_ORDER, PTRS_PER_PMD};
 use crate::locks::{LockId, Mode, acquire, release};
 use crate::mm::fault::Vmf;
 use crate::op::{Object, Op};
@@ -90,7 +90,8 @@ pub(crate) fn file_update_time<R: Runtime>(rt: &R, vmf: &Vmf) {
 fn dax_finish_sync_fault<R: Runtime>(rt: &R, vmf: &Vmf, order: u32) -> Result<VmFault> {
     let pages = 1u64 << order;
     let first = vmf.pgoff & !(pages - 1);
-    if vfs_fsync_range(rt, vmf.inode, first, first + pages - 1, true).is_err() {
+    // No file is told here of what was lost.
+    if vfs_fsync_range(rt, FileId::NONE, vmf.inode, first, first + pages - 1, true).is_err() {
         return Ok(VmFault::Sigbus);
     }
     dax_insert_pfn_mkwrite(rt, vmf, order)

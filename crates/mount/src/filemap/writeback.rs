@@ -5,22 +5,59 @@ use crate::dax::entry::PageEntry;
 use crate::dax::iomap::iomap_begin;
 use crate::fail::{Fail, Result};
 use crate::fs::{Backing, Media};
-use crate::ids::{FolioId, InodeId, PAGE_SHIFT, PAGE_SIZE};
+use crate::ids::{FileId, FolioId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::mm::rmap::pfn_mkclean_range;
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
+use crate::world::World;
 use crate::xarray::Tag;
+use daxkit_format::dax::Errno;
 
-/// `filemap_write_and_wait_range` of the page cache: pages `from ..= to`.
+/// `filemap_write_and_wait_range` of the page cache: pages `from ..= to`. Whoever waits first is told of data that were lost before.
+///
+/// # Errors
+/// Those of the file system; `EIO`.
+pub fn filemap_write_and_wait<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
+    write_pages(
+        rt,
+        inode,
+        from,
+        to,
+        |w| if std::mem::take(&mut w.inodes[inode].as_eio) { Err(Errno::EIO) } else { Ok(()) },
+    )
+}
+
+/// The same for who has no use for an error that is somebody else's (`filemap_fdatawait_keep_errors`).
 ///
 /// # Errors
 /// Those of the file system.
-pub fn filemap_write_and_wait<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
+pub fn filemap_write_and_keep_errors<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
+    write_pages(rt, inode, from, to, |_| Ok(()))
+}
+
+/// `file_write_and_wait_range`: each open file is told once, if there is one.
+///
+/// # Errors
+/// Those of the file system; `EIO`.
+pub fn file_write_and_wait<R: Runtime>(rt: &R, file: FileId, inode: InodeId, from: u64, to: u64) -> Result<()> {
+    write_pages(rt, inode, from, to, |w| if file.is_some() { w.check_and_advance_wb_err(file, inode) } else { Ok(()) })
+}
+
+/// Writes what is dirty of pages `from ..= to`; `errors` looks, when nothing is, for what was lost before.
+fn write_pages<R: Runtime>(
+    rt: &R,
+    inode: InodeId,
+    from: u64,
+    to: u64,
+    mut errors: impl FnMut(&mut World<R::Fs>) -> std::result::Result<(), Errno>,
+) -> Result<()> {
     let mut at = from;
     loop {
         let next = rt.step(Op::new("find dirty").write(Object::entries(inode)), |w| {
             w.touch(Object::entries(inode), false);
-            let found = w.inodes[inode].pages.next_tagged(&w.nodes, at, to, Some(Tag::Dirty))?;
+            let Some(found) = w.inodes[inode].pages.next_tagged(&w.nodes, at, to, Some(Tag::Dirty)) else {
+                return errors(w).map(|()| None);
+            };
             let folio = match PageEntry::decode(found.value) {
                 PageEntry::Folio(folio) => {
                     w.folios[folio].refs += 1;
@@ -28,8 +65,8 @@ pub fn filemap_write_and_wait<R: Runtime>(rt: &R, inode: InodeId, from: u64, to:
                 }
                 PageEntry::Dax(_) => None,
             };
-            Some((found, folio))
-        });
+            Ok(Some((found, folio)))
+        })?;
         let Some((found, folio)) = next else { return Ok(()) };
         at = found.index + (1 << found.order);
         let Some(folio) = folio else { continue };

@@ -10,6 +10,7 @@ mod names;
 mod options;
 mod share;
 mod space;
+mod state;
 
 use daxkit_device::pmem::{NoWatch, Pmem, PmemError, PmemOptions, Zeroes};
 use daxkit_format::dax::fileattr::XFlags;
@@ -19,10 +20,10 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use super::{DiskInode, Extent, Features, FileSystem, Ino, Name, NewInode, OverPmem, Rename, Space};
 use crate::flat_map::FlatMap;
 use crate::ids::PAGE_SIZE;
-use crash::Committed;
 pub use crash::Survives;
 use names::Names;
 pub use options::MemOptions;
+use state::{MemInode, State};
 
 /// The root's number, as on ext4.
 const ROOT: Ino = 2;
@@ -31,34 +32,15 @@ const FIRST: Ino = 11;
 /// Most links of an inode, as on ext4.
 const LINK_MAX: u32 = 65_000;
 
-#[derive(Debug, Clone, Copy)]
-struct MemInode {
-    disk: DiskInode,
-    used: bool,
-    /// Metadata that is not committed.
-    dirty: bool,
-    /// It shares blocks, or did.
-    reflink: bool,
-}
-
 /// The file system. Who watches its memory decides whether it knows what a crash leaves.
 #[derive(Debug)]
 pub struct MemFs<W = NoWatch> {
     options: MemOptions,
     memory: Pmem<Zeroes, W>,
-    inodes: Vec<MemInode>,
-    free_inodes: u32,
-    names: Names,
-    /// (inode, block of the file) to block of the device, shifted by one, with the lowest bit for "unwritten".
-    map: FlatMap<u64>,
-    /// One bit for each block in use.
-    bitmap: Vec<u64>,
-    /// Blocks that more than one file owns: how many more.
-    shares: FlatMap<u32>,
-    free_blocks: u64,
-    next_block: u64,
-    /// Metadata as they were committed last, where a crash is to be survived.
-    committed: Option<Box<Committed>>,
+    /// Metadata as they are.
+    state: State,
+    /// As they were committed last, where a crash is to be survived.
+    committed: Option<Box<State>>,
 }
 
 impl<W: Clone> Clone for MemFs<W> {
@@ -66,14 +48,7 @@ impl<W: Clone> Clone for MemFs<W> {
         Self {
             options: self.options,
             memory: self.memory.clone(),
-            inodes: self.inodes.clone(),
-            free_inodes: self.free_inodes,
-            names: self.names.clone(),
-            map: self.map.clone(),
-            bitmap: self.bitmap.clone(),
-            shares: self.shares.clone(),
-            free_blocks: self.free_blocks,
-            next_block: self.next_block,
+            state: self.state.clone(),
             committed: self.committed.clone(),
         }
     }
@@ -81,14 +56,7 @@ impl<W: Clone> Clone for MemFs<W> {
     fn clone_from(&mut self, source: &Self) {
         self.options = source.options;
         self.memory.clone_from(&source.memory);
-        self.inodes.clone_from(&source.inodes);
-        self.free_inodes = source.free_inodes;
-        self.names.clone_from(&source.names);
-        self.map.clone_from(&source.map);
-        self.bitmap.clone_from(&source.bitmap);
-        self.free_blocks = source.free_blocks;
-        self.next_block = source.next_block;
-        self.shares.clone_from(&source.shares);
+        self.state.clone_from(&source.state);
         self.committed.clone_from(&source.committed);
     }
 }
@@ -114,20 +82,22 @@ impl<W: Survives> MemFs<W> {
         let mut fs = Self {
             options,
             memory,
-            inodes: Vec::new(),
-            free_inodes: options.inodes,
-            names: Names::default(),
-            map: FlatMap::default(),
-            bitmap: vec![0; blocks.div_ceil(64) as usize],
-            shares: FlatMap::default(),
-            free_blocks: blocks,
-            next_block: 0,
+            state: State {
+                inodes: Vec::new(),
+                free_inodes: options.inodes,
+                names: Names::default(),
+                map: FlatMap::default(),
+                bitmap: vec![0; blocks.div_ceil(64) as usize],
+                shares: FlatMap::default(),
+                free_blocks: blocks,
+                next_block: 0,
+            },
             committed: None,
         };
         for block in 0..options.first_block.min(blocks) {
             fs.set_used(block, true);
         }
-        fs.next_block = options.first_block;
+        fs.state.next_block = options.first_block;
         let root = NewInode {
             mode: 0o4_0755,
             uid: 0,
@@ -190,7 +160,7 @@ impl<W: Survives> FileSystem for MemFs<W> {
     }
 
     fn space(&self) -> Space {
-        Space { free_blocks: self.free_blocks, free_inodes: u64::from(self.free_inodes) }
+        Space { free_blocks: self.state.free_blocks, free_inodes: u64::from(self.state.free_inodes) }
     }
 
     fn inodes(&self) -> u64 {
@@ -212,22 +182,22 @@ impl<W: Survives> FileSystem for MemFs<W> {
         self.dir(dir)?;
         match name {
             b"." => Ok(dir),
-            b".." => Ok(self.names.parent_of(dir).unwrap_or(dir)),
-            name => self.names.find(dir, name).ok_or(Errno::ENOENT),
+            b".." => Ok(self.state.names.parent_of(dir).unwrap_or(dir)),
+            name => self.state.names.find(dir, name).ok_or(Errno::ENOENT),
         }
     }
 
     fn read_dir(&self, dir: Ino) -> Result<Vec<Name>, Errno> {
         self.dir(dir)?;
         let kind = |ino| self.inode(ino).map_or(FileKind::Special, |inode| inode.disk.kind());
-        Ok(self.names.of(dir).map(|(name, ino)| Name { name: name.to_vec(), ino, kind: kind(ino) }).collect())
+        Ok(self.state.names.of(dir).map(|(name, ino)| Name { name: name.to_vec(), ino, kind: kind(ino) }).collect())
     }
 
     fn read_link(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
         if self.inode(ino)?.disk.kind() != FileKind::Symlink {
             return Err(Errno::EINVAL);
         }
-        Ok(self.names.value(ino, names::TARGET).unwrap_or_default().to_vec())
+        Ok(self.state.names.value(ino, names::TARGET).unwrap_or_default().to_vec())
     }
 
     fn create(&mut self, dir: Ino, name: Option<&[u8]>, new: &NewInode, target: &[u8]) -> Result<Ino, Errno> {
@@ -235,7 +205,7 @@ impl<W: Survives> FileSystem for MemFs<W> {
         let is_dir = FileKind::from_mode(new.mode) == Some(FileKind::Directory);
         if let Some(name) = name {
             names::check(name)?;
-            if self.names.find(dir, name).is_some() {
+            if self.state.names.find(dir, name).is_some() {
                 return Err(Errno::EEXIST);
             }
         }
@@ -248,14 +218,14 @@ impl<W: Survives> FileSystem for MemFs<W> {
         let ino = self.free_number()?;
         self.put_inode(ino, new, if name.is_none() { 0 } else { 1 + u32::from(is_dir) });
         if !target.is_empty() {
-            self.names.set_value(ino, names::TARGET, target);
+            self.state.names.set_value(ino, names::TARGET, target);
             self.inode_mut(ino)?.disk.size = target.len() as u64;
         }
         if is_dir {
             self.begin_directory(ino)?;
         }
         if let Some(name) = name {
-            self.names.add(dir, name, ino, is_dir);
+            self.state.names.add(dir, name, ino, is_dir);
             self.grow_directory(dir)?;
             self.changed(dir, new.now);
             if is_dir {
@@ -268,7 +238,7 @@ impl<W: Survives> FileSystem for MemFs<W> {
     fn link(&mut self, ino: Ino, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         self.dir(dir)?;
         names::check(name)?;
-        if self.names.find(dir, name).is_some() {
+        if self.state.names.find(dir, name).is_some() {
             return Err(Errno::EEXIST);
         }
         let inode = self.inode(ino)?;
@@ -278,7 +248,7 @@ impl<W: Survives> FileSystem for MemFs<W> {
         if inode.disk.nlink >= LINK_MAX {
             return Err(Errno::EMLINK);
         }
-        self.names.add(dir, name, ino, false);
+        self.state.names.add(dir, name, ino, false);
         self.grow_directory(dir)?;
         let inode = self.inode_mut(ino)?;
         inode.disk.nlink += 1;
@@ -287,11 +257,11 @@ impl<W: Survives> FileSystem for MemFs<W> {
 
     fn unlink(&mut self, dir: Ino, name: &[u8], is_dir: bool, now: i64) -> Result<(), Errno> {
         self.dir(dir)?;
-        let ino = self.names.find(dir, name).ok_or(Errno::ENOENT)?;
+        let ino = self.state.names.find(dir, name).ok_or(Errno::ENOENT)?;
         match (self.is_dir(ino), is_dir) {
             (true, false) => return Err(Errno::EISDIR),
             (false, true) => return Err(Errno::ENOTDIR),
-            (true, true) if self.names.of(ino).next().is_some() => return Err(Errno::ENOTEMPTY),
+            (true, true) if self.state.names.of(ino).next().is_some() => return Err(Errno::ENOTEMPTY),
             _ => {}
         }
         self.drop_name(dir, name, ino, now);
@@ -310,8 +280,8 @@ impl<W: Survives> FileSystem for MemFs<W> {
         self.dir(from)?;
         self.dir(to)?;
         names::check(to_name)?;
-        let moved = self.names.find(from, from_name).ok_or(Errno::ENOENT)?;
-        let there = self.names.find(to, to_name);
+        let moved = self.state.names.find(from, from_name).ok_or(Errno::ENOENT)?;
+        let there = self.state.names.find(to, to_name);
         let moved_is_dir = self.is_dir(moved);
         // What is to be replaced lies above what is moved (the trap of `lock_rename`).
         let above = there.filter(|&other| self.is_dir(other) && from != to && self.is_below(from, other));
@@ -325,8 +295,8 @@ impl<W: Survives> FileSystem for MemFs<W> {
                 if other_is_dir && self.is_below(from, other) {
                     return Err(Errno::EINVAL);
                 }
-                self.names.redirect(from, from_name, other, other_is_dir);
-                self.names.redirect(to, to_name, moved, moved_is_dir);
+                self.state.names.redirect(from, from_name, other, other_is_dir);
+                self.state.names.redirect(to, to_name, moved, moved_is_dir);
                 let gained = i32::from(other_is_dir) - i32::from(moved_is_dir);
                 self.count_link(from, gained, now);
                 self.count_link(to, -gained, now);
@@ -337,13 +307,13 @@ impl<W: Survives> FileSystem for MemFs<W> {
                     match (moved_is_dir, self.is_dir(other)) {
                         (true, false) => return Err(Errno::ENOTDIR),
                         (false, true) => return Err(Errno::EISDIR),
-                        (true, true) if self.names.of(other).next().is_some() => return Err(Errno::ENOTEMPTY),
+                        (true, true) if self.state.names.of(other).next().is_some() => return Err(Errno::ENOTEMPTY),
                         _ => {}
                     }
                     self.drop_name(to, to_name, other, now);
                 }
-                self.names.remove(from, from_name);
-                self.names.add(to, to_name, moved, moved_is_dir);
+                self.state.names.remove(from, from_name);
+                self.state.names.add(to, to_name, moved, moved_is_dir);
                 self.grow_directory(to)?;
                 if moved_is_dir {
                     self.count_link(from, -1, now);
@@ -362,10 +332,10 @@ impl<W: Survives> FileSystem for MemFs<W> {
             return Err(Errno::EINVAL);
         }
         self.free_blocks_of(ino);
-        self.names.forget(ino);
+        self.state.names.forget(ino);
         let at = ino as usize;
-        self.inodes[at].used = false;
-        self.free_inodes += 1;
+        self.state.inodes[at].used = false;
+        self.state.free_inodes += 1;
         Ok(())
     }
 
@@ -410,7 +380,7 @@ impl<W: Survives> FileSystem for MemFs<W> {
 
     fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Errno> {
         self.inode(ino)?;
-        self.names.value(ino, name).map(<[u8]>::to_vec).ok_or(Errno::ENODATA)
+        self.state.names.value(ino, name).map(<[u8]>::to_vec).ok_or(Errno::ENODATA)
     }
 
     fn set_xattr(&mut self, ino: Ino, name: &[u8], value: Option<&[u8]>) -> Result<(), Errno> {
@@ -421,12 +391,12 @@ impl<W: Survives> FileSystem for MemFs<W> {
         match value {
             Some(value) if value.len() as u64 > PAGE_SIZE => Err(Errno::ENOSPC),
             Some(value) => {
-                self.names.set_value(ino, name, value);
+                self.state.names.set_value(ino, name, value);
                 Ok(())
             }
-            None if self.names.value(ino, name).is_none() => Err(Errno::ENODATA),
+            None if self.state.names.value(ino, name).is_none() => Err(Errno::ENODATA),
             None => {
-                self.names.remove_value(ino, name);
+                self.state.names.remove_value(ino, name);
                 Ok(())
             }
         }
@@ -434,7 +404,7 @@ impl<W: Survives> FileSystem for MemFs<W> {
 
     fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
         self.inode(ino)?;
-        Ok(self.names.values_of(ino).map(<[u8]>::to_vec).collect())
+        Ok(self.state.names.values_of(ino).map(<[u8]>::to_vec).collect())
     }
 
     fn is_dirty(&self, ino: Ino) -> bool {
@@ -442,7 +412,7 @@ impl<W: Survives> FileSystem for MemFs<W> {
     }
 
     fn commit(&mut self) -> Result<(), Errno> {
-        for inode in &mut self.inodes {
+        for inode in &mut self.state.inodes {
             inode.dirty = false;
         }
         self.note_committed();

@@ -2,13 +2,12 @@
 
 use daxkit_format::dax::Errno;
 
-use crate::dax::failure::memory_failure;
 use crate::fail::{Fail, Result, Signal};
 use crate::fs::FileSystem;
-use crate::ids::{PAGE_SHIFT, PAGE_SIZE, PTRS_PER_PMD, TaskId};
+use crate::ids::{MmId, PAGE_SHIFT, PAGE_SIZE, PTRS_PER_PMD, TaskId};
 use crate::locks::{LockId, Mode, with_lock};
 use crate::mm::gup::{pin, unpin};
-use crate::mm::mmap::find_vma;
+use crate::mm::mmap::{find_vma, first_in};
 use crate::mm::page_table::{FrameKind, Pte};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
@@ -17,6 +16,7 @@ use crate::vfs::open::{MAY_WRITE, fget, fput, permission};
 use crate::vfs::space::{Fallocate, fallocate};
 use crate::world::World;
 use crate::world::objects::{VmFlags, Vma};
+use crate::{dax, filemap};
 
 /// What is advised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,8 @@ pub enum Advice {
     Pageout,
 }
 
-/// Advises about a range.
+/// Advises about a range. Where a part of it is not mapped the rest is advised of all the same, and `ENOMEM` is for the end
+/// (`madvise_walk_vmas`); faulting in ahead and failures stop there.
 ///
 /// # Errors
 /// `EINVAL`, `ENOMEM` (a part is not mapped), `EFAULT` (populate met a signal), `EPERM`; a signal from `HwPoison`.
@@ -98,16 +99,18 @@ pub fn madvise<R: Runtime>(rt: &R, address: u64, len: u64, advice: Advice) -> Re
             if !rt.step(Op::new("capable"), |w| w.tasks.cred(task).privileged) {
                 return Err(Errno::EPERM.into());
             }
+            let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
             let mut at = address;
-            let mut told = false;
-            while at < end {
-                let frame = pin(rt, at, false, false)?;
-                unpin(rt, frame);
-                told |= memory_failure(rt, frame)?;
+            let (mut told, mut failed) = (false, Ok(()));
+            while at < end && failed.is_ok() {
+                match inject(rt, mm, at) {
+                    Ok(caller) => told |= caller,
+                    Err(fail) => failed = Err(fail),
+                }
                 at += PAGE_SIZE;
             }
-            // The signal meets the caller on its way back, when all pages have failed.
-            if told { Err(Fail::Signal(Signal::BusMceErrAr)) } else { Ok(()) }
+            // The signal meets the caller on its way back, whatever came of later pages.
+            if told && failed != Err(Fail::Oops) { Err(Fail::Signal(Signal::BusMceErrAr)) } else { failed }
         }
         _ => {
             let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
@@ -118,14 +121,29 @@ pub fn madvise<R: Runtime>(rt: &R, address: u64, len: u64, advice: Advice) -> Re
     }
 }
 
+/// `madvise_inject_error`, one page. Says whether the caller is to be killed.
+fn inject<R: Runtime>(rt: &R, mm: MmId, at: u64) -> Result<bool> {
+    let frame = pin(rt, at, false, false)?;
+    let FrameKind::Folio(folio) = frame.kind() else {
+        unpin(rt, frame);
+        return dax::failure::memory_failure(rt, frame);
+    };
+    // The reference to a page of the kernel's own is kept until it is out of the way.
+    let failed = filemap::failure::memory_failure(rt, mm, at >> PAGE_SHIFT, folio);
+    unpin(rt, frame);
+    failed
+}
+
 /// What is passed on to the files that are mapped there, without the lock of the address space: a file's own come before it.
 fn on_files<R: Runtime>(rt: &R, address: u64, end: u64, advice: Advice) -> Result<()> {
     let task = rt.task();
     let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
     let mut at = address;
+    let mut hole = false;
     while at < end {
         let found = with_lock(rt, LockId::mmap(mm), Mode::Shared, || {
-            let vma = rt.step(Op::new("find_vma").read(Object::vmas(mm)), |w| find_vma(w, mm, at).map(|id| w.vmas[id]));
+            let vma =
+                rt.step(Op::new("find_vma").read(Object::vmas(mm)), |w| first_in(w, mm, at, end).map(|id| w.vmas[id]));
             let Some(vma) = vma else { return Err(Errno::ENOMEM.into()) };
             let (asks, may) = (advice == Advice::Remove, VmFlags::SHARED | VmFlags::MAYWRITE);
             if asks && vma.file.is_none() {
@@ -139,6 +157,8 @@ fn on_files<R: Runtime>(rt: &R, address: u64, end: u64, advice: Advice) -> Resul
             }
             Ok(vma)
         })?;
+        hole |= found.start > at;
+        at = at.max(found.start);
         let to = found.end.min(end);
         if found.file.is_some() {
             let offset = found.index_of(at) << PAGE_SHIFT;
@@ -154,7 +174,7 @@ fn on_files<R: Runtime>(rt: &R, address: u64, end: u64, advice: Advice) -> Resul
         }
         at = to;
     }
-    Ok(())
+    if hole { Err(Errno::ENOMEM.into()) } else { Ok(()) }
 }
 
 /// `madvise_pageout`: clean pages of the page cache that nobody else maps go, if the caller may write the file. There is nothing to swap to
@@ -181,13 +201,16 @@ fn pageout<F: FileSystem>(w: &mut World<F>, task: TaskId, vma: &Vma, from: u64, 
     }
 }
 
-fn over_vmas<R: Runtime>(rt: &R, mm: crate::ids::MmId, address: u64, end: u64, advice: Advice) -> Result<()> {
+fn over_vmas<R: Runtime>(rt: &R, mm: MmId, address: u64, end: u64, advice: Advice) -> Result<()> {
     let task = rt.task();
     let mut at = address;
+    let mut hole = false;
     while at < end {
-        let found =
-            rt.step(Op::new("find_vma").read(Object::vmas(mm)), |w| find_vma(w, mm, at).map(|id| (id, w.vmas[id])));
+        let find = Op::new("find_vma").read(Object::vmas(mm));
+        let found = rt.step(find, |w| first_in(w, mm, at, end).map(|id| (id, w.vmas[id])));
         let Some((id, vma)) = found else { return Err(Errno::ENOMEM.into()) };
+        hole |= vma.start > at;
+        at = at.max(vma.start);
         let to = vma.end.min(end);
         let op = Op::new("madvise").write(Object::ptes(mm)).write(Object::vma(id)).write(Object::ALL_DATA);
         rt.step(op, |w| {
@@ -209,5 +232,5 @@ fn over_vmas<R: Runtime>(rt: &R, mm: crate::ids::MmId, address: u64, end: u64, a
         });
         at = to;
     }
-    Ok(())
+    if hole { Err(Errno::ENOMEM.into()) } else { Ok(()) }
 }

@@ -284,7 +284,7 @@ fn carve<F: FileSystem>(w: &mut World<F>, mm: MmId, start: u64, end: u64) {
     }
 }
 
-fn first_in<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> Option<VmaId> {
+pub(crate) fn first_in<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> Option<VmaId> {
     let mut at = w.mms[mm].vmas;
     while let Some(id) = at.some() {
         if w.vmas[id].end > start {
@@ -480,7 +480,7 @@ pub fn msync<R: Runtime>(rt: &R, address: u64, len: u64, sync: bool) -> Result<(
         let (from, to) = (vma.start.max(at), vma.end.min(end));
         if sync && vma.file.is_some() && vma.shared() {
             fget(rt, vma.file)?;
-            let result = vfs_fsync_range(rt, vma.inode, vma.index_of(from), vma.index_of(to - 1), false);
+            let result = vfs_fsync_range(rt, vma.file, vma.inode, vma.index_of(from), vma.index_of(to - 1), false);
             fput(rt, vma.file)?;
             result?;
         }

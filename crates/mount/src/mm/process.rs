@@ -49,6 +49,9 @@ fn copy_private<F: FileSystem>(w: &mut World<F>, vma: &Vma, child: MmId) {
     let (mut at, to) = (vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT);
     while let Some((page, huge, pte)) = w.tables.next_present(vma.mm, at, to) {
         at = if huge { page + crate::ids::PTRS_PER_PMD } else { page + 1 };
+        if pte.is_hwpoison() && !vma.shared() {
+            w.tables.set_pte(child, page, pte);
+        }
         let FrameKind::Folio(folio) = pte.frame().kind() else { continue };
         if huge || w.folios[folio].inode.is_some() {
             continue;

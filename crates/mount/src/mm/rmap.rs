@@ -65,8 +65,10 @@ impl<F: FileSystem> World<F> {
         let mut at = from;
         while let Some((page, huge, pte)) = self.tables.next_present(vma.mm, at, to) {
             at = page.max(at) + 1;
-            let private = matches!(pte.frame().kind(), FrameKind::Folio(folio) if self.folios[folio].inode.is_none());
-            if pte.present() && private && !even_cows {
+            // What stands for a lost page is taken for a copy.
+            let private = pte.is_hwpoison()
+                || matches!(pte.frame().kind(), FrameKind::Folio(folio) if self.folios[folio].inode.is_none());
+            if private && !even_cows {
                 continue;
             }
             if huge {
@@ -125,7 +127,35 @@ pub fn unmap_mapping_range<R: Runtime>(rt: &R, inode: InodeId, first: u64, last:
     each_vma(rt, "unmap_mapping_range", inode, first, last, |w, vma, from, to| w.zap_range(vma, from, to, even_cows));
 }
 
-/// `pfn_mkclean_range`, and `folio_mkclean`: write-protects and cleans pages `first ..= last` of a file in every shared mapping.
+/// `folio_mkclean`: the same of one page, and whether there was anything to clean.
+pub(crate) fn folio_mkclean<R: Runtime>(rt: &R, inode: InodeId, index: u64) -> bool {
+    let mut dirty = false;
+    each_vma(rt, "folio_mkclean", inode, index, index, |w, vma, page, _| {
+        let pte = w.tables.translate(vma.mm, page);
+        if vma.shared() && pte.present() {
+            w.touch(Object::ptes(vma.mm), true);
+            dirty |= pte.dirty();
+            w.tables.update(vma.mm, page, Pte::cleaned);
+        }
+    });
+    dirty
+}
+
+/// `try_to_unmap`: a page of the page cache goes from every address space, private copies stay. `left` is what stands there from then on.
+pub(crate) fn try_to_unmap<R: Runtime>(rt: &R, inode: InodeId, index: u64, left: Pte) {
+    each_vma(rt, "try_to_unmap", inode, index, index, |w, vma, page, _| {
+        let pte = w.tables.translate(vma.mm, page);
+        let cached =
+            pte.present() && matches!(pte.frame().kind(), FrameKind::Folio(folio) if w.folios[folio].inode == inode);
+        if cached {
+            w.touch(Object::ptes(vma.mm), true);
+            w.tables.set_pte(vma.mm, page, left);
+            w.drop_mapped(pte);
+        }
+    });
+}
+
+/// `pfn_mkclean_range`, and `folio_mkclean` of write-back: write-protects and cleans pages `first ..= last` of a file in every shared mapping.
 pub fn pfn_mkclean_range<R: Runtime>(rt: &R, inode: InodeId, first: u64, last: u64) {
     each_vma(rt, "pfn_mkclean_range", inode, first, last, |w, vma, from, to| {
         if !vma.shared() {

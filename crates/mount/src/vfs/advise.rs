@@ -6,7 +6,7 @@ use super::open::fdget;
 use crate::fail::{Fail, Result};
 use crate::filemap::fault::get_folio;
 use crate::filemap::invalidate::invalidate_mapping_pages;
-use crate::filemap::writeback::filemap_write_and_wait;
+use crate::filemap::writeback::filemap_write_and_keep_errors;
 use crate::ids::{FileId, InodeId, PAGE_SHIFT, PAGE_SIZE};
 use crate::locks::{LockId, Mode, with_lock};
 use crate::op::{Object, Op};
@@ -52,7 +52,7 @@ pub fn fadvise<R: Runtime>(rt: &R, file: FileId, offset: u64, len: u64, advice: 
         }
         FileAdvice::WillNeed => force_readahead(rt, inode, offset, end),
         FileAdvice::DontNeed => {
-            let _ = filemap_write_and_wait(rt, inode, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
+            let _ = filemap_write_and_keep_errors(rt, inode, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
             // A page that is only partly in the range stays.
             let (first, last) = (offset.div_ceil(PAGE_SIZE), end / PAGE_SIZE);
             if first < last {

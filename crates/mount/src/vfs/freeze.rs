@@ -1,4 +1,4 @@
-//! `FIFREEZE`, `FITHAW`: no write and no write fault begins while a file system is frozen.
+//! `FIFREEZE`, `FITHAW`: no write and no write fault begins while a file system is frozen (`fs/super.c`, Linux 6.12).
 
 use daxkit_format::dax::{Errno, Kernel};
 
@@ -65,42 +65,29 @@ enum Claim {
 
 /// `freeze_super`: writers first, then write faults, then everything is written.
 ///
+/// `s_umount` guards the state, but who writes may want it: it is let go while writers are waited for, and taken again before write faults
+/// are. Who takes it meanwhile finds a freeze that has begun.
+///
 /// # Errors
 /// `EBUSY` when it is frozen already, or (before 6.6) about to be; those of the sync, after which it is not frozen.
 pub fn freeze<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
-    let (task, queue) = (rt.task(), QueueKey::thaw(sb));
+    let (umount, queue) = (LockId::s_umount(sb), QueueKey::thaw(sb));
     loop {
-        let op = Op::new("freeze_super").write(Object::sb(sb)).write(queue.object()).read(Object::WORLD);
-        let claim = rt.step(op, |w| {
-            if complete(w, sb) {
-                return Err(Errno::EBUSY);
-            }
-            let mount = w.sb_mut(sb);
-            if !mount.frozen {
-                mount.frozen = true;
-                return Ok(if mount.read_only { Claim::Done } else { Claim::Begun });
-            }
-            // wait_for_partially_frozen: the other one may still fail.
-            if mount.profile.kernel < Kernel(6, 6) {
-                return Err(Errno::EBUSY);
-            }
-            w.queue_up(task, queue, false);
-            Ok(Claim::Wait)
-        })?;
-        match claim {
+        acquire(rt, umount, Mode::Exclusive);
+        match begin(rt, sb)? {
             Claim::Done => return Ok(()),
             Claim::Begun => break,
             Claim::Wait => sleep_on(rt, queue),
         }
     }
-    // The kernel lets go of s_umount while it waits for writers; none of those may want it, so it makes no difference.
-    with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
-        acquire(rt, LockId::sb_writers(sb), Mode::Exclusive);
+    acquire(rt, LockId::sb_writers(sb), Mode::Exclusive);
+    with_lock(rt, umount, Mode::Exclusive, || {
         acquire(rt, LockId::sb_pagefault(sb), Mode::Exclusive);
         let synced = sync_filesystem(rt, sb);
         if matches!(synced, Err(Fail::Oops)) {
             return synced;
         }
+        let task = rt.task();
         rt.step(Op::world("SB_FREEZE_COMPLETE"), |w| {
             for lock in [LockId::sb_pagefault(sb), LockId::sb_writers(sb)] {
                 if synced.is_ok() {
@@ -117,24 +104,52 @@ pub fn freeze<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
     })
 }
 
+/// What `s_umount` is held for at first, and given back with: whose freeze it is. Whoever has to wait is put on the queue in the same step,
+/// so that no freeze ends in between.
+fn begin<R: Runtime>(rt: &R, sb: SbId) -> std::result::Result<Claim, Errno> {
+    let (task, umount, queue) = (rt.task(), LockId::s_umount(sb), QueueKey::thaw(sb));
+    rt.step(Op::world("freeze_super"), |w| {
+        let mount = w.sb_mut(sb);
+        let claim = if mount.gone {
+            // Nobody can ask for it: the descriptor that is asked through keeps the mount.
+            Err(Errno::EBADF)
+        } else if !mount.frozen {
+            mount.frozen = true;
+            Ok(if mount.read_only { Claim::Done } else { Claim::Begun })
+        } else if mount.profile.kernel < Kernel(6, 6) || complete(w, sb) {
+            Err(Errno::EBUSY)
+        } else {
+            // wait_for_partially_frozen: the other one may still fail.
+            Ok(Claim::Wait)
+        };
+        w.unlock(task, umount);
+        if matches!(claim, Ok(Claim::Wait)) {
+            w.queue_up(task, queue, false);
+        }
+        claim
+    })
+}
+
 /// `thaw_super`, by whichever task.
 ///
 /// # Errors
 /// `EINVAL` when it is not frozen, or not yet.
 pub fn thaw<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
     let task = rt.task();
-    rt.step(Op::world("thaw_super"), |w| {
-        if !complete(w, sb) {
-            return Err(Errno::EINVAL.into());
-        }
-        w.sb_mut(sb).frozen = false;
-        if w.sb(sb).read_only {
-            return Ok(());
-        }
-        for lock in [LockId::sb_pagefault(sb), LockId::sb_writers(sb)] {
-            w.tasks.hold(task, lock, Mode::Exclusive);
-            w.unlock(task, lock);
-        }
-        Ok(())
+    with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
+        rt.step(Op::world("thaw_super"), |w| {
+            if !complete(w, sb) {
+                return Err(Errno::EINVAL.into());
+            }
+            w.sb_mut(sb).frozen = false;
+            if w.sb(sb).read_only {
+                return Ok(());
+            }
+            for lock in [LockId::sb_pagefault(sb), LockId::sb_writers(sb)] {
+                w.tasks.hold(task, lock, Mode::Exclusive);
+                w.unlock(task, lock);
+            }
+            Ok(())
+        })
     })
 }

@@ -23,6 +23,14 @@ use crate::world::objects::{Inode, SuperBlock};
 /// Flags that `FS_IOC_SETFLAGS` did not carry on XFS, nor `FS_IOC_GETFLAGS` show: it keeps them.
 const XFS_NOT_CARRIED: InodeFlags = InodeFlags::DAX.union(InodeFlags::PROJINHERIT);
 
+/// Whether `bdev_dax_supported` is asked of a device, and so of the realtime device too. Until 4.17 it is asked of the mount, which means
+/// its data device (`__bdev_dax_supported` and its callers in `xfs_super.c` and `xfs_ioctl.c`, read as of 4.13, 4.14 and 5.x; the change
+/// is of May 2018, so 4.18). What it looks at that far back is what `device_dax` says of a device: blocks that are pages, a partition
+/// that begins at a page, a device that gives an address.
+const fn asks_each_device(kernel: Kernel) -> bool {
+    kernel.0 > 4 || (kernel.0 == 4 && kernel.1 >= 18)
+}
+
 /// The mode of a mount, and what is shown of it. `Inode`: only XFS's flag counts; `Never`: nothing does, for ext4 has no flag.
 ///
 /// # Errors
@@ -56,11 +64,12 @@ pub(super) fn mount_mode<F: FileSystem>(
             usable
         }
         Personality::Xfs => {
-            // Until 4.15 there was only a warning; files that share blocks were left out one by one.
+            // xfs_fs_fill_super of 4.14 only warns, and leaves out files that share blocks one by one; that of 4.19 and 5.x refuses. That
+            // 4.16 is where it changed was not read in a source.
             if features.reflink && kernel >= Kernel(4, 16) {
                 return Err(Errno::EINVAL);
             }
-            pages && (request.device_dax || request.realtime == Some(true))
+            pages && (request.device_dax || (asks_each_device(kernel) && request.realtime == Some(true)))
         }
     };
     Ok(if usable { (DaxMode::Always, Some(DaxMode::Always)) } else { off })
@@ -120,7 +129,7 @@ pub(super) fn dax_invalidate<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr
         let node = &w.inodes[inode];
         let mount = w.sb(node.sb);
         let kernel = mount.profile.kernel;
-        let realtime = node.disk.xflags.contains(XFlags::REALTIME);
+        let realtime = node.disk.xflags.contains(XFlags::REALTIME) && asks_each_device(kernel);
         let device = if realtime { mount.realtime == Some(true) } else { mount.device_dax };
         let pages = u64::from(mount.fs.features().block_size) == PAGE_SIZE;
         let refused = wants && ((kernel >= Kernel(4, 13) && !pages) || (kernel >= Kernel(4, 14) && !device));

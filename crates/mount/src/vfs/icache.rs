@@ -170,6 +170,8 @@ pub fn iget<R: Runtime>(rt: &R, sb: SbId, ino: Ino) -> Result<InodeId> {
                 aliases: DentryId::NONE,
                 verity_in_progress: false,
                 swap: FileId::NONE,
+                as_eio: false,
+                wb_err: 0,
             });
             w.icache.insert(key(sb, ino), id);
             Ok::<_, Errno>(Found::New(id))

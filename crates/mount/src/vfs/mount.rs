@@ -3,6 +3,7 @@
 use daxkit_format::dax::ext4::DataMode;
 use daxkit_format::dax::{DaxMode, Errno, ext4, xfs};
 
+use super::freeze::complete;
 use super::history::mount_mode;
 use super::icache::{in_use, prune};
 use super::sync::sync_filesystem;
@@ -171,12 +172,14 @@ pub fn remount<R: Runtime>(
 /// Unmounts: everything is written, every inode goes. Gives the file system back.
 ///
 /// # Errors
-/// `EBUSY` when something is open or mapped.
+/// `EBUSY` when something is open or mapped, or a freeze is under way.
 pub fn umount<R: Runtime>(rt: &R, sb: SbId) -> Result<R::Fs> {
     with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
         // One step, as under the kernel's mount_lock: from here on no walk begins, and none was under way.
         let busy = rt.step(Op::world("do_umount"), |w| {
-            let busy = w.sb(sb).gone || in_use(w, sb);
+            // A freeze that is under way was asked for through a descriptor.
+            let freezing = w.sb(sb).frozen && !complete(w, sb);
+            let busy = w.sb(sb).gone || freezing || in_use(w, sb);
             w.sb_mut(sb).gone |= !busy;
             busy
         });

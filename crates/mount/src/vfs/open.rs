@@ -121,9 +121,10 @@ fn finish_open<R: Runtime>(
         }
         Ok((kind, w.inodes[inode].sb))
     })?;
-    let file = rt.step(Op::new("alloc_file").write(Object::ICACHE), |w| {
+    let file = rt.step(Op::new("alloc_file").write(Object::ICACHE).read(Object::entries(inode)), |w| {
         w.inodes[inode].opens += 1;
-        w.files.insert(File { inode, dentry, flags, pos: 0, refs: 1 })
+        let wb_err = w.sample_wb_err(inode);
+        w.files.insert(File { inode, dentry, flags, pos: 0, refs: 1, wb_err })
     });
     if flags.contains(OpenFlags::TRUNC) && kind == FileKind::Regular && !created && !flags.contains(OpenFlags::PATH) {
         let truncated = mnt_want_write(rt, sb).and_then(|()| {

@@ -124,7 +124,7 @@ pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8])
         advance(rt, file, offset, pos + n as u64);
         if open.flags.intersects(OpenFlags::SYNC | OpenFlags::DSYNC) && n > 0 {
             let (from, to) = (pos >> 12, (pos + n as u64 - 1) >> 12);
-            vfs_fsync_range(rt, inode, from, to, !open.flags.contains(OpenFlags::SYNC))?;
+            vfs_fsync_range(rt, file, inode, from, to, !open.flags.contains(OpenFlags::SYNC))?;
         }
         Ok(n)
     })

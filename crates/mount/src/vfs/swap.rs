@@ -67,7 +67,7 @@ fn activate<R: Runtime>(rt: &R, file: FileId, inode: InodeId) -> Result<()> {
     let got = buffered_read(rt, inode, 0, &mut header)?;
     let size = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
     read_swap_header(&header[..got], size / PAGE_SIZE)?;
-    vfs_fsync_range(rt, inode, 0, u64::MAX >> PAGE_SHIFT, true)?;
+    vfs_fsync_range(rt, file, inode, 0, u64::MAX >> PAGE_SHIFT, true)?;
     rt.step(Op::new("iomap_swapfile_activate").read(Object::WORLD).write(Object::attr(inode)), |w| {
         let node = &w.inodes[inode];
         let fs = &w.sb(node.sb).fs;

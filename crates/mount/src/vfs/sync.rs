@@ -3,7 +3,7 @@
 use super::icache::{each_super, hold_inodes, write_inode};
 use crate::dax::writeback::dax_writeback_mapping_range;
 use crate::fail::Result;
-use crate::filemap::writeback::filemap_write_and_wait;
+use crate::filemap::writeback::{file_write_and_wait, filemap_write_and_keep_errors};
 use crate::fs::FileSystem;
 use crate::ids::{FileId, InodeId, PAGE_SHIFT, SbId};
 use crate::locks::{LockId, Mode, with_lock};
@@ -12,11 +12,18 @@ use crate::runtime::Runtime;
 use crate::world::objects::{IState, OpenFlags};
 use daxkit_format::dax::Errno;
 
-/// `vfs_fsync_range`, pages `from ..= to`: data first, then the journal.
+/// `vfs_fsync_range`, pages `from ..= to`: data first, then the journal. `file` is told of data that were lost before.
 ///
 /// # Errors
 /// `EIO` and others of the file system.
-pub fn vfs_fsync_range<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64, datasync: bool) -> Result<()> {
+pub fn vfs_fsync_range<R: Runtime>(
+    rt: &R,
+    file: FileId,
+    inode: InodeId,
+    from: u64,
+    to: u64,
+    datasync: bool,
+) -> Result<()> {
     let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)).read(Object::attr(inode)), |w| {
         w.alive(w.inodes[inode].sb)?;
         Ok::<_, Errno>(w.is_dax(inode))
@@ -24,7 +31,7 @@ pub fn vfs_fsync_range<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64, d
     if dax {
         dax_writeback_mapping_range(rt, inode, from, to)?;
     } else {
-        filemap_write_and_wait(rt, inode, from, to)?;
+        file_write_and_wait(rt, file, inode, from, to)?;
     }
     let _ = datasync;
     write_inode(rt, inode)?;
@@ -45,7 +52,7 @@ pub fn fsync<R: Runtime>(rt: &R, file: FileId, datasync: bool) -> Result<()> {
     if open.flags.contains(OpenFlags::PATH) {
         return Err(Errno::EBADF.into());
     }
-    vfs_fsync_range(rt, open.inode, 0, u64::MAX >> PAGE_SHIFT, datasync)
+    vfs_fsync_range(rt, file, open.inode, 0, u64::MAX >> PAGE_SHIFT, datasync)
 }
 
 /// `sync_filesystem`: every inode of a mount, then the journal. The caller holds `s_umount`.
@@ -63,7 +70,7 @@ pub fn sync_filesystem<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
                 dax_writeback_mapping_range(rt, inode, 0, u64::MAX >> PAGE_SHIFT)
             }
             true => Ok(()),
-            false => filemap_write_and_wait(rt, inode, 0, u64::MAX >> PAGE_SHIFT),
+            false => filemap_write_and_keep_errors(rt, inode, 0, u64::MAX >> PAGE_SHIFT),
         };
         let written = write_inode(rt, inode);
         super::icache::iput(rt, inode)?;

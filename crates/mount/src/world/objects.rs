@@ -99,6 +99,10 @@ pub struct Inode {
     pub verity_in_progress: bool,
     /// The open file that swapping goes to (`S_SWAPFILE`); none when it is no swap file.
     pub swap: FileId,
+    /// `AS_EIO`: dirty data were lost, and nobody who waited for write-back was told.
+    pub as_eio: bool,
+    /// `i_mapping->wb_err`.
+    pub wb_err: u32,
 }
 
 impl Inode {
@@ -191,6 +195,8 @@ pub struct File {
     pub pos: u64,
     /// Descriptors and VMAs that hold it.
     pub refs: u32,
+    /// `f_wb_err`: the last error of write-back that it was told of.
+    pub wb_err: u32,
 }
 
 bitflags::bitflags! {

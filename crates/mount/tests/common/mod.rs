@@ -14,6 +14,7 @@ use daxkit_mount::invariants::check_all;
 use daxkit_mount::mm::mmap::{self, MapRequest, Share};
 use daxkit_mount::profile::{Personality, Profile};
 use daxkit_mount::runtime::Runtime;
+use daxkit_mount::runtime::stepping::Stepper;
 use daxkit_mount::runtime::threads::{Shared, Thread};
 use daxkit_mount::vfs::mount::{MountRequest, mount};
 use daxkit_mount::vfs::namespace::{At, peek};
@@ -52,6 +53,30 @@ pub fn request<F>(fs: F, personality: Personality, dax: Option<DaxMode>) -> Moun
         realtime: None,
         read_only: false,
     }
+}
+
+/// Four tasks of one process and a mount, to be driven step by step.
+pub fn stepped(request: MountRequest<MemFs>) -> Stepper<MemFs> {
+    let mut world = World::new();
+    world.check_labels(true);
+    let mm = mmap::mm_alloc(&mut world);
+    for _ in 0..4 {
+        world.tasks.spawn(Cred::ROOT, mm);
+    }
+    let mut stepper = Stepper::new(world);
+    let at = stepper.start(TaskId(0), |rt| {
+        mount(rt, request).expect("mount");
+    });
+    assert!(as_far_as_it_goes(&mut stepper, at));
+    stepper
+}
+
+/// Lets one program go until it has ended or sleeps. Whether it has ended.
+pub fn as_far_as_it_goes(stepper: &mut Stepper<MemFs>, at: usize) -> bool {
+    while stepper.enabled(at) {
+        stepper.advance(at);
+    }
+    stepper.pending(at).is_none()
 }
 
 pub struct Machine {

@@ -313,7 +313,7 @@ operations! {
         VmOps "vm_ops" (map: Map) [] Shape::Text;
         /// What is cached of a file, in order: entries and folios.
         Entries "entries" (target: Target) [] Shape::Records(ENTRY_KINDS, ENTRY);
-        /// The page table under a mapping, in order; `target` is dax, zero, folio or anon.
+        /// The page table under a mapping, in order; `target` is dax, zero, folio, anon or hwpoison.
         Ptes "ptes" (map: Map) [] Shape::Records(PTE_KINDS, PTE);
         /// How many pages of a file are pinned.
         Pins "pins" (target: Target) [] Shape::Number;

@@ -2,12 +2,13 @@
 
 use crate::ast::MountOptions;
 use crate::data::{Data, Fill, Piece};
-use crate::error::{Error, did_you_mean};
+use crate::error::Error;
 use crate::letters::{Change, Flags, Letter};
 use crate::ops::args::Path;
 use crate::place::{Name, Place};
 use crate::token::{Kind, Token};
 use crate::word::{Set, Word};
+use daxkit_format::field::did_you_mean;
 
 /// A position among the tokens of a line.
 pub(crate) struct Cursor<'t> {

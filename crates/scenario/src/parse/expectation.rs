@@ -4,10 +4,11 @@ use super::Cursor;
 use super::declaration::release_of;
 use crate::ast::{Compare, Condition, Expectation, Failure, Pattern, RecordPattern};
 use crate::errno::{Errno, Signal};
-use crate::error::{Error, did_you_mean};
+use crate::error::Error;
 use crate::place::Name;
 use crate::token::{Kind, Token};
 use crate::word::Word;
+use daxkit_format::field::did_you_mean;
 
 /// Deepest nesting of a pattern or a formula.
 pub(super) const DEEPEST: usize = 16;

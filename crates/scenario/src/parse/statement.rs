@@ -3,10 +3,11 @@
 use super::expectation::{DEEPEST, at_expectation, expectation, pattern};
 use super::{Cursor, KEYWORDS};
 use crate::ast::{Claim, Condition, Formula, Incident, Pattern, Step, Turn, TurnExtent};
-use crate::error::{Error, did_you_mean};
+use crate::error::Error;
 use crate::ops::Operation;
 use crate::place::{Name, Place};
 use crate::word::Word;
+use daxkit_format::field::did_you_mean;
 
 pub(super) fn step(c: &mut Cursor<'_>, place: Place, on: Option<Condition>) -> Result<Step, Error> {
     let task = if c.at_prefix() {

@@ -4,9 +4,7 @@ use daxkit_device::BlockDevice;
 use daxkit_device::pmem::{NoWatch, Persistence, Pmem, Watch};
 use daxkit_format::dax::Errno;
 
-use super::names::Names;
-use super::{MemFs, MemInode};
-use crate::flat_map::FlatMap;
+use super::MemFs;
 
 /// A watch that may know what survives.
 pub trait Survives: Watch + Sized {
@@ -34,34 +32,15 @@ impl Survives for Persistence {
     }
 }
 
-/// Metadata as they were committed.
-#[derive(Debug, Clone)]
-pub(super) struct Committed {
-    inodes: Vec<MemInode>,
-    free_inodes: u32,
-    names: Names,
-    map: FlatMap<u64>,
-    bitmap: Vec<u64>,
-    shares: FlatMap<u32>,
-    free_blocks: u64,
-    next_block: u64,
-}
-
 impl<W: Survives> MemFs<W> {
     pub(super) fn note_committed(&mut self) {
         if !W::KNOWS {
             return;
         }
-        self.committed = Some(Box::new(Committed {
-            inodes: self.inodes.clone(),
-            free_inodes: self.free_inodes,
-            names: self.names.clone(),
-            map: self.map.clone(),
-            bitmap: self.bitmap.clone(),
-            shares: self.shares.clone(),
-            free_blocks: self.free_blocks,
-            next_block: self.next_block,
-        }));
+        match &mut self.committed {
+            Some(committed) => (**committed).clone_from(&self.state),
+            none => *none = Some(Box::new(self.state.clone())),
+        }
     }
 
     pub(super) fn lose(&mut self, power: bool) -> Result<(), Errno> {
@@ -69,12 +48,10 @@ impl<W: Survives> MemFs<W> {
         if power {
             self.memory = W::survivors(&self.memory).ok_or(Errno::EOPNOTSUPP)?;
         }
-        let Committed { inodes, free_inodes, names, map, bitmap, shares, free_blocks, next_block } = *committed;
-        (self.inodes, self.free_inodes, self.names, self.map) = (inodes, free_inodes, names, map);
-        (self.bitmap, self.shares, self.free_blocks, self.next_block) = (bitmap, shares, free_blocks, next_block);
+        self.state = *committed;
         // The next mount frees orphans.
-        for ino in 0..self.inodes.len() {
-            if self.inodes[ino].used && self.inodes[ino].disk.nlink == 0 {
+        for ino in 0..self.state.inodes.len() {
+            if self.state.inodes[ino].used && self.state.inodes[ino].disk.nlink == 0 {
                 crate::fs::FileSystem::free_inode(self, ino as u64)?;
             }
         }

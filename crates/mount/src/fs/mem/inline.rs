@@ -36,7 +36,7 @@ impl<W: Survives> MemFs<W> {
         if !self.inode(dir)?.disk.inline_data {
             return Ok(());
         }
-        let taken: usize = self.names.of(dir).map(|(name, _)| entry_len(name)).sum();
+        let taken: usize = self.state.names.of(dir).map(|(name, _)| entry_len(name)).sum();
         if PARENT + taken > MOST { self.mark_inline(dir, false) } else { Ok(()) }
     }
 
@@ -44,7 +44,7 @@ impl<W: Survives> MemFs<W> {
         if !self.inode(ino)?.disk.inline_data {
             return Err(Errno::ENODATA);
         }
-        Ok(self.names.value(ino, names::INLINE).unwrap_or_default().to_vec())
+        Ok(self.state.names.value(ino, names::INLINE).unwrap_or_default().to_vec())
     }
 
     pub(super) fn keep_inline(&mut self, ino: Ino, content: &[u8]) -> Result<bool, Errno> {
@@ -54,7 +54,7 @@ impl<W: Survives> MemFs<W> {
         if !can || content.len() > MOST || !(disk.inline_data || disk.blocks == 0) {
             return Ok(false);
         }
-        self.names.set_value(ino, names::INLINE, content);
+        self.state.names.set_value(ino, names::INLINE, content);
         self.mark_inline(ino, true)?;
         Ok(true)
     }
@@ -67,7 +67,7 @@ impl<W: Survives> MemFs<W> {
                 self.store_nt(cpu, at * PAGE_SIZE, &bytes);
             }
         }
-        self.names.remove_value(ino, names::INLINE);
+        self.state.names.remove_value(ino, names::INLINE);
         self.mark_inline(ino, false)
     }
 }

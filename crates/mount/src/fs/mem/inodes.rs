@@ -9,16 +9,16 @@ use crate::fs::{DiskInode, Ino, NewInode};
 impl<W: Survives> MemFs<W> {
     pub(super) fn slot(&self, ino: Ino) -> Option<usize> {
         let at = usize::try_from(ino).ok()?;
-        self.inodes.get(at).filter(|inode| inode.used).map(|_| at)
+        self.state.inodes.get(at).filter(|inode| inode.used).map(|_| at)
     }
 
     pub(super) fn inode(&self, ino: Ino) -> Result<&MemInode, Errno> {
-        self.slot(ino).map(|at| &self.inodes[at]).ok_or(Errno::ENOENT)
+        self.slot(ino).map(|at| &self.state.inodes[at]).ok_or(Errno::ENOENT)
     }
 
     pub(super) fn inode_mut(&mut self, ino: Ino) -> Result<&mut MemInode, Errno> {
         let at = self.slot(ino).ok_or(Errno::ENOENT)?;
-        let inode = &mut self.inodes[at];
+        let inode = &mut self.state.inodes[at];
         inode.dirty = true;
         Ok(inode)
     }
@@ -50,20 +50,20 @@ impl<W: Survives> MemFs<W> {
             generation: 0,
         };
         let inode = MemInode { disk, used: true, dirty: true, reflink: false };
-        while self.inodes.len() <= at {
-            self.inodes.push(MemInode { used: false, ..inode });
+        while self.state.inodes.len() <= at {
+            self.state.inodes.push(MemInode { used: false, ..inode });
         }
-        self.inodes[at] = inode;
-        self.free_inodes -= 1;
+        self.state.inodes[at] = inode;
+        self.state.free_inodes -= 1;
     }
 
     pub(super) fn free_number(&self) -> Result<Ino, Errno> {
-        if self.free_inodes == 0 {
+        if self.state.free_inodes == 0 {
             return Err(Errno::ENOSPC);
         }
         let first = FIRST as usize;
-        let free = (first..self.inodes.len()).find(|&at| !self.inodes[at].used);
-        Ok(free.unwrap_or(self.inodes.len().max(first)) as Ino)
+        let free = (first..self.state.inodes.len()).find(|&at| !self.state.inodes[at].used);
+        Ok(free.unwrap_or(self.state.inodes.len().max(first)) as Ino)
     }
 
     pub(super) fn count_link(&mut self, ino: Ino, by: i32, now: i64) {
@@ -85,18 +85,18 @@ impl<W: Survives> MemFs<W> {
 
     /// Whether `dir` is `of`, or lies below it.
     pub(super) fn is_below(&self, mut dir: Ino, of: Ino) -> bool {
-        for _ in 0..=self.inodes.len() {
+        for _ in 0..=self.state.inodes.len() {
             if dir == of {
                 return true;
             }
-            let Some(parent) = self.names.parent_of(dir) else { return false };
+            let Some(parent) = self.state.names.parent_of(dir) else { return false };
             dir = parent;
         }
         false
     }
 
     pub(super) fn drop_name(&mut self, dir: Ino, name: &[u8], ino: Ino, now: i64) {
-        self.names.remove(dir, name);
+        self.state.names.remove(dir, name);
         self.changed(dir, now);
         if self.is_dir(ino) {
             self.count_link(dir, -1, now);

@@ -9,17 +9,17 @@ use crate::ids::PAGE_SIZE;
 
 impl<W: Survives> MemFs<W> {
     pub(super) fn is_shared(&self, device_block: u64) -> bool {
-        self.shares.get(device_block).is_some_and(|more| more > 0)
+        self.state.shares.get(device_block).is_some_and(|more| more > 0)
     }
 
     /// One owner less; the last one frees.
     pub(super) fn let_go(&mut self, device_block: u64) {
-        match self.shares.get(device_block) {
+        match self.state.shares.get(device_block) {
             Some(more) if more > 1 => {
-                self.shares.insert(device_block, more - 1);
+                self.state.shares.insert(device_block, more - 1);
             }
             Some(_) => {
-                self.shares.remove(device_block);
+                self.state.shares.remove(device_block);
             }
             None => self.set_used(device_block, false),
         }
@@ -38,7 +38,7 @@ impl<W: Survives> MemFs<W> {
         for (block, value) in self.backed(from) {
             // What is not written has nothing to share.
             if value & 1 == 0 && block < blocks {
-                *self.shares.entry(value >> 1) += 1;
+                *self.state.shares.entry(value >> 1) += 1;
                 self.set_block(to, block, Some(value));
             }
         }
@@ -51,7 +51,7 @@ impl<W: Survives> MemFs<W> {
     /// Files and their blocks that lie in a block of the device.
     pub(super) fn owners_of(&self, device_block: u64) -> Vec<(Ino, u64)> {
         let mut owners: Vec<_> =
-            self.map.iter().filter(|(_, value)| value >> 1 == device_block).map(|(at, _)| of_key(at)).collect();
+            self.state.map.iter().filter(|(_, value)| value >> 1 == device_block).map(|(at, _)| of_key(at)).collect();
         owners.sort_unstable();
         owners
     }
@@ -66,7 +66,7 @@ impl<W: Survives> MemFs<W> {
     pub(super) fn exchange_blocks(&mut self, cpu: u16, ino: Ino, donor: Ino, blocks: u64) -> Result<(), Errno> {
         self.inode(donor)?;
         for (block, value) in self.backed(ino) {
-            let Some(other) = self.map.get(key(donor, block)) else { continue };
+            let Some(other) = self.state.map.get(key(donor, block)) else { continue };
             if block >= blocks || value & 1 == 1 {
                 continue;
             }

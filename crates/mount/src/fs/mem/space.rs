@@ -34,18 +34,18 @@ const fn backing(value: Option<u64>) -> Backing {
 
 impl<W: Survives> MemFs<W> {
     fn is_used(&self, block: u64) -> bool {
-        self.bitmap[(block / 64) as usize] >> (block % 64) & 1 == 1
+        self.state.bitmap[(block / 64) as usize] >> (block % 64) & 1 == 1
     }
 
     pub(super) fn set_used(&mut self, block: u64, used: bool) {
         let bit = 1 << (block % 64);
-        let word = &mut self.bitmap[(block / 64) as usize];
+        let word = &mut self.state.bitmap[(block / 64) as usize];
         if used {
             *word |= bit;
-            self.free_blocks -= 1;
+            self.state.free_blocks -= 1;
         } else {
             *word &= !bit;
-            self.free_blocks += 1;
+            self.state.free_blocks += 1;
         }
     }
 
@@ -55,14 +55,14 @@ impl<W: Survives> MemFs<W> {
 
     /// A free block: the one behind `goal` if it is free, else the next from where the search stands.
     fn take_block(&mut self, goal: Option<u64>) -> Result<u64, Errno> {
-        if self.free_blocks == 0 {
+        if self.state.free_blocks == 0 {
             return Err(Errno::ENOSPC);
         }
         let goal = goal.filter(|&block| block < self.blocks() && !self.is_used(block));
         let block = match goal {
             Some(block) if self.options.gap == 0 => block,
             _ => {
-                let mut block = self.next_block % self.blocks();
+                let mut block = self.state.next_block % self.blocks();
                 while self.is_used(block) {
                     block = (block + 1) % self.blocks();
                 }
@@ -70,16 +70,16 @@ impl<W: Survives> MemFs<W> {
             }
         };
         self.set_used(block, true);
-        self.next_block = block + 1 + self.options.gap;
+        self.state.next_block = block + 1 + self.options.gap;
         Ok(block)
     }
 
     pub(super) fn set_block(&mut self, ino: Ino, block: u64, value: Option<u64>) {
         let old = match value {
-            Some(value) => self.map.insert(key(ino, block), value),
-            None => self.map.remove(key(ino, block)),
+            Some(value) => self.state.map.insert(key(ino, block), value),
+            None => self.state.map.remove(key(ino, block)),
         };
-        let inode = &mut self.inodes[ino as usize];
+        let inode = &mut self.state.inodes[ino as usize];
         inode.dirty = true;
         match (old.is_some(), value.is_some()) {
             (false, true) => inode.disk.blocks += SECTORS,
@@ -90,7 +90,7 @@ impl<W: Survives> MemFs<W> {
 
     /// How `block` is backed, and for how long the same way.
     pub(super) fn extent_at(&self, ino: Ino, block: u64, len: u64) -> Extent {
-        let first = backing(self.map.get(key(ino, block)));
+        let first = backing(self.state.map.get(key(ino, block)));
         let is_shared = |backing| matches!(backing, Backing::Mapped(at) if self.is_shared(at));
         let shared = is_shared(first);
         if first == Backing::Hole && len > LONG {
@@ -100,7 +100,7 @@ impl<W: Survives> MemFs<W> {
         }
         let mut n = 1;
         while n < len {
-            let next = backing(self.map.get(key(ino, block + n)));
+            let next = backing(self.state.map.get(key(ino, block + n)));
             let goes_on = match (first, next) {
                 (Backing::Hole, Backing::Hole) => true,
                 (Backing::Unwritten(at), Backing::Unwritten(here)) | (Backing::Mapped(at), Backing::Mapped(here)) => {
@@ -120,7 +120,7 @@ impl<W: Survives> MemFs<W> {
     /// extent changes: the caller has to hear of every block that is new.
     pub(super) fn make_written(&mut self, cpu: u16, ino: Ino, block: u64, len: u64) -> Result<Extent, Errno> {
         let mut shared = false;
-        if let Backing::Mapped(at) = backing(self.map.get(key(ino, block))) {
+        if let Backing::Mapped(at) = backing(self.state.map.get(key(ino, block))) {
             shared = self.is_shared(at);
             if !shared {
                 return Ok(self.extent_at(ino, block, len.max(1)));
@@ -130,7 +130,7 @@ impl<W: Survives> MemFs<W> {
         let mut done = 0;
         while done < len.max(1) {
             let at = block + done;
-            let before = backing(self.map.get(key(ino, at)));
+            let before = backing(self.state.map.get(key(ino, at)));
             let copied = match before {
                 Backing::Mapped(from) if self.is_shared(from) => Some(from),
                 _ => None,
@@ -168,7 +168,7 @@ impl<W: Survives> MemFs<W> {
 
     fn goal(&self, ino: Ino, block: u64) -> Option<u64> {
         let before = block.checked_sub(1)?;
-        match backing(self.map.get(key(ino, before))) {
+        match backing(self.state.map.get(key(ino, before))) {
             Backing::Hole => None,
             Backing::Unwritten(at) | Backing::Mapped(at) => Some(at + 1),
         }
@@ -176,7 +176,7 @@ impl<W: Survives> MemFs<W> {
 
     pub(super) fn reserve(&mut self, ino: Ino, block: u64, len: u64) -> Result<(), Errno> {
         for at in block..block.saturating_add(len) {
-            if self.map.get(key(ino, at)).is_none() {
+            if self.state.map.get(key(ino, at)).is_none() {
                 let device_block = self.take_block(self.goal(ino, at))?;
                 self.set_block(ino, at, Some(device_block << 1 | 1));
             }
@@ -186,19 +186,24 @@ impl<W: Survives> MemFs<W> {
 
     /// Blocks of the file that are backed, ascending. For operations that nobody counts the cost of.
     pub(super) fn backed(&self, ino: Ino) -> Vec<(u64, u64)> {
-        let mut all: Vec<_> =
-            self.map.iter().filter(|(at, _)| at >> 40 == ino).map(|(at, value)| (at & 0xFF_FFFF_FFFF, value)).collect();
+        let mut all: Vec<_> = self
+            .state
+            .map
+            .iter()
+            .filter(|(at, _)| at >> 40 == ino)
+            .map(|(at, value)| (at & 0xFF_FFFF_FFFF, value))
+            .collect();
         all.sort_unstable();
         all
     }
 
     pub(super) fn unmap(&mut self, ino: Ino, block: u64, len: u64) {
         let range = block..block.saturating_add(len);
-        if self.map.len() <= SMALL {
+        if self.state.map.len() <= SMALL {
             // In a small world, that of a search, nothing is allocated.
             let mine = |at: u64| at >> 40 == ino && range.contains(&(at & 0xFF_FFFF_FFFF));
             loop {
-                let next = self.map.iter().find(|(at, _)| mine(*at));
+                let next = self.state.map.iter().find(|(at, _)| mine(*at));
                 let Some((at, value)) = next else { break };
                 self.set_block(ino, at & 0xFF_FFFF_FFFF, None);
                 self.let_go(value >> 1);

@@ -1,6 +1,6 @@
 //! What goes when memory is wanted, or `drop_caches` is written (`fs/drop_caches.c`, `fs/inode.c`, `fs/dcache.c`, Linux 6.12).
 
-use super::{IN_TRANSIT, evict, hold_inodes, iput, kill_dentry, set_freeing, write_inode_now};
+use super::{IN_TRANSIT, evict, iput, kill_dentry, set_freeing, write_inode_now};
 use crate::fail::Result;
 use crate::filemap::invalidate::invalidate_mapping_pages;
 use crate::ids::{DentryId, InodeId, PAGE_SHIFT, SbId};
@@ -15,18 +15,42 @@ use crate::world::objects::IState;
 /// An oops in an eviction.
 pub fn drop_caches<R: Runtime>(rt: &R, what: u8) -> Result<()> {
     if what & 1 != 0 {
-        each_super(rt, |sb| {
-            for inode in hold_inodes(rt, sb) {
-                invalidate_mapping_pages(rt, inode, 0, u64::MAX >> PAGE_SHIFT);
-                iput(rt, inode)?;
-            }
-            Ok(())
-        })?;
+        each_super(rt, |sb| drop_pagecache_sb(rt, sb))?;
     }
     if what & 2 != 0 {
         each_super(rt, |sb| prune(rt, sb))?;
     }
     Ok(())
+}
+
+/// `drop_pagecache_sb`: one inode after another loses what is clean of it. The reference to each is given back when the next is done: it
+/// is the place in the list of inodes, from which the walk goes on. So two are held, never all.
+fn drop_pagecache_sb<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
+    let mut held = None;
+    while let Some(inode) = next_with_pages(rt, sb, held) {
+        invalidate_mapping_pages(rt, inode, 0, u64::MAX >> PAGE_SHIFT);
+        if let Some(before) = held.replace(inode) {
+            iput(rt, before)?;
+        }
+    }
+    held.map_or(Ok(()), |last| iput(rt, last))
+}
+
+/// The inode behind `after` that has something in its mapping, with a reference. The kernel's list has the youngest first, here they go
+/// by number; who comes or goes meanwhile is seen or is not, in either.
+fn next_with_pages<R: Runtime>(rt: &R, sb: SbId, after: Option<InodeId>) -> Option<InodeId> {
+    rt.step(Op::world("drop_pagecache_sb"), |w| {
+        // nrpages, of which DAX entries are some since 5.13; later mapping_empty.
+        let entries = w.sb(sb).profile.entries_keep_inodes();
+        let wanted = |id: &InodeId| {
+            let node = &w.inodes[*id];
+            let empty = node.nrpages == 0 || (node.s_dax && !entries);
+            after.is_none_or(|after| id.0 > after.0) && node.sb == sb && !node.state.intersects(IN_TRANSIT) && !empty
+        };
+        let inode = w.inodes.ids().into_iter().find(wanted)?;
+        w.inodes[inode].refs += 1;
+        Some(inode)
+    })
 }
 
 /// `iterate_supers`: runs `f` on every mount, with `s_umount` shared, so that none goes meanwhile.

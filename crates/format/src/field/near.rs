@@ -5,7 +5,8 @@ const MOST: usize = 5;
 
 /// `; did you mean WORD?` for a message, with every word of `known` that is nearest to `word`; empty when none is near.
 /// Case does not count.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let word = word.to_ascii_lowercase();
     let limit = (word.chars().count() / 3).max(1);
     let mut best = limit;
