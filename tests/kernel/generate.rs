@@ -156,13 +156,15 @@ impl Generator {
             13..14 => Op::LinkFile(self.slot(), self.file()),
             14..17 => Op::Unlink(self.path()),
             17..19 => Op::Rmdir(self.folder()),
+            // Not of the root, which is a mount point to the one and no name to the other.
             19..24 => {
                 let (old, new) = match self.below(3) {
                     0 => (self.folder(), self.folder()),
                     1 => (self.path(), self.path()),
                     _ => (self.file(), self.file()),
                 };
-                Op::Rename(old, new, self.below(3) as u32)
+                let how = self.below(3) as u32;
+                if old == "/" || new == "/" { Op::Readdir(old) } else { Op::Rename(old, new, how) }
             }
             24..26 => Op::Readdir(self.folder()),
             26..27 => Op::Readlink(self.path()),

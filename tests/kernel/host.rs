@@ -206,7 +206,10 @@ impl State {
                 done(rustix::fs::mkdir(self.path(path), Mode::from_raw_mode(u32::from(*mode))))
             }
             Op::Mknod(path, mode, rdev) => {
-                let kind = FileType::from_raw_mode(u32::from(*mode));
+                let kind = match mode >> 12 {
+                    0 => FileType::RegularFile,
+                    _ => FileType::from_raw_mode(u32::from(*mode)),
+                };
                 let permissions = Mode::from_raw_mode(u32::from(*mode));
                 done(rustix::fs::mknodat(CWD, self.path(path), kind, permissions, u64::from(*rdev)))
             }

@@ -2,19 +2,22 @@
 //! is decided by `format::dax`, at creation and never again.
 
 mod leave;
+mod path;
 
 use daxkit_format::dax::fileattr::{XFlags, to_flags};
 use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 pub use leave::{rename, rmdir, unlink};
+pub use path::{At, lookup, peek};
 
-use super::freeze::with_write;
-use super::icache::{d_lookup, d_splice, iget, iput, xfs_attrs};
+use super::freeze::{mnt_want_write, sb_end_write, with_write};
+use super::icache::{d_splice, iget, iput, xfs_attrs};
 use super::open::{MAY_EXEC, MAY_READ, MAY_WRITE, permission, release_path};
+use path::{Last, LastKind, MAXSYMLINKS, NAME_MAX, lookup_one, parent, trailing_link};
 use crate::fail::{Fail, Result};
-use crate::fs::{FileSystem, Ino, Name, NewInode};
-use crate::ids::{DentryId, FileId, InodeId, SbId};
+use crate::fs::{FileSystem, Name, NewInode};
+use crate::ids::{DentryId, FileId, InodeId};
 use crate::locks::{LockId, Mode, with_lock};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
@@ -22,140 +25,53 @@ use crate::runtime::Runtime;
 use crate::world::World;
 use crate::world::objects::IState;
 
-/// Most symbolic links that one walk follows.
-const MAXSYMLINKS: u32 = 40;
-
-/// A path, from the root of a mount.
-#[derive(Debug, Clone, Copy)]
-pub struct At<'a> {
-    /// The mount.
-    pub sb: SbId,
-    /// The path.
-    pub path: &'a [u8],
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".")
-}
-
-/// The last name of a path and the path before it.
-fn split_last(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    let last = components(path).next_back()?;
-    let end = last.as_ptr() as usize - path.as_ptr() as usize;
-    Some((&path[..end], last))
-}
-
-/// A name below a directory, with references: to the dentry, which holds the inode.
-fn lookup_one<R: Runtime>(rt: &R, sb: SbId, dir: InodeId, name: &[u8]) -> Result<(InodeId, DentryId)> {
-    if name.len() > 255 {
-        return Err(Errno::ENAMETOOLONG.into());
-    }
-    let task = rt.task();
-    let op = Op::new("lookup_fast").write(Object::ICACHE).read(Object::attr(dir));
-    let (dir_ino, cached) = rt.step(op, |w| {
-        if w.inodes[dir].kind() != FileKind::Directory {
-            return Err(Errno::ENOTDIR);
-        }
-        permission(w, task, dir, MAY_EXEC)?;
-        let ino = w.inodes[dir].ino;
-        Ok((ino, d_lookup(w, sb, ino, name)))
-    })?;
-    if let Some(found) = cached {
-        return Ok(found);
-    }
-    let ino = rt.step(Op::new("lookup_slow").read(Object::fs(sb)), |w| w.sb(sb).fs.lookup(dir_ino, name))?;
-    let inode = iget(rt, sb, ino)?;
-    let dentry = d_splice(rt, sb, dir_ino, name, inode)?;
-    Ok((inode, dentry))
-}
-
-/// The root directory, with a reference.
-fn root<R: Runtime>(rt: &R, sb: SbId) -> Result<(InodeId, DentryId)> {
-    let root = rt.step(Op::new("s_root"), |w| w.sb(sb).fs.root());
-    Ok((iget(rt, sb, root)?, DentryId::NONE))
-}
-
-/// A path walk: the inode and its dentry, with a reference to the dentry (of the root: to the inode).
-///
-/// # Errors
-/// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`.
-pub fn lookup<R: Runtime>(rt: &R, at: At<'_>, follow: bool) -> Result<(InodeId, DentryId)> {
-    walk(rt, at.sb, at.path, follow, &mut 0)
-}
-
-fn walk<R: Runtime>(rt: &R, sb: SbId, path: &[u8], follow: bool, links: &mut u32) -> Result<(InodeId, DentryId)> {
-    let mut here = root(rt, sb)?;
-    let mut so_far: Vec<u8> = Vec::new();
-    let mut parts = components(path).peekable();
-    while let Some(name) = parts.next() {
-        if name == b".." {
-            let keep = so_far.iter().rposition(|b| *b == b'/').unwrap_or(0);
-            so_far.truncate(keep);
-            release_path(rt, here.0, here.1)?;
-            here = walk(rt, sb, &so_far, true, links)?;
-            continue;
-        }
-        let next = lookup_one(rt, sb, here.0, name);
-        release_path(rt, here.0, here.1)?;
-        here = next?;
-        let is_last = parts.peek().is_none();
-        let link = rt.step(Op::new("step_into").read(Object::attr(here.0)), |w| {
-            w.inodes[here.0].kind() == FileKind::Symlink && (!is_last || follow || path.ends_with(b"/"))
-        });
-        if !link {
-            so_far.push(b'/');
-            so_far.extend_from_slice(name);
-            continue;
-        }
-        *links += 1;
-        let target = rt.step(Op::new("get_link").read(Object::fs(sb)), |w| {
-            let ino = w.inodes[here.0].ino;
-            w.sb(sb).fs.read_link(ino)
-        });
-        release_path(rt, here.0, here.1)?;
-        if *links > MAXSYMLINKS {
-            return Err(Errno::ELOOP.into());
-        }
-        let target = target?;
-        let mut rest = if target.starts_with(b"/") { Vec::new() } else { so_far.clone() };
-        rest.push(b'/');
-        rest.extend_from_slice(&target);
-        for part in parts {
-            rest.push(b'/');
-            rest.extend_from_slice(part);
-        }
-        return walk(rt, sb, &rest, follow, links);
-    }
-    Ok(here)
-}
-
-/// The directory that the last name of a path is in (with references), and that name.
-fn parent<'p, R: Runtime>(rt: &R, at: At<'p>) -> Result<((InodeId, DentryId), &'p [u8])> {
-    let Some((before, name)) = split_last(at.path) else { return Err(Errno::EEXIST.into()) };
-    if name == b".." {
-        return Err(Errno::EINVAL.into());
-    }
-    if name.len() > 255 {
-        return Err(Errno::ENAMETOOLONG.into());
-    }
-    let dir = lookup(rt, At { sb: at.sb, path: before }, true)?;
-    let is_dir =
-        rt.step(Op::new("d_is_dir").read(Object::attr(dir.0)), |w| w.inodes[dir.0].kind() == FileKind::Directory);
-    if !is_dir {
+/// Runs `f` with the directory of a path locked exclusively and its last name, for something new to be made there
+/// (`filename_create`). `f` is told whether the mount can be written, which counts for less than that the name is there.
+fn in_parent<R: Runtime, T>(rt: &R, at: At<'_>, f: impl FnOnce(InodeId, &Last<'_>, bool) -> Result<T>) -> Result<T> {
+    let (dir, last) = parent(rt, at)?;
+    if last.kind != LastKind::Norm {
         release_path(rt, dir.0, dir.1)?;
-        return Err(Errno::ENOTDIR.into());
+        return Err(Errno::EEXIST.into());
     }
-    Ok((dir, name))
-}
-
-/// Runs `f` with the directory of a path locked exclusively, as a write to the mount.
-fn in_parent<R: Runtime, T>(rt: &R, at: At<'_>, f: impl FnOnce(InodeId, &[u8]) -> Result<T>) -> Result<T> {
-    let (dir, name) = parent(rt, at)?;
-    let out = with_write(rt, at.sb, || with_lock(rt, LockId::i_rwsem(dir.0), Mode::Exclusive, || f(dir.0, name)));
+    let wants = mnt_want_write(rt, at.sb);
+    let writable = wants.is_ok();
+    let out = match wants {
+        Ok(()) | Err(Fail::Errno(Errno::EROFS)) => {
+            with_lock(rt, LockId::i_rwsem(dir.0), Mode::Exclusive, || f(dir.0, &last, writable))
+        }
+        Err(fail) => Err(fail),
+    };
     if !matches!(out, Err(Fail::Oops)) {
+        if writable {
+            sb_end_write(rt, at.sb);
+        }
         release_path(rt, dir.0, dir.1)?;
     }
     out
+}
+
+/// What of the last name of a path speaks against making it: it is too long, it is there, it is that of a directory and none is to be
+/// made, nothing may be written.
+fn may_make<F: FileSystem>(
+    w: &World<F>,
+    dir: InodeId,
+    last: &Last<'_>,
+    is_dir: bool,
+    writable: bool,
+) -> std::result::Result<(), Errno> {
+    if last.name.len() > NAME_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    let parent = &w.inodes[dir];
+    match w.sb(parent.sb).fs.lookup(parent.ino, last.name) {
+        Ok(_) => return Err(Errno::EEXIST),
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    if last.slash && !is_dir {
+        return Err(Errno::ENOENT);
+    }
+    if writable { Ok(()) } else { Err(Errno::EROFS) }
 }
 
 /// What a new inode in `dir` starts with: mode, owner, and what it inherits.
@@ -170,8 +86,15 @@ fn new_inode<F: FileSystem>(
     let mount = w.sb(parent.sb);
     let kind = FileKind::from_mode(mode).unwrap_or(FileKind::Regular);
     let setgid = parent.disk.mode & 0o2000 != 0;
+    let member = cred.privileged || cred.gid == parent.disk.gid;
+    let mode = match kind {
+        FileKind::Directory if setgid => mode | 0o2000,
+        // A group that its maker is not in gives itself to nobody (mode_strip_sgid, 6.0).
+        _ if kind != FileKind::Directory && setgid && mode & 0o2010 == 0o2010 && !member => mode & !0o2000,
+        _ => mode,
+    };
     let mut new = NewInode {
-        mode: if setgid && kind == FileKind::Directory { mode | 0o2000 } else { mode },
+        mode,
         uid: cred.uid,
         gid: if setgid { parent.disk.gid } else { cred.gid },
         projid: 0,
@@ -222,11 +145,11 @@ pub(crate) fn xfs_geometry<F: FileSystem>(mount: &crate::world::objects::SuperBl
     }
 }
 
-/// Makes a name and its inode. Returns the inode with a reference.
+/// Makes a name (with whether the mount can be written) and its inode. Returns the inode with a reference.
 fn create<R: Runtime>(
     rt: &R,
     dir: InodeId,
-    name: Option<&[u8]>,
+    name: Option<(&Last<'_>, bool)>,
     mode: u16,
     rdev: u32,
     target: &[u8],
@@ -234,7 +157,16 @@ fn create<R: Runtime>(
     let task = rt.task();
     let (sb, ino, may_inline) = rt.step(Op::world("create"), |w| {
         let sb = w.inodes[dir].sb;
+        if let Some((last, writable)) = name {
+            may_make(w, dir, last, mode >> 12 == 0o4, writable)?;
+        }
+        let name = name.map(|(last, _)| last.name);
         permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
+        // A character device 0:0 is a whiteout, which anybody may make.
+        let device = mode >> 12 == 0o6 || mode >> 12 == 0o2 && rdev != 0;
+        if device && !w.tasks.cred(task).privileged {
+            return Err(Errno::EPERM);
+        }
         w.alive(sb)?;
         let new = new_inode(w, task, dir, mode, rdev)?;
         let dir_ino = w.inodes[dir].ino;
@@ -256,11 +188,12 @@ fn create<R: Runtime>(
 }
 
 fn make<R: Runtime>(rt: &R, at: At<'_>, mode: u16, rdev: u32, target: &[u8]) -> Result<()> {
-    let inode = in_parent(rt, at, |dir, name| create(rt, dir, Some(name), mode, rdev, target))?;
+    let inode = in_parent(rt, at, |dir, last, writable| create(rt, dir, Some((last, writable)), mode, rdev, target))?;
     iput(rt, inode)
 }
 
-/// `open(O_CREAT)`: finds or makes a regular file. The last value tells whether it was made.
+/// `open(O_CREAT)`: finds or makes a regular file (`open_last_lookups`). The last value tells whether it was made. A link at the
+/// end is followed to what may be made where it leads.
 pub(crate) fn create_at<R: Runtime>(
     rt: &R,
     at: At<'_>,
@@ -268,44 +201,65 @@ pub(crate) fn create_at<R: Runtime>(
     exclusive: bool,
     nofollow: bool,
 ) -> Result<(InodeId, DentryId, bool)> {
-    match lookup(rt, at, !nofollow && !exclusive) {
-        Ok((inode, dentry)) if exclusive => {
-            release_path(rt, inode, dentry)?;
-            return Err(Errno::EEXIST.into());
+    let mut path = at.path.to_vec();
+    let mut links = 0;
+    loop {
+        let at = At { path: &path, ..at };
+        let (dir, last) = parent(rt, at)?;
+        if last.kind != LastKind::Norm || last.slash {
+            release_path(rt, dir.0, dir.1)?;
+            let there = exclusive && last.kind != LastKind::Norm;
+            return Err(if there { Errno::EEXIST } else { Errno::EISDIR }.into());
         }
-        Ok((inode, dentry)) => return Ok((inode, dentry, false)),
-        Err(Fail::Errno(Errno::ENOENT)) => {}
-        Err(fail) => return Err(fail),
-    }
-    if at.path.ends_with(b"/") {
-        return Err(Errno::EISDIR.into());
-    }
-    let made = in_parent(rt, at, |dir, name| {
-        let inode = create(rt, dir, Some(name), 0o10_0000 | mode & 0o7777, 0, b"")?;
-        let dir_ino = rt.step(Op::new("dir"), |w| w.inodes[dir].ino);
-        let dentry = d_splice(rt, at.sb, dir_ino, name, inode)?;
-        Ok((inode, dentry))
-    });
-    match made {
-        Ok((inode, dentry)) => Ok((inode, dentry, true)),
-        // Another task was first.
-        Err(Fail::Errno(Errno::EEXIST)) if !exclusive => {
-            lookup(rt, at, !nofollow).map(|(inode, dentry)| (inode, dentry, false))
+        let found = lookup_one(rt, at.sb, dir.0, last.name);
+        release_path(rt, dir.0, dir.1)?;
+        match found {
+            Ok((inode, dentry)) if exclusive => {
+                release_path(rt, inode, dentry)?;
+                return Err(Errno::EEXIST.into());
+            }
+            Ok((inode, dentry)) => {
+                let Some(target) = trailing_link(rt, at.sb, inode, !nofollow)? else {
+                    return Ok((inode, dentry, false));
+                };
+                release_path(rt, inode, dentry)?;
+                links += 1;
+                if links > MAXSYMLINKS {
+                    return Err(Errno::ELOOP.into());
+                }
+                let mut next = if target.starts_with(b"/") { Vec::new() } else { last.before.to_vec() };
+                next.push(b'/');
+                next.extend_from_slice(&target);
+                path = next;
+                continue;
+            }
+            Err(Fail::Errno(Errno::ENOENT)) => {}
+            Err(fail) => return Err(fail),
         }
-        Err(fail) => Err(fail),
+        let made = in_parent(rt, at, |dir, last, writable| {
+            let inode = create(rt, dir, Some((last, writable)), 0o10_0000 | mode & 0o7777, 0, b"")?;
+            let dir_ino = rt.step(Op::new("dir"), |w| w.inodes[dir].ino);
+            let dentry = d_splice(rt, at.sb, dir_ino, last.name, inode)?;
+            Ok((inode, dentry))
+        });
+        match made {
+            Ok((inode, dentry)) => return Ok((inode, dentry, true)),
+            // Another task was first.
+            Err(Fail::Errno(Errno::EEXIST)) if !exclusive => {}
+            Err(fail) => return Err(fail),
+        }
     }
 }
 
 /// `O_TMPFILE`: inherits from the directory that is named, wherever it is linked later.
-pub(crate) fn tmpfile<R: Runtime>(rt: &R, at: At<'_>, mode: u16) -> Result<InodeId> {
-    let dir = lookup(rt, at, true)?;
-    let out = with_write(rt, at.sb, || {
-        let is_dir = rt.step(Op::new("d_is_dir"), |w| w.inodes[dir.0].kind() == FileKind::Directory);
-        if !is_dir {
-            return Err(Errno::ENOTDIR.into());
-        }
-        create(rt, dir.0, None, 0o10_0000 | mode & 0o7777, 0, b"")
-    });
+pub(crate) fn tmpfile<R: Runtime>(rt: &R, at: At<'_>, mode: u16, nofollow: bool) -> Result<InodeId> {
+    let dir = lookup(rt, at, !nofollow)?;
+    let is_dir = rt.step(Op::new("d_is_dir"), |w| w.inodes[dir.0].kind() == FileKind::Directory);
+    let out = if is_dir {
+        with_write(rt, at.sb, || create(rt, dir.0, None, 0o10_0000 | mode & 0o7777, 0, b""))
+    } else {
+        Err(Errno::ENOTDIR.into())
+    };
     release_path(rt, dir.0, dir.1)?;
     out
 }
@@ -315,20 +269,22 @@ pub(crate) fn tmpfile<R: Runtime>(rt: &R, at: At<'_>, mode: u16) -> Result<Inode
 /// # Errors
 /// `EEXIST`, `ENOENT`, `EACCES`, `EROFS`, `ENOSPC`, `EMLINK` and others.
 pub fn mkdir<R: Runtime>(rt: &R, at: At<'_>, mode: u16) -> Result<()> {
-    make(rt, at, 0o4_0000 | mode & 0o7777, 0, b"")
+    make(rt, at, 0o4_0000 | mode & 0o1777, 0, b"")
 }
 
-/// `mknod`: `mode` with a type.
+/// `mknod`: `mode` with a type, or without for a regular file.
 ///
 /// # Errors
-/// As [`mkdir`]; `EPERM` for devices without privilege.
+/// As [`mkdir`]; `EPERM` for devices without privilege, and for directories; `EINVAL` for what is no type.
 pub fn mknod<R: Runtime>(rt: &R, at: At<'_>, mode: u16, rdev: u32) -> Result<()> {
-    let task = rt.task();
-    let device = matches!(mode >> 12, 0o2 | 0o6);
-    if device && !rt.step(Op::new("capable"), |w| w.tasks.cred(task).privileged) {
-        return Err(Errno::EPERM.into());
+    let (kind, mode) = (mode >> 12, mode & 0o7777);
+    match kind {
+        0 | 0o10 => make(rt, at, 0o10_0000 | mode, 0, b""),
+        0o1 | 0o14 => make(rt, at, kind << 12 | mode, 0, b""),
+        0o2 | 0o6 => make(rt, at, kind << 12 | mode, rdev, b""),
+        0o4 => Err(Errno::EPERM.into()),
+        _ => Err(Errno::EINVAL.into()),
     }
-    make(rt, at, mode, if device { rdev } else { 0 }, b"")
 }
 
 /// `symlink`.
@@ -344,15 +300,12 @@ pub fn symlink<R: Runtime>(rt: &R, target: &[u8], at: At<'_>) -> Result<()> {
 
 fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
     let task = rt.task();
-    in_parent(rt, at, |dir, name| {
+    in_parent(rt, at, |dir, last, writable| {
         // Before the inode's lock, which may be the directory's.
         rt.step(Op::world("vfs_link"), |w| {
             let (node, parent) = (w.inodes[inode], w.inodes[dir]);
-            permission(w, task, dir, MAY_EXEC)?;
-            if w.sb(parent.sb).fs.lookup(parent.ino, name).is_ok() {
-                return Err(Errno::EEXIST);
-            }
-            permission(w, task, dir, MAY_WRITE)?;
+            may_make(w, dir, last, false, writable)?;
+            permission(w, task, dir, MAY_WRITE | MAY_EXEC)?;
             if node.sb != parent.sb {
                 return Err(Errno::EXDEV);
             }
@@ -364,7 +317,7 @@ fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
                 let (node, parent) = (w.inodes[inode], w.inodes[dir]);
                 w.alive(parent.sb)?;
                 enter(w, dir, inode)?;
-                w.sb_mut(node.sb).fs.link(node.ino, parent.ino, name)?;
+                w.sb_mut(node.sb).fs.link(node.ino, parent.ino, last.name)?;
                 w.refresh_inode(inode);
                 w.refresh_inode(dir);
                 Ok(())
@@ -437,11 +390,4 @@ pub fn readdir<R: Runtime>(rt: &R, at: At<'_>) -> Result<Vec<Name>> {
     });
     release_path(rt, inode, dentry)?;
     Ok(names??)
-}
-
-/// The number that a path leads to on disk, past all caches and permissions; for reports.
-#[must_use]
-pub fn peek<F: FileSystem>(w: &World<F>, at: &At<'_>) -> Option<Ino> {
-    let fs = &w.sb(at.sb).fs;
-    components(at.path).try_fold(fs.root(), |dir, name| fs.lookup(dir, name).ok())
 }

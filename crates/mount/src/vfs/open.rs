@@ -57,15 +57,14 @@ pub(crate) fn permission<F: FileSystem>(
 /// # Errors
 /// `ENOENT`, `EEXIST`, `EACCES`, `EISDIR`, `ENOTDIR`, `ELOOP`, `EROFS`, `ENOSPC`, `EPERM` and others.
 pub fn open<R: Runtime>(rt: &R, at: At<'_>, flags: OpenFlags, mode: u16) -> Result<FileId> {
+    let flags = build_open_flags(flags)?;
+    let nofollow = flags.contains(OpenFlags::NOFOLLOW);
     let (inode, dentry, created) = if flags.contains(OpenFlags::TMPFILE) {
-        if !flags.writable() {
-            return Err(Errno::EINVAL.into());
-        }
-        (tmpfile(rt, at, mode)?, DentryId::NONE, true)
-    } else if flags.contains(OpenFlags::CREAT) && !flags.contains(OpenFlags::PATH) {
-        create_at(rt, at, mode, flags.contains(OpenFlags::EXCL), flags.contains(OpenFlags::NOFOLLOW))?
+        (tmpfile(rt, at, mode, nofollow)?, DentryId::NONE, true)
+    } else if flags.contains(OpenFlags::CREAT) {
+        create_at(rt, at, mode, flags.contains(OpenFlags::EXCL), nofollow)?
     } else {
-        let (inode, dentry) = lookup(rt, at, !flags.contains(OpenFlags::NOFOLLOW))?;
+        let (inode, dentry) = lookup(rt, at, !nofollow)?;
         (inode, dentry, false)
     };
     match finish_open(rt, inode, dentry, flags, created) {
@@ -75,6 +74,22 @@ pub fn open<R: Runtime>(rt: &R, at: At<'_>, flags: OpenFlags, mode: u16) -> Resu
             Err(fail)
         }
     }
+}
+
+/// What of the flags counts, and which do not go together (`build_open_how`, `build_open_flags`).
+fn build_open_flags(flags: OpenFlags) -> Result<OpenFlags> {
+    if flags.contains(OpenFlags::PATH) {
+        return Ok(flags & (OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW));
+    }
+    let temporary = flags.contains(OpenFlags::TMPFILE);
+    // A directory is not made by opening it: refused since 6.4, before that a file was made all the same.
+    if flags.contains(OpenFlags::CREAT) && (temporary || flags.contains(OpenFlags::DIRECTORY)) {
+        return Err(Errno::EINVAL.into());
+    }
+    if temporary && flags.bits() & 3 == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(flags)
 }
 
 pub(crate) fn release_path<R: Runtime>(rt: &R, inode: InodeId, dentry: DentryId) -> Result<()> {
@@ -91,16 +106,23 @@ fn finish_open<R: Runtime>(
     let task = rt.task();
     let (kind, sb) = rt.step(Op::new("may_open").read(Object::attr(inode)).read(Object::ICACHE), |w| {
         let kind = w.inodes[inode].kind();
+        let directory = kind == FileKind::Directory;
+        if !created && flags.contains(OpenFlags::CREAT) && directory {
+            return Err(Errno::EISDIR);
+        }
+        if !created && flags.contains(OpenFlags::DIRECTORY) && !directory {
+            return Err(Errno::ENOTDIR);
+        }
         if flags.contains(OpenFlags::PATH) {
             return Ok((kind, w.inodes[inode].sb));
-        }
-        if flags.contains(OpenFlags::DIRECTORY) && kind != FileKind::Directory && !flags.contains(OpenFlags::TMPFILE) {
-            return Err(Errno::ENOTDIR);
         }
         if kind == FileKind::Symlink {
             return Err(Errno::ELOOP);
         }
-        if kind == FileKind::Directory && (flags.writable() || flags.contains(OpenFlags::CREAT)) {
+        // Access mode 3 asks for both permissions and gives neither.
+        let asks = flags.bits() & 3;
+        let writes = asks != 0 || flags.contains(OpenFlags::TRUNC);
+        if directory && writes {
             return Err(Errno::EISDIR);
         }
         let sb = w.inodes[inode].sb;
@@ -111,11 +133,12 @@ fn finish_open<R: Runtime>(
             return Err(Errno::EPERM);
         }
         if !created {
-            let read = if flags.readable() { MAY_READ } else { 0 };
-            let write = if flags.writable() || flags.contains(OpenFlags::TRUNC) { MAY_WRITE } else { 0 };
+            let read = if asks != 1 { MAY_READ } else { 0 };
+            let write = if writes { MAY_WRITE } else { 0 };
             permission(w, task, inode, read | write)?;
             let append = w.inodes[inode].disk.flags.contains(InodeFlags::APPEND);
-            if append && flags.writable() && (!flags.contains(OpenFlags::APPEND) || flags.contains(OpenFlags::TRUNC)) {
+            let free = asks != 0 && !flags.contains(OpenFlags::APPEND);
+            if append && (free || flags.contains(OpenFlags::TRUNC)) {
                 return Err(Errno::EPERM);
             }
         }

@@ -173,12 +173,12 @@ impl OpenFlags {
     /// Whether it may be read from.
     #[must_use]
     pub const fn readable(self) -> bool {
-        self.bits() & 3 != 1 && !self.contains(Self::PATH)
+        matches!(self.bits() & 3, 0 | 2) && !self.contains(Self::PATH)
     }
     /// Whether it may be written to.
     #[must_use]
     pub const fn writable(self) -> bool {
-        self.bits() & 3 != 0 && !self.contains(Self::PATH)
+        matches!(self.bits() & 3, 1 | 2) && !self.contains(Self::PATH)
     }
 }
 
