@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::generate::Generator;
-use crate::pair::{Difference, Kind, Pair};
+use crate::pair::{Difference, Kind, Pair, running};
 use crate::shrink::shrink;
 use crate::trees;
 
@@ -20,7 +20,7 @@ struct Failure {
 }
 
 fn round(kind: Kind, calls: &[Call]) -> Result<(), Failure> {
-    let mut pair = Pair::new(kind);
+    let mut pair = Pair::new(kind, running());
     for (n, call) in calls.iter().enumerate() {
         if let Err(difference) = pair.call(call) {
             return Err(Failure { made: n + 1, what: difference.to_string(), difference: Some(*difference) });

@@ -182,13 +182,12 @@ impl<F: FileSystem> Emulated<F> {
             }
             Op::Seek(slot, offset, whence) => {
                 let whence = [Whence::Set, Whence::Cur, Whence::End, Whence::Data, Whence::Hole][*whence as usize];
-                let sought = self.file(*slot).and_then(|file| lseek(rt, file, unsigned(*offset)?, whence));
+                let sought = self.file(*slot).and_then(|file| lseek(rt, file, *offset, whence));
                 told(sought, Out::Number)
             }
             Op::Truncate(path, size) => done(unsigned(*size).and_then(|size| setattr::truncate(rt, at(path), size))),
             Op::Ftruncate(slot, size) => {
-                let size = unsigned(*size);
-                done(size.and_then(|size| self.file(*slot).and_then(|file| setattr::ftruncate(rt, file, size))))
+                done(self.file(*slot).and_then(|file| setattr::ftruncate(rt, file, unsigned(*size)?)))
             }
             Op::Fallocate(slot, mode, offset, len) => done(self.file(*slot).and_then(|file| {
                 let (offset, len) = (unsigned(*offset)?, unsigned(*len)?);

@@ -126,14 +126,35 @@ impl Generator {
         if flags & O_CREAT == 0 {
             flags &= !O_EXCL;
         }
-        let path = if flags & O_DIRECTORY != 0 || self.one_in(8) { self.folder() } else { self.file() };
+        let mut path = if flags & O_DIRECTORY != 0 || self.one_in(8) { self.folder() } else { self.file() };
+        if flags & O_CREAT != 0 && path == "/" {
+            path.push('p');
+        }
         if flags & O_DIRECTORY != 0 && !self.one_in(4) {
             flags &= !(O_CREAT | 3);
         }
         Op::Open(self.slot(), path, flags, self.mode())
     }
 
+    /// Not of the root, which is a mount point to the one and no name to the other.
     fn name(&mut self) -> Op {
+        let op = self.any_name();
+        let root = |path: &String| path == "/";
+        let roots = match &op {
+            Op::Rename(old, new, _) | Op::Link(old, new) => root(old) || root(new),
+            Op::Mkdir(path, _)
+            | Op::Mknod(path, ..)
+            | Op::Symlink(_, path)
+            | Op::LinkFile(_, path)
+            | Op::Unlink(path)
+            | Op::Rmdir(path)
+            | Op::Readlink(path) => root(path),
+            _ => false,
+        };
+        if roots { Op::Readdir("/".to_owned()) } else { op }
+    }
+
+    fn any_name(&mut self) -> Op {
         match self.below(30) {
             0..5 => {
                 let path = if self.one_in(3) { self.path() } else { self.folder() };
@@ -156,15 +177,13 @@ impl Generator {
             13..14 => Op::LinkFile(self.slot(), self.file()),
             14..17 => Op::Unlink(self.path()),
             17..19 => Op::Rmdir(self.folder()),
-            // Not of the root, which is a mount point to the one and no name to the other.
             19..24 => {
                 let (old, new) = match self.below(3) {
                     0 => (self.folder(), self.folder()),
                     1 => (self.path(), self.path()),
                     _ => (self.file(), self.file()),
                 };
-                let how = self.below(3) as u32;
-                if old == "/" || new == "/" { Op::Readdir(old) } else { Op::Rename(old, new, how) }
+                Op::Rename(old, new, self.below(3) as u32)
             }
             24..26 => Op::Readdir(self.folder()),
             26..27 => Op::Readlink(self.path()),

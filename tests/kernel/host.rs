@@ -272,7 +272,8 @@ impl State {
             Op::ToggleFlags(on, bits) => done(self.on(on, |file| set_flags(file, get_flags(file)? ^ bits))),
             Op::GetFsx(on) => told(self.on(on, get_fsx), |fsx| {
                 let FsXattr { xflags, extsize, projid, cowextsize, .. } = fsx;
-                Out::Fsx(Fsx { xflags, extsize, projid, cowextsize })
+                // Whether there is a place for attributes depends on the security modules.
+                Out::Fsx(Fsx { xflags: xflags & !0x8000_0000, extsize, projid, cowextsize })
             }),
             Op::SetFsx(on, fsx) => {
                 let Fsx { xflags, extsize, projid, cowextsize } = *fsx;

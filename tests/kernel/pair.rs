@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daxkit_mount::fs::FileSystem;
 use daxkit_mount::fs::ext4::Ext4Fs;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
-use daxkit_mount::profile::Personality;
+use daxkit_format::dax::Kernel;
+use daxkit_mount::profile::{Personality, Profile};
+use daxkit_mount::runtime::Runtime;
+use rustix::thread::CapabilitySet;
 
 use crate::call::{Call, On, Op, Out, Subject, User, When};
 use crate::emulated::Emulated;
@@ -86,8 +89,26 @@ impl Below for Emulated<MemFs> {
     }
 }
 
-fn machine<F: FileSystem>(fs: F, personality: Personality) -> Machine<F> {
-    Machine::mounted(fs, personality, None, false, NOW)
+fn machine<F: FileSystem>(fs: F, personality: Personality, kernel: Kernel) -> Machine<F> {
+    let machine = Machine::mounted(fs, (personality, Profile::for_kernel(kernel)), None, false, NOW);
+    // Root is only as mighty as whoever runs this.
+    let has = rustix::thread::capabilities(None).expect("capabilities").effective;
+    let task = machine.rt.task();
+    machine.shared.with(|w| {
+        let mut cred = w.tasks.cred(task);
+        cred.linux_immutable = has.contains(CapabilitySet::LINUX_IMMUTABLE);
+        cred.sys_resource = has.contains(CapabilitySet::SYS_RESOURCE);
+        w.tasks.set_cred(task, cred);
+    });
+    machine
+}
+
+/// The version of the kernel of this machine.
+pub(crate) fn running() -> Kernel {
+    let name = rustix::system::uname();
+    let release = name.release().to_str().expect("a version");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    Kernel(numbers.next().expect("a version"), numbers.next().expect("a version"))
 }
 
 /// Where two answers differ.
@@ -120,7 +141,7 @@ static WINDOWS: AtomicU64 = AtomicU64::new(0);
 
 impl Pair {
     /// Mounts copies of a new image.
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: Kind, kernel: Kernel) -> Self {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let searchable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dir.path(), searchable).expect("a scratch directory");
@@ -131,13 +152,13 @@ impl Pair {
             Kind::Ext4 => {
                 std::fs::copy(&image, dir.path().join("emulated")).expect("a copy");
                 let fs = ext4(&dir.path().join("emulated"), NOW).expect("it mounts");
-                Box::new(Emulated::new(machine(fs, Personality::Ext4), window))
+                Box::new(Emulated::new(machine(fs, Personality::Ext4, kernel), window))
             }
             Kind::Xfs => {
                 let options =
                     MemOptions { size: 320 << 20, inodes: 8192, xfs: true, reflink: true, ..MemOptions::default() };
                 let fs = MemFs::new(options).expect("a device");
-                Box::new(Emulated::new(machine(fs, Personality::Xfs), window))
+                Box::new(Emulated::new(machine(fs, Personality::Xfs, kernel), window))
             }
         };
         let at = dir.path().join("mnt");
@@ -183,7 +204,11 @@ impl Pair {
             | Op::Fsync(slot, _)
             | Op::ReadTo(slot, ..)
             | Op::WriteFrom(slot, ..)
-            | Op::Mmap { slot: Some(slot), .. } => mode(&On::Slot(*slot)) == 0o1,
+            | Op::Mmap { slot: Some(slot), .. } => {
+                let kind = mode(&On::Slot(*slot));
+                // In a directory positions are each file system's own.
+                kind == 0o1 || kind == 0o4 && matches!(op, Op::Seek(..))
+            }
             _ => false,
         }
     }

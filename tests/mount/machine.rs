@@ -61,13 +61,13 @@ impl<F: FileSystem> Machine<F> {
     pub(crate) fn of(fs: F, dax: DaxMode, now: i64) -> Self {
         // With inline data DAX is refused at mount: those images run without.
         let device_dax = !fs.features().inline_data;
-        Self::mounted(fs, Personality::Ext4, device_dax.then_some(dax), device_dax, now)
+        Self::mounted(fs, (Personality::Ext4, Profile::default()), device_dax.then_some(dax), device_dax, now)
     }
 
     /// By whose rules, with which option, and whether the device can DAX.
     pub(crate) fn mounted(
         fs: F,
-        personality: Personality,
+        (personality, profile): (Personality, Profile),
         dax: Option<DaxMode>,
         device_dax: bool,
         now: i64,
@@ -81,7 +81,7 @@ impl<F: FileSystem> Machine<F> {
         let request = MountRequest {
             fs,
             personality,
-            profile: Profile::default(),
+            profile,
             dax,
             data: DataMode::Ordered,
             delalloc: true,

@@ -3,7 +3,7 @@
 //! Both calls carry part of the attributes; the rest is kept. The common part, with the DAX bit in it, is overwritten by
 //! **both**: a caller that leaves the bit out clears it.
 
-use super::{Errno, FileKind};
+use super::{Errno, FileKind, Kernel};
 use crate::ext4::inode_flags::InodeFlags;
 use bitflags::bitflags;
 
@@ -58,6 +58,9 @@ impl XFlags {
         .union(Self::NOATIME)
         .union(Self::DAX)
         .union(Self::PROJINHERIT);
+
+    /// All that have a name (`FS_XFLAGS_MASK`).
+    pub const KNOWN: Self = Self::from_bits_retain(0x8001_FFFB);
 }
 
 /// What both calls carry, in the other spelling (`FS_COMMON_FL`).
@@ -208,6 +211,20 @@ pub fn set(call: &SetCall, caller: &Caller, kind: FileKind, old: &FileAttr) -> R
     let mut new = call.merge(old);
     prepare(&mut new, caller, kind, old)?;
     Ok(new)
+}
+
+/// Whether a kernel takes the bits that a call carries: since 6.17 `FS_IOC_FSSETXATTR` refuses those it does not know, and before that it
+/// ignored them (`copy_fsxattr_from_user`; "fs: prepare for extending file_get/setattr()"). That comes before every other check.
+///
+/// # Errors
+/// `EOPNOTSUPP`.
+pub fn known_xflags(call: &SetCall, kernel: Kernel) -> Result<(), Errno> {
+    match call {
+        SetCall::FsSetXattr { xflags, .. } if kernel >= Kernel(6, 17) && !XFlags::KNOWN.contains(*xflags) => {
+            Err(Errno::EOPNOTSUPP)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn prepare(new: &mut FileAttr, caller: &Caller, kind: FileKind, old: &FileAttr) -> Result<(), Errno> {

@@ -8,6 +8,9 @@ use core::fmt;
 
 pub use super::xfs_flags::{DiFlags, DiFlags2, to_di_flags, to_di_flags2, to_xflags};
 
+/// The kernel since which special files have attributes ("xfs: allow setting file attributes on special files").
+pub const SPECIAL_FILES: Kernel = Kernel(6, 17);
+
 /// Largest extent in blocks (`XFS_MAX_BMBT_EXTLEN`).
 pub const MAX_BMBT_EXTLEN: u32 = (1 << 21) - 1;
 
@@ -248,7 +251,7 @@ const SETFLAGS: InodeFlags = InodeFlags::IMMUTABLE
 pub fn fileattr_set(t: &SetTarget, attr: &FileAttr, fsx: bool, kernel: Kernel) -> SetOutcome {
     let (flags, flags2) = (t.attrs.flags, t.attrs.flags2);
     let mut out = SetOutcome { result: Ok(()), flags, flags2, dontcache: false };
-    if t.kind == FileKind::Special {
+    if t.kind == FileKind::Special && kernel < SPECIAL_FILES {
         out.result = Err(Errno::ENOTTY);
         return out;
     }

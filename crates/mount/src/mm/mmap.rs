@@ -10,10 +10,10 @@ use crate::mm::page_table::Pte;
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
-use crate::vfs::open::{fget, fput};
+use crate::vfs::open::{fdget, fget, fput};
 use crate::vfs::sync::vfs_fsync_range;
 use crate::world::World;
-use crate::world::objects::{Mm, OpenFlags, VmFlags, VmOps, Vma};
+use crate::world::objects::{Mm, VmFlags, VmOps, Vma};
 
 pub use super::process::{exit_mm, fork};
 
@@ -133,9 +133,6 @@ fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<D
             let sb = w.sb(node.sb);
             (open, open.inode, node.kind(), node.sb, sb.personality, sb.synchronous)
         });
-    if open.flags.contains(OpenFlags::PATH) {
-        return Err(Errno::EBADF.into());
-    }
     if kind != daxkit_format::dax::FileKind::Regular {
         return Err(Errno::ENODEV.into());
     }
@@ -187,7 +184,13 @@ fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<D
 /// `EINVAL`, `EACCES`, `EBADF`, `ENODEV`, `EOPNOTSUPP` (`MAP_SYNC`), `EEXIST` (the address is taken), `ENOMEM`.
 pub fn mmap<R: Runtime>(rt: &R, request: &MapRequest) -> Result<u64> {
     let task = rt.task();
-    if request.len == 0 || !request.offset.is_multiple_of(PAGE_SIZE) {
+    if !request.offset.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL.into());
+    }
+    if let Some(file) = request.file {
+        fdget(rt, file)?;
+    }
+    if request.len == 0 {
         return Err(Errno::EINVAL.into());
     }
     let len = request.len.checked_next_multiple_of(PAGE_SIZE).filter(|len| *len < TASK_SIZE).ok_or(Errno::ENOMEM)?;
@@ -411,6 +414,11 @@ pub fn mremap<R: Runtime>(rt: &R, old: u64, old_len: u64, new_len: u64, may_move
         return Err(Errno::EINVAL.into());
     }
     if new_end <= end {
+        let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+        let op = Op::new("vma_lookup").read(Object::vmas(mm));
+        if rt.step(op, |w| find_vma(w, mm, start).is_none()) {
+            return Err(Errno::EFAULT.into());
+        }
         if new_end < end {
             munmap(rt, new_end, end - new_end)?;
         }

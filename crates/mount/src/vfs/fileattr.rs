@@ -3,7 +3,7 @@
 //! A set call changes the flag. It never touches `S_DAX`, `a_ops`, `i_pages` or a page table; what it does for the change to take
 //! effect some time is to mark the inode `I_DONTCACHE`.
 
-use daxkit_format::dax::fileattr::{Caller, FileAttr, SetCall, XFlags, set, to_flags, to_xflags};
+use daxkit_format::dax::fileattr::{Caller, FileAttr, SetCall, XFlags, known_xflags, set, to_flags, to_xflags};
 use daxkit_format::dax::{Errno, FileKind, ext4, xfs};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
@@ -20,7 +20,7 @@ use crate::op::{Object, Op};
 use crate::profile::{Personality, Switch};
 use crate::runtime::Runtime;
 use crate::world::World;
-use crate::world::objects::IState;
+use crate::world::objects::{IState, SuperBlock};
 
 impl<F: FileSystem> World<F> {
     /// `vfs_fileattr_get`.
@@ -38,10 +38,11 @@ impl<F: FileSystem> World<F> {
     }
 }
 
-/// Special files: on ext4 they have no methods for attributes (`ext4_special_inode_operations`), XFS's refuse them
+/// Special files: on ext4 they have no methods for attributes (`ext4_special_inode_operations`), XFS's refused them until 6.16
 /// (`xfs_fileattr_get`, which a set call begins with).
-fn has_attributes(kind: FileKind) -> std::result::Result<(), Errno> {
-    if kind == FileKind::Special { Err(Errno::ENOTTY) } else { Ok(()) }
+fn has_attributes<F: FileSystem>(mount: &SuperBlock<F>, kind: FileKind) -> std::result::Result<(), Errno> {
+    let xfs = mount.personality == Personality::Xfs && mount.profile.kernel >= xfs::SPECIAL_FILES;
+    if kind == FileKind::Special && !xfs { Err(Errno::ENOTTY) } else { Ok(()) }
 }
 
 /// `FS_IOC_GETFLAGS`: the bits of `FS_*_FL`.
@@ -65,7 +66,7 @@ pub fn ioctl_fsgetxattr<R: Runtime>(rt: &R, file: FileId) -> Result<FileAttr> {
     rt.step(Op::new("fileattr_get").read(Object::attr(inode)), |w| {
         w.touch(Object::attr(inode), false);
         let node = &w.inodes[inode];
-        has_attributes(node.kind())?;
+        has_attributes(w.sb(node.sb), node.kind())?;
         Ok(w.fileattr(inode))
     })
 }
@@ -110,8 +111,8 @@ fn vfs_fileattr_set<R: Runtime>(rt: &R, file: FileId, call: &SetCall) -> Result<
     let (sb, locks) = rt.step(Op::new("i_sb"), |w| {
         let mount = w.sb(w.inodes[inode].sb);
         let old = mount.personality == Personality::Xfs && mount.profile.switch() != Switch::Advisory;
-        (w.inodes[inode].sb, !old)
-    });
+        known_xflags(call, mount.profile.kernel).map(|()| (w.inodes[inode].sb, !old))
+    })?;
     with_write(rt, sb, || {
         rt.step(Op::new("inode_owner_or_capable").read(Object::attr(inode)), |w| {
             w.touch(Object::attr(inode), false);
@@ -134,7 +135,7 @@ fn set_locked<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, call: &SetCall) 
         w.touch(Object::attr(inode), false);
         let cred = w.tasks.cred(task);
         let node = &w.inodes[inode];
-        has_attributes(node.kind())?;
+        has_attributes(w.sb(node.sb), node.kind())?;
         // What comes before the lock has been asked.
         let caller =
             Caller { cap_linux_immutable: cred.linux_immutable, init_user_ns: cred.init_user_ns, ..Caller::ROOT };

@@ -109,8 +109,12 @@ pub fn freeze<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
 fn begin<R: Runtime>(rt: &R, sb: SbId) -> std::result::Result<Claim, Errno> {
     let (task, umount, queue) = (rt.task(), LockId::s_umount(sb), QueueKey::thaw(sb));
     rt.step(Op::world("freeze_super"), |w| {
+        let capable = w.tasks.cred(task).privileged;
         let mount = w.sb_mut(sb);
-        let claim = if mount.gone {
+        let claim = if !capable {
+            // ioctl_fsfreeze
+            Err(Errno::EPERM)
+        } else if mount.gone {
             // Nobody can ask for it: the descriptor that is asked through keeps the mount.
             Err(Errno::EBADF)
         } else if !mount.frozen {
@@ -138,6 +142,10 @@ pub fn thaw<R: Runtime>(rt: &R, sb: SbId) -> Result<()> {
     let task = rt.task();
     with_lock(rt, LockId::s_umount(sb), Mode::Exclusive, || {
         rt.step(Op::world("thaw_super"), |w| {
+            // ioctl_fsthaw
+            if !w.tasks.cred(task).privileged {
+                return Err(Errno::EPERM.into());
+            }
             if !complete(w, sb) {
                 return Err(Errno::EINVAL.into());
             }

@@ -251,12 +251,24 @@ pub(crate) fn create_at<R: Runtime>(
     }
 }
 
-/// `O_TMPFILE`: inherits from the directory that is named, wherever it is linked later.
-pub(crate) fn tmpfile<R: Runtime>(rt: &R, at: At<'_>, mode: u16, nofollow: bool) -> Result<InodeId> {
+/// `O_TMPFILE`: inherits from the directory that is named, wherever it is linked later; with `O_EXCL` nowhere.
+pub(crate) fn tmpfile<R: Runtime>(
+    rt: &R,
+    at: At<'_>,
+    mode: u16,
+    exclusive: bool,
+    nofollow: bool,
+) -> Result<InodeId> {
     let dir = lookup(rt, at, !nofollow)?;
     let is_dir = rt.step(Op::new("d_is_dir"), |w| w.inodes[dir.0].kind() == FileKind::Directory);
     let out = if is_dir {
-        with_write(rt, at.sb, || create(rt, dir.0, None, 0o10_0000 | mode & 0o7777, 0, b""))
+        with_write(rt, at.sb, || {
+            let inode = create(rt, dir.0, None, 0o10_0000 | mode & 0o7777, 0, b"")?;
+            if !exclusive {
+                rt.step(Op::world("I_LINKABLE"), |w| w.inodes[inode].state |= IState::LINKABLE);
+            }
+            Ok(inode)
+        })
     } else {
         Err(Errno::ENOTDIR.into())
     };
@@ -315,6 +327,10 @@ fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
         with_lock(rt, LockId::i_rwsem(inode), Mode::Exclusive, || {
             rt.step(Op::world("link"), |w| {
                 let (node, parent) = (w.inodes[inode], w.inodes[dir]);
+                // What has lost its last name gets none again.
+                if node.disk.nlink == 0 && !node.state.contains(IState::LINKABLE) {
+                    return Err(Errno::ENOENT.into());
+                }
                 w.alive(parent.sb)?;
                 enter(w, dir, inode)?;
                 w.sb_mut(node.sb).fs.link(node.ino, parent.ino, last.name)?;

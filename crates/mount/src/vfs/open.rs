@@ -60,7 +60,7 @@ pub fn open<R: Runtime>(rt: &R, at: At<'_>, flags: OpenFlags, mode: u16) -> Resu
     let flags = build_open_flags(flags)?;
     let nofollow = flags.contains(OpenFlags::NOFOLLOW);
     let (inode, dentry, created) = if flags.contains(OpenFlags::TMPFILE) {
-        (tmpfile(rt, at, mode, nofollow)?, DentryId::NONE, true)
+        (tmpfile(rt, at, mode, flags.contains(OpenFlags::EXCL), nofollow)?, DentryId::NONE, true)
     } else if flags.contains(OpenFlags::CREAT) {
         create_at(rt, at, mode, flags.contains(OpenFlags::EXCL), nofollow)?
     } else {

@@ -28,7 +28,7 @@ pub enum Whence {
 ///
 /// # Errors
 /// `EBADF`, `ESPIPE` (special files), `EINVAL` (past the largest position), `ENXIO` (past the end, or no data behind).
-pub fn lseek<R: Runtime>(rt: &R, file: FileId, offset: u64, whence: Whence) -> Result<u64> {
+pub fn lseek<R: Runtime>(rt: &R, file: FileId, offset: i64, whence: Whence) -> Result<u64> {
     let open = fdget(rt, file)?;
     let inode = open.inode;
     let op = Op::new("llseek").read(Object::WORLD).write(Object::file(file));
@@ -38,10 +38,16 @@ pub fn lseek<R: Runtime>(rt: &R, file: FileId, offset: u64, whence: Whence) -> R
             return Err(Errno::ESPIPE);
         }
         let size = node.disk.size;
+        let from = match whence {
+            Whence::Cur => open.pos,
+            Whence::End => size,
+            _ => 0,
+        };
+        let sum = from.checked_add_signed(offset);
+        let offset = offset as u64;
         let to = match whence {
-            Whence::Set => Some(offset),
-            Whence::Cur => open.pos.checked_add(offset),
-            Whence::End => size.checked_add(offset),
+            Whence::Set | Whence::Cur | Whence::End => sum,
+            // What lies before the beginning lies behind every end.
             Whence::Data | Whence::Hole if offset >= size => return Err(Errno::ENXIO),
             Whence::Data if node.disk.inline_data => Some(offset),
             Whence::Hole if node.disk.inline_data => Some(size),

@@ -56,6 +56,8 @@ bitflags::bitflags! {
         const ORPHAN = 1 << 8;
         /// ext4: what is written first may stay inside the inode (`EXT4_STATE_MAY_INLINE_DATA`).
         const MAY_INLINE = 1 << 9;
+        /// `I_LINKABLE`: it never had a name, and may get one.
+        const LINKABLE = 1 << 10;
     }
 }
 

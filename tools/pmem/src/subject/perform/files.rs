@@ -55,7 +55,7 @@ impl<R: Runtime> Call<'_, R> {
                         Whence::Data => seek::Whence::Data,
                         Whence::Hole => seek::Whence::Hole,
                     };
-                    seek::lseek(rt, file, *offset, whence)
+                    seek::lseek(rt, file, offset.cast_signed(), whence)
                 })
                 .map(Value::Number),
             Do::Read { fd, length } => self.fd(&fd.0.text).and_then(|file| self.bytes(file, None, *length)),
