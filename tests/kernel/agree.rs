@@ -49,7 +49,14 @@ fn told(kind: Kind, seed: u64, calls: &[Call], failure: &Failure) -> String {
     let last = &calls[..failure.made];
     let few = shrink(last, |part| round(kind, part).is_err_and(|other| alike(&other, failure)));
     let end = round(kind, &few).err().map_or_else(|| failure.what.clone(), |failure| failure.what);
-    let few: Vec<String> = few.iter().map(|call| format!("  {:?}: {:?}", call.user, call.op)).collect();
+    let mut pair = Pair::new(kind, running());
+    let few: Vec<String> = few
+        .iter()
+        .map(|call| {
+            let (_, out) = pair.ask(call);
+            format!("  {:?}: {:?} -> {out:?}", call.user, call.op)
+        })
+        .collect();
     format!("{kind:?}, seed {seed}: {end}\nafter these calls:\n{}\n", few.join("\n"))
 }
 

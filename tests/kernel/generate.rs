@@ -322,13 +322,14 @@ impl Generator {
         let address = pages.first * PAGE + if self.one_in(3) { 4080 + self.below(20) } else { self.below(PAGE) };
         let len = if self.one_in(4) { self.below(2 * PAGE) } else { self.below(30) } as usize;
         match self.below(24) {
-            0..5 => Op::Mmap {
-                at: pages,
-                slot: (!self.one_in(12)).then(|| self.slot()),
-                offset: self.below(16),
-                prot: *self.random.of(&[3, 3, 3, 1, 2, 0]),
-                flags: *self.random.of(&[1, 1, 1, 2, 2, 3]),
-            },
+            0..5 => {
+                let slot = (!self.one_in(12)).then(|| self.slot());
+                let (prot, flags) =
+                    (*self.random.of(&[3, 3, 3, 1, 2, 0]), *self.random.of(&[1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 0x8_0003]));
+                // Shared memory without a file is a file system of its own (tmpfs).
+                let flags = if slot.is_none() && flags == 1 { 2 } else { flags };
+                Op::Mmap { at: pages, slot, offset: self.below(16), prot, flags }
+            }
             5..7 => Op::Munmap(pages),
             7..8 => Op::Mprotect(pages, *self.random.of(&[0, 1, 3, 2])),
             8..9 => Op::Mremap(pages, self.below(10)),

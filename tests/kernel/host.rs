@@ -26,6 +26,8 @@ struct State {
     window: u64,
     began: i64,
     files: Files,
+    /// Memory of the program's own, in a file.
+    bounce: OwnedFd,
 }
 
 /// A mount, what is open on it, and a thread that has given up its privileges.
@@ -299,6 +301,19 @@ impl State {
         Ok(names)
     }
 
+    /// Loads from the window, as the kernel does for a `write`: what would be a signal is an error, or a short count.
+    fn load(&self, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        let n = raw(sys::write_from(self.bounce.as_fd(), 0, self.window + offset, len))?;
+        let mut buf = vec![0; n];
+        rustix::io::pread(&self.bounce, &mut buf, 0).map(|_| buf)
+    }
+
+    /// Stores into the window, as the kernel does for a `read`.
+    fn store(&self, offset: u64, first: u8, len: usize) -> Result<usize, Errno> {
+        rustix::io::pwrite(&self.bounce, &crate::counting(first, len), 0)?;
+        raw(sys::read_to(self.bounce.as_fd(), 0, self.window + offset, len))
+    }
+
     fn memory(&self, op: &Op) -> Out {
         match op {
             Op::Mmap { at, slot, offset, prot, flags } => {
@@ -321,14 +336,8 @@ impl State {
             Op::Madvise(pages, advice) => {
                 done(raw(sys::madvise(self.range(*pages).0, self.range(*pages).1, *advice)))
             }
-            Op::Load(offset, len) => {
-                let mut buf = vec![0; *len];
-                told(raw(sys::load(self.window + offset, &mut buf)), |n| Out::Bytes(buf[..n].to_vec()))
-            }
-            Op::Store(offset, first, len) => {
-                let data = crate::counting(*first, *len);
-                told(raw(sys::store(self.window + offset, &data)), |n| Out::Number(n as u64))
-            }
+            Op::Load(offset, len) => told(self.load(*offset, *len), Out::Bytes),
+            Op::Store(offset, first, len) => told(self.store(*offset, *first, *len), |n| Out::Number(n as u64)),
             Op::ReadTo(slot, offset, address, len) => {
                 let read = |file| raw(sys::read_to(file, *offset, self.window + address, *len));
                 told(self.file(*slot).and_then(read), |n| Out::Number(n as u64))
@@ -361,7 +370,9 @@ impl Host {
         rustix::process::umask(Mode::empty());
         let began = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
         let began = i64::try_from(began.as_secs()).expect("not that late") - 3600;
-        let state = Arc::new(Mutex::new(State { at: at.to_owned(), window, began, files: Files::new() }));
+        let bounce = rustix::fs::memfd_create("bounce", rustix::fs::MemfdFlags::CLOEXEC).expect("a memory file");
+        let state = State { at: at.to_owned(), window, began, files: Files::new(), bounce };
+        let state = Arc::new(Mutex::new(state));
         let ((calls, asked), (answers, outs)) = (channel(), channel());
         let shared = Arc::clone(&state);
         std::thread::spawn(move || plain(&shared, &asked, &answers));

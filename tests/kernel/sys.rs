@@ -66,11 +66,28 @@ pub(crate) fn remount(at: &Path, read_only: bool) -> Raw<()> {
 
 /// `mmap` at an address that must be free.
 pub(crate) fn mmap(address: u64, len: u64, prot: u32, flags: u32, file: Option<BorrowedFd<'_>>, offset: u64) -> Raw<u64> {
-    let flags = flags as c_int | libc::MAP_FIXED_NOREPLACE | if file.is_none() { libc::MAP_ANONYMOUS } else { 0 };
+    let anonymous = if file.is_none() { libc::MAP_ANONYMOUS } else { 0 };
     let fd = file.map_or(-1, |file| file.as_raw_fd());
-    // SAFETY: a mapping that replaces nothing; nobody has references into the window.
-    let got = unsafe { libc::mmap(pointer(address), len as usize, prot as c_int, flags, fd, offset as libc::off_t) };
-    if got == libc::MAP_FAILED { Err(last()) } else { Ok(got as u64) }
+    let map = |prot: u32, flags: c_int| {
+        let (len, offset) = (len as usize, offset as libc::off_t);
+        // SAFETY: nobody has references into the window.
+        let got = unsafe { libc::mmap(pointer(address), len, prot as c_int, flags | anonymous, fd, offset) };
+        if got == libc::MAP_FAILED { Err(last()) } else { Ok(got as u64) }
+    };
+    let flags = flags as c_int;
+    if flags & libc::MAP_TYPE != libc::MAP_SHARED_VALIDATE {
+        return map(prot, flags | libc::MAP_FIXED_NOREPLACE);
+    }
+    // MAP_SHARED_VALIDATE does not know that flag.
+    match map(0, libc::MAP_PRIVATE | libc::MAP_FIXED_NOREPLACE) {
+        Err(errno @ (libc::EBADF | libc::EEXIST | libc::EINVAL | libc::ENOMEM | libc::EOVERFLOW)) => Err(errno),
+        probed => {
+            if probed.is_ok() {
+                munmap(address, len)?;
+            }
+            map(prot, flags | libc::MAP_FIXED)
+        }
+    }
 }
 
 /// `munmap`.
@@ -102,24 +119,6 @@ pub(crate) fn msync(address: u64, len: u64, flags: u32) -> Raw<()> {
 pub(crate) fn madvise(address: u64, len: u64, advice: u32) -> Raw<()> {
     // SAFETY: nobody has references into the window.
     check(unsafe { libc::madvise(pointer(address), len as usize, advice as c_int) })
-}
-
-fn vector(base: *mut c_void, len: usize) -> libc::iovec {
-    libc::iovec { iov_base: base, iov_len: len }
-}
-
-/// Loads from the window. What would be a signal is an error, or a short count.
-pub(crate) fn load(address: u64, buf: &mut [u8]) -> Raw<usize> {
-    let (local, remote) = (vector(buf.as_mut_ptr().cast(), buf.len()), vector(pointer(address), buf.len()));
-    // SAFETY: the kernel writes into the buffer, and reads the window, whatever is there.
-    counted(unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) })
-}
-
-/// Stores into the window.
-pub(crate) fn store(address: u64, data: &[u8]) -> Raw<usize> {
-    let (local, remote) = (vector(data.as_ptr().cast_mut().cast(), data.len()), vector(pointer(address), data.len()));
-    // SAFETY: the kernel reads the data, and writes the window, into which nobody has references.
-    counted(unsafe { libc::process_vm_writev(libc::getpid(), &local, 1, &remote, 1, 0) })
 }
 
 /// `pread` into the window.

@@ -27,6 +27,8 @@ pub struct Geometry {
     pub reflink: bool,
     /// The feature `bigtime`.
     pub bigtime: bool,
+    /// Bytes of a block.
+    pub block_size: u32,
 }
 
 /// What an inode says of its data's placement.
@@ -262,17 +264,40 @@ pub fn fileattr_set(t: &SetTarget, attr: &FileAttr, fsx: bool, kernel: Kernel) -
     let wants = attr.xflags.contains(XFlags::DAX);
     out.dontcache =
         t.kind != FileKind::Directory && t.mode == DaxMode::Inode && wants != flags2.contains(DiFlags2::DAX);
-    match set_xflags(t, attr.xflags, kernel) {
+    match set_xflags(t, attr, fsx, kernel) {
         Ok((flags, flags2)) => (out.flags, out.flags2) = (flags, flags2),
         Err(errno) => out.result = Err(errno),
     }
     out
 }
 
-fn set_xflags(t: &SetTarget, xflags: XFlags, kernel: Kernel) -> Result<(DiFlags, DiFlags2), Errno> {
+/// Whether hints may be set (`xfs_ioctl_setattr_check_extsize`, `xfs_ioctl_setattr_check_cowextsize`). `SETFLAGS` carries none and is
+/// not asked.
+fn check_hints(t: &SetTarget, attr: &FileAttr) -> Result<(), Errno> {
+    let check = |ok: bool| if ok { Ok(()) } else { Err(Errno::EINVAL) };
+    let block = t.geometry.block_size;
+    let wanted = Attrs {
+        flags: to_di_flags(t.kind, t.attrs.flags, attr.xflags),
+        flags2: to_di_flags2(t.attrs.flags2, attr.xflags),
+        extsize: attr.extsize.div_ceil(block),
+        cowextsize: attr.cowextsize.div_ceil(block),
+        projid: attr.projid,
+    };
+    // The hint of a file that has extents stays as it is.
+    let same = u64::from(t.attrs.extsize) * u64::from(block) == u64::from(attr.extsize);
+    check(t.kind != FileKind::Regular || !t.has_extents || same)?;
+    check(attr.extsize.is_multiple_of(block) && extsize_valid(&t.geometry, t.kind, &wanted))?;
+    check(attr.cowextsize.is_multiple_of(block) && cowextsize_valid(&t.geometry, t.kind, &wanted))
+}
+
+fn set_xflags(t: &SetTarget, attr: &FileAttr, fsx: bool, kernel: Kernel) -> Result<(DiFlags, DiFlags2), Errno> {
     let check = |ok: bool, errno| if ok { Ok(()) } else { Err(errno) };
+    let xflags = attr.xflags;
     check(!t.read_only, Errno::EROFS)?;
     check(!t.shutdown, Errno::EIO)?;
+    if fsx {
+        check_hints(t, attr)?;
+    }
     let realtime = xflags.contains(XFlags::REALTIME);
     let mut old2 = t.attrs.flags2;
     if realtime != t.attrs.flags.contains(DiFlags::REALTIME) {

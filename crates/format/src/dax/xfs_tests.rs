@@ -5,7 +5,14 @@ use super::super::xfs_flags::PAIRS;
 use super::*;
 use FileKind::{Directory, Regular, Special, Symlink};
 
-const G: Geometry = Geometry { ag_blocks: 1 << 20, rt_extent: Some(16), v3_inodes: true, reflink: true, bigtime: true };
+const G: Geometry = Geometry {
+    ag_blocks: 1 << 20,
+    rt_extent: Some(16),
+    v3_inodes: true,
+    reflink: true,
+    bigtime: true,
+    block_size: 4096,
+};
 const NO_RT: Geometry = Geometry { rt_extent: None, ..G };
 const V4: Geometry = Geometry { v3_inodes: false, reflink: false, bigtime: false, ..G };
 const CLEAN: Attrs = Attrs { flags: DiFlags::empty(), flags2: DiFlags2::empty(), extsize: 0, cowextsize: 0, projid: 0 };

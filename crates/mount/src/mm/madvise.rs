@@ -83,11 +83,21 @@ pub fn madvise<R: Runtime>(rt: &R, address: u64, len: u64, advice: Advice) -> Re
         Advice::PopulateRead | Advice::PopulateWrite => {
             let mut at = address;
             while at < end {
-                match pin(rt, at, advice == Advice::PopulateWrite, false) {
+                let write = advice == Advice::PopulateWrite;
+                match pin(rt, at, write, false) {
                     Ok(frame) => unpin(rt, frame),
                     Err(Fail::Errno(Errno::EFAULT)) => {
-                        let mapped = rt.step(Op::world("find_vma"), |w| find_vma(w, w.tasks.mm(task), at).is_some());
-                        return Err(if mapped { Errno::EFAULT } else { Errno::ENOMEM }.into());
+                        // madvise_populate: a mapping that forbids it is told from a fault that failed.
+                        let wanted = if write { VmFlags::WRITE } else { VmFlags::READ };
+                        let flags = rt.step(Op::world("find_vma"), |w| {
+                            find_vma(w, w.tasks.mm(task), at).map(|vma| w.vmas[vma].flags)
+                        });
+                        let errno = match flags {
+                            None => Errno::ENOMEM,
+                            Some(flags) if !flags.contains(wanted) => Errno::EINVAL,
+                            Some(_) => Errno::EFAULT,
+                        };
+                        return Err(errno.into());
                     }
                     Err(other) => return Err(other),
                 }

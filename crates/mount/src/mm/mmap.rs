@@ -1,6 +1,7 @@
 //! `mmap`, `munmap`, `mprotect`, `mremap`, `msync` (`mm/mmap.c`, Linux 6.12).
 
 use daxkit_format::dax::Errno;
+use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use crate::fail::Result;
 use crate::fs::FileSystem;
@@ -126,22 +127,34 @@ struct Decided {
 
 /// `ext4_file_mmap`, `xfs_file_mmap`: reads `S_DAX`, and answers `MAP_SYNC`.
 fn file_mmap<R: Runtime>(rt: &R, request: &MapRequest, file: FileId) -> Result<Decided> {
-    let (open, inode, kind, sb, personality, synchronous) =
-        rt.step(Op::new("mmap file").read(Object::file(file)), |w| {
+    let (open, inode, kind, append, sb, personality, synchronous) =
+        rt.step(Op::new("mmap file").read(Object::file(file)).read(Object::WORLD), |w| {
             let open = w.files[file];
             let node = &w.inodes[open.inode];
             let sb = w.sb(node.sb);
-            (open, open.inode, node.kind(), node.sb, sb.personality, sb.synchronous)
+            let append = node.disk.flags.contains(InodeFlags::APPEND);
+            (open, open.inode, node.kind(), append, node.sb, sb.personality, sb.synchronous)
         });
-    if kind != daxkit_format::dax::FileKind::Regular {
-        return Err(Errno::ENODEV.into());
-    }
     let shared = request.share != Share::Private;
-    if !open.flags.readable() || (shared && request.prot.contains(VmFlags::WRITE) && !open.flags.writable()) {
-        return Err(Errno::EACCES.into());
+    let regular = kind == daxkit_format::dax::FileKind::Regular;
+    // Files without a method for it have no flag of its own either.
+    if request.sync && request.share == Share::SharedValidate && !regular {
+        return Err(Errno::EOPNOTSUPP.into());
     }
     if shared && request.prot.contains(VmFlags::WRITE) {
+        if !open.flags.writable() {
+            return Err(Errno::EACCES.into());
+        }
         rt.step(Op::new("IS_SWAPFILE").read(Object::attr(inode)), |w| w.not_swapped_to(inode))?;
+    }
+    if shared && open.flags.writable() && append {
+        return Err(Errno::EACCES.into());
+    }
+    if !open.flags.readable() {
+        return Err(Errno::EACCES.into());
+    }
+    if !regular {
+        return Err(Errno::ENODEV.into());
     }
     let mut flags = request.prot;
     if shared {
@@ -220,6 +233,7 @@ pub fn mmap<R: Runtime>(rt: &R, request: &MapRequest) -> Result<u64> {
         })?;
         let decided = match request.file {
             Some(file) => file_mmap(rt, request, file)?,
+            None if request.share == Share::SharedValidate => return Err(Errno::EINVAL.into()),
             None => Decided {
                 inode: InodeId::NONE,
                 ops: VmOps::Anonymous,
@@ -410,21 +424,23 @@ pub fn mremap<R: Runtime>(rt: &R, old: u64, old_len: u64, new_len: u64, may_move
     let task = rt.task();
     let (start, end) = range(old, old_len)?;
     let (_, new_end) = range(old, new_len)?;
-    if new_end == start || end == start {
+    if new_end == start {
+        return Err(Errno::EINVAL.into());
+    }
+    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
+    let op = Op::new("vma_lookup").read(Object::vmas(mm));
+    if rt.step(op, |w| find_vma(w, mm, start).is_none()) {
+        return Err(Errno::EFAULT.into());
+    }
+    if end == start {
         return Err(Errno::EINVAL.into());
     }
     if new_end <= end {
-        let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
-        let op = Op::new("vma_lookup").read(Object::vmas(mm));
-        if rt.step(op, |w| find_vma(w, mm, start).is_none()) {
-            return Err(Errno::EFAULT.into());
-        }
         if new_end < end {
             munmap(rt, new_end, end - new_end)?;
         }
         return Ok(old);
     }
-    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
     with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
         rt.step(Op::world("mremap"), |w| {
             let id = find_vma(w, mm, start).ok_or(Errno::EFAULT)?;

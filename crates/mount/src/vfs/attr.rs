@@ -1,13 +1,13 @@
 //! `chmod`, `chown`, `utimens`, extended attributes.
 
-use daxkit_format::dax::Errno;
+use daxkit_format::dax::{Errno, FileKind};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
-use super::open::{MAY_WRITE, fdget, permission};
+use super::open::{MAY_READ, MAY_WRITE, fdget, permission};
 use crate::fail::Result;
 use crate::fs::FileSystem;
-use crate::ids::{FileId, InodeId};
+use crate::ids::{FileId, InodeId, TaskId};
 use crate::locks::{LockId, Mode, with_lock};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
@@ -73,7 +73,7 @@ pub fn fchown<R: Runtime>(rt: &R, file: FileId, uid: u32, gid: u32) -> Result<()
             return Err(Errno::EPERM);
         }
         (disk.uid, disk.gid) = (uid, gid);
-        if disk.kind() == daxkit_format::dax::FileKind::Regular {
+        if disk.kind() == FileKind::Regular {
             disk.mode &= !0o6000;
         }
         Ok(())
@@ -141,8 +141,9 @@ pub fn fremovexattr<R: Runtime>(rt: &R, file: FileId, name: &[u8]) -> Result<()>
 }
 
 fn set_xattr<R: Runtime>(rt: &R, file: FileId, name: &[u8], value: Option<&[u8]>) -> Result<()> {
-    change(rt, file, FIXED, |w, inode, cred| {
-        check_name(name, cred.privileged)?;
+    let task = rt.task();
+    change(rt, file, FIXED, |w, inode, _| {
+        xattr_permission(w, task, inode, name, true)?;
         let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
         w.sb_mut(sb).fs.set_xattr(ino, name, value)
     })
@@ -154,8 +155,9 @@ fn set_xattr<R: Runtime>(rt: &R, file: FileId, name: &[u8], value: Option<&[u8]>
 /// `ENODATA`, `EOPNOTSUPP`.
 pub fn fgetxattr<R: Runtime>(rt: &R, file: FileId, name: &[u8]) -> Result<Vec<u8>> {
     let inode = fdget(rt, file)?.inode;
-    check_name(name, true)?;
+    let task = rt.task();
     Ok(rt.step(Op::new("vfs_getxattr").read(Object::WORLD), |w| {
+        xattr_permission(w, task, inode, name, false)?;
         let (sb, ino) = (w.inodes[inode].sb, w.inodes[inode].ino);
         w.sb(sb).fs.get_xattr(ino, name)
     })?)
@@ -179,13 +181,33 @@ pub fn flistxattr<R: Runtime>(rt: &R, file: FileId) -> Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// The name spaces that there are.
-fn check_name(name: &[u8], privileged: bool) -> std::result::Result<(), Errno> {
-    if name.starts_with(b"user.") || name.starts_with(b"security.") {
-        return Ok(());
+/// `xattr_permission`, without what is asked of every change; then whether there is such a name space.
+fn xattr_permission<F: FileSystem>(
+    w: &World<F>,
+    task: TaskId,
+    inode: InodeId,
+    name: &[u8],
+    write: bool,
+) -> std::result::Result<(), Errno> {
+    let (cred, node) = (w.tasks.cred(task), &w.inodes[inode]);
+    // What may not be changed is refused; what may not be seen is not there.
+    let refused = if write { Errno::EPERM } else { Errno::ENODATA };
+    if name.starts_with(b"security.") {
+        // cap_inode_setxattr; anybody may read.
+        return if write && !cred.privileged { Err(Errno::EPERM) } else { Ok(()) };
     }
     if name.starts_with(b"trusted.") {
-        return if privileged { Ok(()) } else { Err(Errno::EPERM) };
+        return if cred.privileged { Ok(()) } else { Err(refused) };
     }
-    Err(Errno::EOPNOTSUPP)
+    if name.starts_with(b"user.") {
+        if !matches!(node.kind(), FileKind::Regular | FileKind::Directory) {
+            return Err(refused);
+        }
+        let sticky = node.kind() == FileKind::Directory && node.disk.mode & 0o1000 != 0;
+        if write && sticky && !cred.privileged && cred.uid != node.disk.uid {
+            return Err(Errno::EPERM);
+        }
+    }
+    permission(w, task, inode, if write { MAY_WRITE } else { MAY_READ })?;
+    if name.starts_with(b"user.") { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
 }

@@ -213,6 +213,10 @@ fn ext4_fileattr_set<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, attr: &Fi
         if outcome.dontcache {
             d_mark_dontcache(w, inode);
         }
+        // ext4_ioctl_setproject comes after ext4_ioctl_setflags: the flags are changed by then.
+        if outcome.result.is_ok() && !features.project && attr.projid != 0 {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         outcome.result.map_err(Into::into)
     })
 }

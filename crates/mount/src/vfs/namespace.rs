@@ -142,6 +142,7 @@ pub(crate) fn xfs_geometry<F: FileSystem>(mount: &crate::world::objects::SuperBl
         v3_inodes: features.v3_inodes,
         reflink: features.reflink,
         bigtime: false,
+        block_size: features.block_size,
     }
 }
 

@@ -6,7 +6,7 @@ use daxkit_format::dax::{Errno, FileKind};
 use super::freeze::with_write;
 use super::inline::write_inline;
 use super::open::fdget;
-use super::setattr::{may_change, zero_tail};
+use super::setattr::{may_change, remove_privs, zero_tail};
 use crate::dax::rw::{dax_read, dax_write};
 use crate::fail::Result;
 use crate::filemap::rw::{buffered_read, buffered_write};
@@ -111,6 +111,7 @@ pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8])
             let most = rt.step(Op::new("s_maxbytes"), |w| w.max_size(inode));
             let room = most.checked_sub(pos).filter(|room| *room > 0).ok_or(Errno::EFBIG)?;
             let data = &data[..room.min(data.len() as u64) as usize];
+            remove_privs(rt, inode);
             if write_inline(rt, inode, pos, data)? {
                 return Ok((pos, data.len()));
             }
@@ -135,7 +136,11 @@ pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8])
 /// # Errors
 /// `EFAULT` when not a byte could be stored, and as [`read`].
 pub fn read_to_user<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, address: u64, len: usize) -> Result<usize> {
+    // Whether it may be read at all is asked first.
     let mut bounce = vec![0; len.min(CHUNK)];
+    if len == 0 {
+        return read(rt, file, offset, &mut bounce);
+    }
     let mut done = 0;
     while done < len {
         let n = (len - done).min(CHUNK);
@@ -164,6 +169,8 @@ pub fn write_from_user<R: Runtime>(
     address: u64,
     len: usize,
 ) -> Result<usize> {
+    // Whether it may be written at all is asked first.
+    write(rt, file, offset, &[])?;
     let mut bounce = vec![0; len.min(CHUNK)];
     let mut done = 0;
     while done < len {

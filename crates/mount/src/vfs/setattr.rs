@@ -103,6 +103,42 @@ pub(crate) fn may_change<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
     })?)
 }
 
+/// `file_remove_privs`: a file that somebody without privilege changes loses its set-user-ID and set-group-ID.
+pub(crate) fn remove_privs<R: Runtime>(rt: &R, inode: InodeId) {
+    let task = rt.task();
+    let op = Op::new("file_remove_privs").read(Object::attr(inode));
+    let drop = rt.step(op, |w| {
+        let (cred, disk) = (w.tasks.cred(task), &w.inodes[inode].disk);
+        let member = cred.gid == disk.gid;
+        let group = if disk.mode & 0o10 != 0 || !member { 0o2000 } else { 0 };
+        if cred.privileged || disk.kind() != FileKind::Regular { 0 } else { disk.mode & (0o4000 | group) }
+    });
+    if drop != 0 {
+        let op = Op::new("notify_change").write(Object::attr(inode)).write(Object::life(inode));
+        rt.step(op, |w| {
+            w.touch(Object::attr(inode), true);
+            let now = w.now;
+            let node = &mut w.inodes[inode];
+            node.disk.mode &= !drop;
+            node.disk.ctime = now;
+            node.state |= IState::DIRTY;
+        });
+    }
+}
+
+/// `file_modified`: as above, and the times.
+pub(crate) fn file_modified<R: Runtime>(rt: &R, inode: InodeId) {
+    remove_privs(rt, inode);
+    let op = Op::new("file_update_time").write(Object::attr(inode)).write(Object::life(inode));
+    rt.step(op, |w| {
+        w.touch(Object::attr(inode), true);
+        let now = w.now;
+        let node = &mut w.inodes[inode];
+        (node.disk.mtime, node.disk.ctime) = (now, now);
+        node.state |= IState::DIRTY;
+    });
+}
+
 fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
     // A swap file may grow: else swapping would write to blocks that are free by then.
     rt.step(Op::new("inode_newsize_ok").read(Object::attr(inode)).read(Object::size(inode)), |w| {
@@ -111,6 +147,7 @@ fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
         }
         if size > w.max_size(inode) { Err(Errno::EFBIG) } else { Ok(()) }
     })?;
+    remove_privs(rt, inode);
     break_layouts(rt, inode)?;
     if truncate_inline(rt, inode, size)? {
         return Ok(());

@@ -1,12 +1,13 @@
 //! `fallocate`, `FIEMAP`, `FIBMAP` (Linux 6.12).
 
+use daxkit_format::dax::fileattr::XFlags;
 use daxkit_format::dax::{Errno, FileKind};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::with_write;
 use super::inline::convert_inline;
 use super::open::fdget;
-use super::setattr::{zero_cached, zero_tail};
+use super::setattr::{file_modified, zero_cached, zero_tail};
 use super::unshare::unshare;
 use crate::dax::layout::break_layouts;
 use crate::dax::rw::dax_zero_range;
@@ -101,6 +102,7 @@ pub fn fallocate<R: Runtime>(rt: &R, file: FileId, mode: Fallocate, offset: u64,
 
 fn locked<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end: u64) -> Result<()> {
     convert_inline(rt, inode)?;
+    file_modified(rt, inode);
     let size = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
     let (first, last) = (offset / PAGE_SIZE, end.div_ceil(PAGE_SIZE));
     match mode {
@@ -122,6 +124,15 @@ fn locked<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end:
             meta(rt, inode, |fs, ino| fs.preallocate(ino, first, last - first))?;
         }
         Fallocate::Collapse | Fallocate::Insert => return shift(rt, inode, mode, offset, end, size),
+    }
+    if mode != Fallocate::Punch {
+        rt.step(Op::new("XFS_DIFLAG_PREALLOC").write(Object::attr(inode)), |w| {
+            w.touch(Object::attr(inode), true);
+            if w.sb(w.inodes[inode].sb).personality == Personality::Xfs {
+                // xfs_alloc_file_space
+                w.inodes[inode].disk.xflags |= XFlags::PREALLOC;
+            }
+        });
     }
     if matches!(mode, Fallocate::Allocate | Fallocate::Zero | Fallocate::Unshare) && end > size {
         // What a mapping left behind the old end must not show.
