@@ -180,10 +180,7 @@ impl fmt::Debug for Out {
             ),
             Self::Fsx(fsx) => write!(f, "{fsx:x?}"),
             Self::Many(outs) => f.debug_list().entries(outs).finish(),
-            Self::Fails(number) => match rustix::io::Errno::from_raw_os_error(*number) {
-                errno if *number < 512 => write!(f, "{errno:?}"),
-                _ => write!(f, "error {number}"),
-            },
+            Self::Fails(number) => write!(f, "{}", std::io::Error::from_raw_os_error(*number)),
             Self::Left => f.write_str("not asked"),
         }
     }

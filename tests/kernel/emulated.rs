@@ -113,6 +113,11 @@ impl<F: FileSystem> Emulated<F> {
         }
     }
 
+    /// Whether all of a range of the window can be read.
+    pub(crate) fn can_load(&self, address: u64, len: usize) -> bool {
+        copy_from_user(&self.machine.rt, self.window + address, &mut vec![0; len]).is_ok_and(|n| n == len)
+    }
+
     fn rt(&self, user: User) -> &Thread<F> {
         if user == User::Root { &self.machine.rt } else { &self.plain }
     }

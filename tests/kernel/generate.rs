@@ -269,11 +269,13 @@ impl Generator {
 
     fn flags(&mut self) -> Op {
         let on = self.on();
+        let extents = if self.kind == Kind::Ext4 { 0x8_0000 } else { 0 };
         match self.below(10) {
             0..1 => Op::GetFlags(on),
             1..2 => Op::GetFsx(on),
-            2..5 => Op::ToggleFlags(on, self.bits()),
-            5..6 => Op::SetFlags(on, self.bits() | if self.one_in(4) { 0 } else { 0x8_0000 }),
+            // No map is made anew: EXTENTS stays, where there is such a bit.
+            2..5 => Op::ToggleFlags(on, self.bits() & !extents),
+            5..6 => Op::SetFlags(on, self.bits() & !extents | if self.one_in(8) { 0x8_0000 } else { extents }),
             6..8 => Op::ToggleFsx(on, self.xbits()),
             8..9 => Op::Loosen(if self.one_in(2) { self.folder() } else { self.file() }),
             _ => Op::SetFsx(
@@ -384,7 +386,6 @@ impl Generator {
             };
             // Links of others' files are refused where the machine's owner wants that (`fs.protected_hardlinks`).
             let root = matches!(op, Op::Link(..) | Op::LinkFile(..) | Op::Loosen(_) | Op::Remount(_) | Op::Frozen(_));
-            let _ = self.kind;
             if self.wants(part) {
                 return Call { user: if root { User::Root } else { user }, op };
             }

@@ -62,6 +62,7 @@ impl Kind {
 
 /// The emulated kernel over either file system.
 trait Below: Subject {
+    fn can_load(&self, address: u64, len: usize) -> bool;
     fn mode(&self, on: &On, follow: bool) -> Option<u16>;
     /// Closes all, unmounts, and writes the image, where there is one.
     fn end(self: Box<Self>, image: &Path);
@@ -70,6 +71,10 @@ trait Below: Subject {
 impl Below for Emulated<Ext4Fs> {
     fn mode(&self, on: &On, follow: bool) -> Option<u16> {
         Self::mode(self, on, follow)
+    }
+
+    fn can_load(&self, address: u64, len: usize) -> bool {
+        Self::can_load(self, address, len)
     }
 
     fn end(mut self: Box<Self>, image: &Path) {
@@ -81,6 +86,10 @@ impl Below for Emulated<Ext4Fs> {
 impl Below for Emulated<MemFs> {
     fn mode(&self, on: &On, follow: bool) -> Option<u16> {
         Self::mode(self, on, follow)
+    }
+
+    fn can_load(&self, address: u64, len: usize) -> bool {
+        Self::can_load(self, address, len)
     }
 
     fn end(mut self: Box<Self>, _: &Path) {
@@ -181,6 +190,8 @@ impl Pair {
         let mode = |on: &On| self.emulated.mode(on, true).unwrap_or(0o10_0000) >> 12;
         let path = |path: &String| mode(&On::Path(path.clone()));
         match op {
+            // Known of ext4: a write of what cannot be read makes a file longer all the same.
+            Op::WriteFrom(_, _, address, len) if self.kind == Kind::Ext4 && !self.emulated.can_load(*address, *len) => true,
             Op::Open(_, at, flags, _) if flags & 0o10_000_000 == 0 => {
                 let kind = path(at);
                 TYPES.contains(&kind) || kind == 0o1 && flags & 1 == 1

@@ -385,21 +385,26 @@ pub fn mprotect<R: Runtime>(rt: &R, address: u64, len: u64, prot: VmFlags) -> Re
     let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
     with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
         rt.step(Op::world("mprotect"), |w| {
+            // Mapping by mapping: what comes before the one that cannot be changed is changed.
             let mut at = start;
+            let mut out = Ok(());
             while at < end {
-                let id = find_vma(w, mm, at).ok_or(Errno::ENOMEM)?;
+                let Some(id) = find_vma(w, mm, at) else {
+                    out = Err(Errno::ENOMEM.into());
+                    break;
+                };
                 if prot.contains(VmFlags::WRITE) && !w.vmas[id].flags.contains(VmFlags::MAYWRITE) {
-                    return Err(Errno::EACCES.into());
+                    out = Err(Errno::EACCES.into());
+                    break;
                 }
-                at = w.vmas[id].end;
+                let to = w.vmas[id].end.min(end);
+                carve(w, mm, at, to);
+                if let Some(id) = find_vma(w, mm, at) {
+                    w.vmas[id].flags = w.vmas[id].flags.difference(PROT) | prot;
+                }
+                at = to;
             }
-            carve(w, mm, start, end);
-            let mut at = start;
-            while at < end {
-                let Some(id) = find_vma(w, mm, at) else { break };
-                w.vmas[id].flags = w.vmas[id].flags.difference(PROT) | prot;
-                at = w.vmas[id].end;
-            }
+            let end = at;
             if !prot.contains(VmFlags::WRITE) {
                 let (from, to) = (start >> PAGE_SHIFT, end >> PAGE_SHIFT);
                 let mut page = from;
@@ -411,7 +416,7 @@ pub fn mprotect<R: Runtime>(rt: &R, address: u64, len: u64, prot: VmFlags) -> Re
                     }
                 }
             }
-            Ok(())
+            out
         })
     })
 }
@@ -429,11 +434,12 @@ pub fn mremap<R: Runtime>(rt: &R, old: u64, old_len: u64, new_len: u64, may_move
     }
     let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
     let op = Op::new("vma_lookup").read(Object::vmas(mm));
-    if rt.step(op, |w| find_vma(w, mm, start).is_none()) {
+    let Some(shared) = rt.step(op, |w| find_vma(w, mm, start).map(|vma| w.vmas[vma].shared())) else {
         return Err(Errno::EFAULT.into());
-    }
+    };
     if end == start {
-        return Err(Errno::EINVAL.into());
+        // Of nothing there can be another mapping elsewhere, and only a shared one.
+        return Err(if shared { Errno::ENOMEM } else { Errno::EINVAL }.into());
     }
     if new_end <= end {
         if new_end < end {

@@ -46,8 +46,10 @@ pub fn xfs_attrs<F: FileSystem>(mount: &SuperBlock<F>, inode: &Inode) -> xfs::At
     let mut flags2 = xfs::to_di_flags2(xfs::DiFlags2::empty(), inode.disk.xflags);
     flags2.set(xfs::DiFlags2::REFLINK, mount.fs.is_reflinked(inode.ino));
     let (kind, disk) = (inode.kind(), &inode.disk);
+    let mut old = xfs::DiFlags::empty();
+    old.set(xfs::DiFlags::PREALLOC, disk.xflags.contains(daxkit_format::dax::fileattr::XFlags::PREALLOC));
     xfs::Attrs {
-        flags: xfs::to_di_flags(kind, xfs::DiFlags::empty(), disk.xflags),
+        flags: xfs::to_di_flags(kind, old, disk.xflags),
         flags2,
         extsize: disk.extsize / block_size.max(1),
         cowextsize: disk.cowextsize / block_size.max(1),
@@ -106,9 +108,18 @@ impl<F: FileSystem> World<F> {
                 node.disk.inline_data = disk.inline_data;
             }
             if node.kind() != FileKind::Regular {
-                (node.disk.mtime, node.disk.size) = (disk.mtime, disk.size);
+                node.disk.size = disk.size;
             }
             node.disk.ctime = node.disk.ctime.max(disk.ctime);
+        }
+    }
+
+    /// The same of a directory whose names have changed, and with that its time.
+    pub(crate) fn refresh_directory(&mut self, dir: InodeId) {
+        self.refresh_inode(dir);
+        let node = &self.inodes[dir];
+        if let Ok(disk) = self.sb(node.sb).fs.read_inode(node.ino) {
+            self.inodes[dir].disk.mtime = disk.mtime;
         }
     }
 

@@ -169,10 +169,17 @@ fn create<R: Runtime>(
             return Err(Errno::EPERM);
         }
         w.alive(sb)?;
+        let parent = &w.inodes[dir];
+        if mode >> 12 == 0o12
+            && w.sb(sb).personality == Personality::Xfs
+            && parent.disk.xflags.contains(XFlags::NOSYMLINKS)
+        {
+            return Err(Errno::EPERM);
+        }
         let new = new_inode(w, task, dir, mode, rdev)?;
         let dir_ino = w.inodes[dir].ino;
         let ino = w.sb_mut(sb).fs.create(dir_ino, name, &new, target)?;
-        w.refresh_inode(dir);
+        w.refresh_directory(dir);
         let inline = w.sb(sb).fs.features().inline_data && w.sb(sb).personality == Personality::Ext4;
         let never = InodeFlags::DAX | InodeFlags::ENCRYPT;
         Ok::<_, Errno>((
@@ -336,7 +343,7 @@ fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
                 enter(w, dir, inode)?;
                 w.sb_mut(node.sb).fs.link(node.ino, parent.ino, last.name)?;
                 w.refresh_inode(inode);
-                w.refresh_inode(dir);
+                w.refresh_directory(dir);
                 Ok(())
             })
         })

@@ -5,9 +5,10 @@ use daxkit_format::dax::{Errno, FileKind};
 use super::open::fdget;
 use crate::fail::Result;
 use crate::fs::{Backing, FileSystem};
-use crate::ids::{FileId, PAGE_SIZE};
+use crate::ids::{FileId, InodeId, PAGE_SIZE};
 use crate::op::{Object, Op};
 use crate::runtime::Runtime;
+use crate::world::World;
 
 /// From where an offset counts, or what is looked for from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,11 @@ pub enum Whence {
     Data,
     /// `SEEK_HOLE`.
     Hole,
+}
+
+/// Whether the page cache has a page, read or written.
+fn cached<F: FileSystem>(w: &World<F>, inode: InodeId, page: u64) -> bool {
+    w.find_folio(inode, page).is_some_and(|folio| w.folios[folio].uptodate)
 }
 
 /// `lseek`: the new position. What is reserved and not written is a hole; the end of a file is one, too.
@@ -58,10 +64,16 @@ pub fn lseek<R: Runtime>(rt: &R, file: FileId, offset: i64, whence: Whence) -> R
                 let mut found = None;
                 while at < blocks && found.is_none() {
                     let extent = w.sb(node.sb).fs.map(node.ino, at, blocks - at)?;
-                    if matches!(extent.backing, Backing::Mapped(_)) == (whence == Whence::Data) {
-                        found = Some(offset.max(at * PAGE_SIZE));
-                    }
-                    at += extent.len.max(1);
+                    let end = at + extent.len.max(1);
+                    let data = whence == Whence::Data;
+                    let first = match extent.backing {
+                        // mapping_seek_hole_data: what is reserved holds data where the page cache does.
+                        Backing::Unwritten(_) => (at..end).find(|page| cached(w, inode, *page) == data),
+                        Backing::Mapped(_) => data.then_some(at),
+                        Backing::Hole => (!data).then_some(at),
+                    };
+                    found = first.map(|page| offset.max(page * PAGE_SIZE));
+                    at = end;
                 }
                 match found {
                     None if whence == Whence::Data => return Err(Errno::ENXIO),

@@ -156,7 +156,8 @@ fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
     // What lies behind the end in its page was mapped and could be written: it must be zero before it counts.
     zero_tail(rt, inode, size.min(old))?;
     set_size(rt, inode, size);
-    if size < old {
+    // What was reserved behind the end goes even where the end stays.
+    if size <= old {
         truncate_pagecache(rt, inode, size);
         free_behind(rt, inode, size)?;
     }
@@ -193,7 +194,7 @@ pub(crate) fn zero_cached<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64
     let index = from >> PAGE_SHIFT;
     let cached = rt.step(Op::new("filemap_get_folio").read(Object::entries(inode)), |w| {
         w.touch(Object::entries(inode), false);
-        w.inodes[inode].pages.load(&w.nodes, index).is_some()
+        w.find_folio(inode, index).is_some_and(|folio| w.folios[folio].dirty)
     });
     if !cached && !matches!(iomap_begin(rt, inode, index, 1, false)?.backing, Backing::Mapped(_)) {
         return Ok(());

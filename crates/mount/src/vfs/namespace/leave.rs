@@ -10,6 +10,7 @@ use crate::fs::{FileSystem, Ino, Rename};
 use crate::ids::{DentryId, InodeId, SbId, TaskId};
 use crate::locks::{LockClass, LockId, Mode, acquire, release, with_lock};
 use crate::op::Op;
+use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::vfs::freeze::with_write;
 use crate::vfs::icache::{d_drop, dput};
@@ -86,7 +87,7 @@ fn remove_locked<R: Runtime>(
         w.sb_mut(sb).fs.unlink(parent.ino, name, is_dir, now)?;
         d_drop(w, sb, parent.ino, name);
         w.refresh_inode(inode);
-        w.refresh_inode(dir);
+        w.refresh_directory(dir);
         Ok::<_, Errno>(())
     });
     release(rt, lock);
@@ -263,11 +264,17 @@ fn rename_locked<R: Runtime>(
             enter(w, from.0, other)?;
         }
         let (from_ino, to_ino, now) = (w.inodes[from.0].ino, w.inodes[to.0].ino, w.now);
-        w.sb_mut(sb).fs.rename(from_ino, from.1.name, to_ino, to.1.name, how, now)?;
+        let xfs = w.sb(sb).personality == Personality::Xfs;
+        let renamed = w.sb_mut(sb).fs.rename(from_ino, from.1.name, to_ino, to.1.name, how, now);
+        // xfs_rename says the other of the two that POSIX allows.
+        renamed.map_err(|errno| if xfs && errno == Errno::ENOTEMPTY { Errno::EEXIST } else { errno })?;
         d_drop(w, sb, from_ino, from.1.name);
         d_drop(w, sb, to_ino, to.1.name);
-        for inode in [Some(moved), there.map(|found| found.0), Some(from.0), Some(to.0)].into_iter().flatten() {
+        for inode in [Some(moved), there.map(|found| found.0)].into_iter().flatten() {
             w.refresh_inode(inode);
+        }
+        for dir in [from.0, to.0] {
+            w.refresh_directory(dir);
         }
         Ok::<_, Errno>(())
     });
