@@ -38,7 +38,7 @@ fn holder(stepper: &mut Stepper<MemFs>, program: impl FnOnce(&Stepped<'_, MemFs>
 
 fn sleeps_for(stepper: &Stepper<MemFs>, at: usize, lock: LockId) -> bool {
     let asleep = Pending::Sleep(Op::new("sleep for lock").write(Object::lock(lock)));
-    stepper.pending(at) == Some(&asleep)
+    stepper.pending(at) == Some(asleep)
 }
 
 fn nothing_is_left(stepper: &mut Stepper<MemFs>) {
