@@ -334,7 +334,9 @@ impl Generator {
             }
             5..7 => Op::Munmap(pages),
             7..8 => Op::Mprotect(pages, *self.random.of(&[0, 1, 3, 2])),
-            8..9 => Op::Mremap(pages, self.below(10)),
+            // Which neighbours are one mapping is the kernel's own business: what grows is one page.
+            8..9 if self.one_in(2) => Op::Mremap(Pages { count: pages.count.min(1), ..pages }, self.below(10)),
+            8..9 => Op::Mremap(pages, self.below(pages.count + 1)),
             9..10 => Op::Msync(pages, *self.random.of(&[1, 4])),
             10..12 => Op::Madvise(pages, *self.random.of(&[3, 4, 9, 10, 20, 21, 22, 23])),
             12..16 => Op::Load(address, len),
@@ -385,7 +387,7 @@ impl Generator {
                 _ => ("mount", self.mount()),
             };
             // Links of others' files are refused where the machine's owner wants that (`fs.protected_hardlinks`).
-            let root = matches!(op, Op::Link(..) | Op::LinkFile(..) | Op::Loosen(_) | Op::Remount(_) | Op::Frozen(_));
+            let root = matches!(op, Op::Link(..) | Op::LinkFile(..) | Op::Loosen(_) | Op::Remount(_) | Op::Frozen(_) | Op::Thaw);
             if self.wants(part) {
                 return Call { user: if root { User::Root } else { user }, op };
             }

@@ -1,6 +1,7 @@
 //! Faults on the page cache (`mm/filemap.c`, `ext4_page_mkwrite`, `iomap_page_mkwrite`, Linux 6.12).
 
 use daxkit_format::dax::Errno;
+use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use crate::dax::entry::label;
 use crate::dax::fault::file_update_time;
@@ -179,18 +180,24 @@ fn past_end<R: Runtime>(rt: &R, inode: InodeId, index: u64) -> bool {
 pub fn page_mkwrite<R: Runtime>(rt: &R, vmf: &mut Vmf) -> Result<VmFault> {
     let inode = vmf.inode;
     let (pagefault, invalidate) = (LockId::sb_pagefault(vmf.sb), LockId::invalidate(inode));
+    let (personality, immutable) = rt.step(Op::new("IS_IMMUTABLE").read(Object::attr(inode)), |w| {
+        (w.sb(vmf.sb).personality, w.inodes[inode].disk.flags.contains(InodeFlags::IMMUTABLE))
+    });
+    // ext4_page_mkwrite refuses whoever mapped an immutable file before it was one; XFS lets them go on.
+    if immutable && personality == Personality::Ext4 {
+        return Ok(VmFault::Sigbus);
+    }
     acquire(rt, pagefault, Mode::Shared);
     file_update_time(rt, vmf);
     acquire(rt, invalidate, Mode::Shared);
-    let result = mkwrite_locked(rt, vmf)?;
+    let result = mkwrite_locked(rt, vmf, personality)?;
     release(rt, invalidate);
     release(rt, pagefault);
     Ok(result)
 }
 
-fn mkwrite_locked<R: Runtime>(rt: &R, vmf: &Vmf) -> Result<VmFault> {
+fn mkwrite_locked<R: Runtime>(rt: &R, vmf: &Vmf, personality: Personality) -> Result<VmFault> {
     let (inode, index, folio) = (vmf.inode, vmf.pgoff, vmf.folio);
-    let personality = rt.step(Op::new("personality"), |w| w.sb(vmf.sb).personality);
     if folio.is_none() {
         let function = if personality == Personality::Xfs { "iomap_page_mkwrite" } else { "ext4_page_mkwrite" };
         return Err(rt.step(Op::new("oops"), |w| w.oops(vmf.task, Oops::NullPage { function })));

@@ -31,7 +31,7 @@ fn try_load<F: FileSystem>(w: &World<F>, mm: crate::ids::MmId, address: u64, buf
     if pte.is_hwpoison() {
         return Try::Poison;
     }
-    if !pte.present() {
+    if !pte.accessible() {
         return Try::Fault;
     }
     match w.read_frame(pte.frame(), address % PAGE_SIZE, buf) {
@@ -47,7 +47,7 @@ fn try_store<F: FileSystem>(w: &mut World<F>, cpu: u16, mm: crate::ids::MmId, ad
     if pte.is_hwpoison() {
         return Try::Poison;
     }
-    if !pte.present() || !pte.writable() {
+    if !pte.accessible() || !pte.writable() {
         return Try::Fault;
     }
     match w.write_frame(cpu, pte.frame(), address % PAGE_SIZE, data) {
@@ -64,7 +64,7 @@ fn try_store_nt<F: FileSystem>(w: &mut World<F>, cpu: u16, mm: crate::ids::MmId,
     if pte.is_hwpoison() {
         return Try::Poison;
     }
-    if !pte.present() || !pte.writable() {
+    if !pte.accessible() || !pte.writable() {
         return Try::Fault;
     }
     let (fs, at) = (&mut w.sb_mut(sb).fs, pfn * PAGE_SIZE + address % PAGE_SIZE);

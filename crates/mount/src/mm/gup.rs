@@ -39,7 +39,7 @@ pub fn pin<R: Runtime>(rt: &R, address: u64, write: bool, longterm: bool) -> Res
         let pte: Pte = rt.step(op, |w| {
             w.touch(Object::pte(mm, page), false);
             let pte = w.tables.translate(mm, page);
-            if pte.present() && (!write || pte.writable()) {
+            if pte.accessible() && (!write || pte.writable()) {
                 *w.pins.entry(pte.frame().key()) += 1;
                 if let FrameKind::Folio(folio) = pte.frame().kind() {
                     w.folios[folio].refs += 1;

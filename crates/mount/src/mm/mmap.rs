@@ -398,6 +398,11 @@ pub fn mprotect<R: Runtime>(rt: &R, address: u64, len: u64, prot: VmFlags) -> Re
                     break;
                 }
                 let to = w.vmas[id].end.min(end);
+                // mprotect_fixup: nothing to do, and nothing to split.
+                if w.vmas[id].flags & PROT == prot {
+                    at = to;
+                    continue;
+                }
                 carve(w, mm, at, to);
                 if let Some(id) = find_vma(w, mm, at) {
                     w.vmas[id].flags = w.vmas[id].flags.difference(PROT) | prot;
@@ -405,15 +410,17 @@ pub fn mprotect<R: Runtime>(rt: &R, address: u64, len: u64, prot: VmFlags) -> Re
                 at = to;
             }
             let end = at;
-            if !prot.contains(VmFlags::WRITE) {
-                let (from, to) = (start >> PAGE_SHIFT, end >> PAGE_SHIFT);
-                let mut page = from;
-                while let Some((first, huge, _)) = w.tables.next_present(mm, page, to) {
-                    w.tables.update(mm, first, Pte::write_protected);
-                    page = first.max(page) + 1;
-                    if huge {
-                        page = first + crate::ids::PTRS_PER_PMD;
-                    }
+            let (writes, access) = (prot.contains(VmFlags::WRITE), !prot.is_empty());
+            let (from, to) = (start >> PAGE_SHIFT, end >> PAGE_SHIFT);
+            let mut page = from;
+            while let Some((first, huge, _)) = w.tables.next_present(mm, page, to) {
+                w.tables.update(mm, first, |pte| {
+                    let pte = if writes { pte } else { pte.write_protected() };
+                    pte.with_access(access)
+                });
+                page = first.max(page) + 1;
+                if huge {
+                    page = first + crate::ids::PTRS_PER_PMD;
                 }
             }
             out

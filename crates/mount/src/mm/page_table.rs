@@ -92,6 +92,8 @@ const YOUNG: u64 = 1 << 60;
 /// No `struct page` behind it, as far as `vm_normal_page` is concerned: DAX and the zero page.
 const SPECIAL: u64 = 1 << 59;
 const POISON: u64 = 1 << 58;
+/// `_PAGE_PROTNONE`: it maps a page, and nobody may touch that.
+const PROTNONE: u64 = 1 << 57;
 
 impl Pte {
     /// No entry.
@@ -118,6 +120,16 @@ impl Pte {
     #[must_use]
     pub const fn present(self) -> bool {
         self.0 & PRESENT != 0
+    }
+    /// It maps a page that may be touched.
+    #[must_use]
+    pub const fn accessible(self) -> bool {
+        self.0 & (PRESENT | PROTNONE) == PRESENT
+    }
+    /// The same page, which nobody may touch from now on, or which may be touched again.
+    #[must_use]
+    pub const fn with_access(self, may: bool) -> Self {
+        if may { Self(self.0 & !PROTNONE) } else { Self(self.0 | PROTNONE) }
     }
     /// It is a hwpoison entry.
     #[must_use]

@@ -56,6 +56,9 @@ pub fn fchmod<R: Runtime>(rt: &R, file: FileId, mode: u16) -> Result<()> {
         if !cred.privileged && cred.uid != disk.uid {
             return Err(Errno::EPERM);
         }
+        // A group that the caller is not in gives itself to nobody (setattr_copy).
+        let member = cred.privileged || cred.gid == disk.gid;
+        let mode = if member { mode } else { mode & !0o2000 };
         disk.mode = disk.mode & !0o7777 | mode & 0o7777;
         Ok(())
     })
@@ -68,14 +71,18 @@ pub fn fchmod<R: Runtime>(rt: &R, file: FileId, mode: u16) -> Result<()> {
 pub fn fchown<R: Runtime>(rt: &R, file: FileId, uid: u32, gid: u32) -> Result<()> {
     change(rt, file, FIXED, |w, inode, cred| {
         let disk = &mut w.inodes[inode].disk;
-        let own_group = cred.uid == disk.uid && uid == disk.uid && gid == cred.gid;
+        // chown_ok, chgrp_ok
+        let own_group = cred.uid == disk.uid && uid == disk.uid && (gid == disk.gid || gid == cred.gid);
         if !cred.privileged && !own_group {
             return Err(Errno::EPERM);
         }
-        (disk.uid, disk.gid) = (uid, gid);
-        if disk.kind() == FileKind::Regular {
-            disk.mode &= !0o6000;
+        if disk.kind() != FileKind::Directory {
+            // setattr_should_drop_suidgid: of a group that executes it always, else where the caller is not in it.
+            let member = cred.privileged || cred.gid == disk.gid;
+            let group = if disk.mode & 0o10 != 0 || !member { 0o2000 } else { 0 };
+            disk.mode &= !(0o4000 | group);
         }
+        (disk.uid, disk.gid) = (uid, gid);
         Ok(())
     })
 }

@@ -146,7 +146,10 @@ pub fn remount<R: Runtime>(
                     let file = w.files[id];
                     w.inodes[file.inode].sb == sb && file.flags.writable()
                 });
-                if writers {
+                // s_remove_count: what has lost its last name still has to be freed.
+                let unlinked =
+                    w.inodes.ids().into_iter().any(|id| w.inodes[id].sb == sb && w.inodes[id].disk.nlink == 0);
+                if writers || unlinked {
                     return Err(Errno::EBUSY);
                 }
             }

@@ -179,7 +179,9 @@ fn create<R: Runtime>(
         let new = new_inode(w, task, dir, mode, rdev)?;
         let dir_ino = w.inodes[dir].ino;
         let ino = w.sb_mut(sb).fs.create(dir_ino, name, &new, target)?;
-        w.refresh_directory(dir);
+        if name.is_some() {
+            w.refresh_directory(dir);
+        }
         let inline = w.sb(sb).fs.features().inline_data && w.sb(sb).personality == Personality::Ext4;
         let never = InodeFlags::DAX | InodeFlags::ENCRYPT;
         Ok::<_, Errno>((
@@ -407,6 +409,9 @@ pub fn readdir<R: Runtime>(rt: &R, at: At<'_>) -> Result<Vec<Name>> {
     let (inode, dentry) = lookup(rt, at, true)?;
     let names = with_lock(rt, LockId::i_rwsem(inode), Mode::Shared, || {
         Ok(rt.step(Op::new("iterate_shared").read(Object::fs(at.sb)), |w| {
+            if w.inodes[inode].kind() != FileKind::Directory {
+                return Err(Errno::ENOTDIR);
+            }
             permission(w, task, inode, MAY_READ)?;
             let ino = w.inodes[inode].ino;
             w.sb(at.sb).fs.read_dir(ino)

@@ -173,6 +173,13 @@ fn punch<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
         return Ok(());
     }
     let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+    let xfs = rt.step(Op::new("personality"), |w| w.sb(w.inodes[inode].sb).personality == Personality::Xfs);
+    if xfs && !dax {
+        // xfs_flush_unmap_range: nothing of the pages stays, not even of those that are only touched.
+        let (first, last) = (from / PAGE_SIZE, to.div_ceil(PAGE_SIZE) - 1);
+        filemap_write_and_wait(rt, inode, first, last)?;
+        truncate_pagecache_range(rt, inode, first, last);
+    }
     let (first, last) = (from.div_ceil(PAGE_SIZE), to / PAGE_SIZE);
     let edges = if first > last { [(from, to), (to, to)] } else { [(from, first * PAGE_SIZE), (last * PAGE_SIZE, to)] };
     for (a, b) in edges {
