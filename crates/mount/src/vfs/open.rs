@@ -1,6 +1,6 @@
 //! Open files, and who may do what (`fs/open.c`, `fs/namei.c`, Linux 6.12).
 
-use daxkit_format::dax::{Errno, FileKind};
+use daxkit_format::dax::{Errno, FileKind, Kernel};
 use daxkit_format::ext4::inode_flags::InodeFlags;
 
 use super::freeze::{mnt_want_write, sb_end_write};
@@ -9,7 +9,7 @@ use super::namespace::{At, create_at, lookup, tmpfile};
 use super::setattr::do_truncate;
 use crate::fail::Result;
 use crate::fs::FileSystem;
-use crate::ids::{DentryId, FileId, InodeId, TaskId};
+use crate::ids::{DentryId, FileId, InodeId, SbId, TaskId};
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
@@ -57,7 +57,7 @@ pub(crate) fn permission<F: FileSystem>(
 /// # Errors
 /// `ENOENT`, `EEXIST`, `EACCES`, `EISDIR`, `ENOTDIR`, `ELOOP`, `EROFS`, `ENOSPC`, `EPERM` and others.
 pub fn open<R: Runtime>(rt: &R, at: At<'_>, flags: OpenFlags, mode: u16) -> Result<FileId> {
-    let flags = build_open_flags(flags)?;
+    let flags = build_open_flags(rt, at.sb, flags)?;
     let nofollow = flags.contains(OpenFlags::NOFOLLOW);
     let (inode, dentry, created) = if flags.contains(OpenFlags::TMPFILE) {
         (tmpfile(rt, at, mode, flags.contains(OpenFlags::EXCL), nofollow)?, DentryId::NONE, true)
@@ -77,13 +77,18 @@ pub fn open<R: Runtime>(rt: &R, at: At<'_>, flags: OpenFlags, mode: u16) -> Resu
 }
 
 /// What of the flags counts, and which do not go together (`build_open_how`, `build_open_flags`).
-fn build_open_flags(flags: OpenFlags) -> Result<OpenFlags> {
+fn build_open_flags<R: Runtime>(rt: &R, sb: SbId, flags: OpenFlags) -> Result<OpenFlags> {
     if flags.contains(OpenFlags::PATH) {
         return Ok(flags & (OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW));
     }
     let temporary = flags.contains(OpenFlags::TMPFILE);
+    if flags.contains(OpenFlags::CREAT) && temporary {
+        return Err(Errno::EINVAL.into());
+    }
     // A directory is not made by opening it: refused since 6.4, before that a file was made all the same.
-    if flags.contains(OpenFlags::CREAT) && (temporary || flags.contains(OpenFlags::DIRECTORY)) {
+    if flags.contains(OpenFlags::CREAT | OpenFlags::DIRECTORY)
+        && rt.step(Op::new("profile"), |w| w.sb(sb).profile.kernel >= Kernel(6, 4))
+    {
         return Err(Errno::EINVAL.into());
     }
     if temporary && flags.bits() & 3 == 0 {

@@ -111,7 +111,7 @@ pub fn write<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, data: &[u8])
             let most = rt.step(Op::new("s_maxbytes"), |w| w.max_size(inode));
             let room = most.checked_sub(pos).filter(|room| *room > 0).ok_or(Errno::EFBIG)?;
             let data = &data[..room.min(data.len() as u64) as usize];
-            remove_privs(rt, inode);
+            remove_privs(rt, inode)?;
             if write_inline(rt, inode, pos, data)? {
                 return Ok((pos, data.len()));
             }

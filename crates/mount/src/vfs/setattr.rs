@@ -104,15 +104,25 @@ pub(crate) fn may_change<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
 }
 
 /// `file_remove_privs`: a file that somebody without privilege changes loses its set-user-ID and set-group-ID.
-pub(crate) fn remove_privs<R: Runtime>(rt: &R, inode: InodeId) {
+///
+/// # Errors
+/// `EPERM`: ext4 changes no mode of what is append-only (`ext4_setattr`).
+pub(crate) fn remove_privs<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
     let task = rt.task();
     let op = Op::new("file_remove_privs").read(Object::attr(inode));
     let drop = rt.step(op, |w| {
         let (cred, disk) = (w.tasks.cred(task), &w.inodes[inode].disk);
         let member = cred.gid == disk.gid;
         let group = if disk.mode & 0o10 != 0 || !member { 0o2000 } else { 0 };
-        if cred.privileged || disk.kind() != FileKind::Regular { 0 } else { disk.mode & (0o4000 | group) }
-    });
+        let ext4 = w.sb(w.inodes[inode].sb).personality == Personality::Ext4;
+        let fixed = ext4 && disk.flags.intersects(InodeFlags::APPEND | InodeFlags::IMMUTABLE);
+        match disk.mode & (0o4000 | group) {
+            _ if cred.privileged || disk.kind() != FileKind::Regular => Ok(0),
+            0 => Ok(0),
+            _ if fixed => Err(Errno::EPERM),
+            drop => Ok(drop),
+        }
+    })?;
     if drop != 0 {
         let op = Op::new("notify_change").write(Object::attr(inode)).write(Object::life(inode));
         rt.step(op, |w| {
@@ -124,11 +134,15 @@ pub(crate) fn remove_privs<R: Runtime>(rt: &R, inode: InodeId) {
             node.state |= IState::DIRTY;
         });
     }
+    Ok(())
 }
 
 /// `file_modified`: as above, and the times.
-pub(crate) fn file_modified<R: Runtime>(rt: &R, inode: InodeId) {
-    remove_privs(rt, inode);
+///
+/// # Errors
+/// As above.
+pub(crate) fn file_modified<R: Runtime>(rt: &R, inode: InodeId) -> Result<()> {
+    remove_privs(rt, inode)?;
     let op = Op::new("file_update_time").write(Object::attr(inode)).write(Object::life(inode));
     rt.step(op, |w| {
         w.touch(Object::attr(inode), true);
@@ -137,6 +151,7 @@ pub(crate) fn file_modified<R: Runtime>(rt: &R, inode: InodeId) {
         (node.disk.mtime, node.disk.ctime) = (now, now);
         node.state |= IState::DIRTY;
     });
+    Ok(())
 }
 
 fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
@@ -147,7 +162,7 @@ fn change_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
         }
         if size > w.max_size(inode) { Err(Errno::EFBIG) } else { Ok(()) }
     })?;
-    remove_privs(rt, inode);
+    remove_privs(rt, inode)?;
     break_layouts(rt, inode)?;
     if truncate_inline(rt, inode, size)? {
         return Ok(());
@@ -213,7 +228,8 @@ pub(crate) fn zero_cached<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64
     Ok(())
 }
 
-fn free_behind<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
+/// Frees what lies behind the end.
+pub(crate) fn free_behind<R: Runtime>(rt: &R, inode: InodeId, size: u64) -> Result<()> {
     let lock = LockId::i_data(inode);
     acquire(rt, lock, Mode::Exclusive);
     let done = rt.step(Op::new("ext4_truncate").write(Object::block_map(inode)).write(Object::WORLD), |w| {

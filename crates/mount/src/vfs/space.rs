@@ -7,7 +7,7 @@ use daxkit_format::ext4::inode_flags::InodeFlags;
 use super::freeze::with_write;
 use super::inline::convert_inline;
 use super::open::fdget;
-use super::setattr::{file_modified, zero_cached, zero_tail};
+use super::setattr::{file_modified, free_behind, zero_cached, zero_tail};
 use super::unshare::unshare;
 use crate::dax::layout::break_layouts;
 use crate::dax::rw::dax_zero_range;
@@ -102,7 +102,7 @@ pub fn fallocate<R: Runtime>(rt: &R, file: FileId, mode: Fallocate, offset: u64,
 
 fn locked<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end: u64) -> Result<()> {
     convert_inline(rt, inode)?;
-    file_modified(rt, inode);
+    file_modified(rt, inode)?;
     let size = rt.step(Op::new("i_size_read").read(Object::size(inode)), |w| w.size(inode));
     let (first, last) = (offset / PAGE_SIZE, end.div_ceil(PAGE_SIZE));
     match mode {
@@ -111,7 +111,9 @@ fn locked<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end:
         }
         Fallocate::Punch => {
             break_layouts(rt, inode)?;
-            punch(rt, inode, offset, end.min(size.next_multiple_of(PAGE_SIZE)))?;
+            // ext4_punch_hole: what reaches past the end ends with its page; XFS also frees what is reserved behind.
+            let end = if is_xfs(rt, inode) || end <= size { end } else { size.next_multiple_of(PAGE_SIZE) };
+            punch(rt, inode, offset, end)?;
         }
         Fallocate::Zero | Fallocate::ZeroKeepSize => {
             break_layouts(rt, inode)?;
@@ -167,14 +169,17 @@ fn set_size<R: Runtime>(rt: &R, inode: InodeId, size: u64) {
     });
 }
 
+fn is_xfs<R: Runtime>(rt: &R, inode: InodeId) -> bool {
+    rt.step(Op::new("personality"), |w| w.sb(w.inodes[inode].sb).personality == Personality::Xfs)
+}
+
 /// A hole: whole blocks go, the edges are zeroed.
 fn punch<R: Runtime>(rt: &R, inode: InodeId, from: u64, to: u64) -> Result<()> {
     if from >= to {
         return Ok(());
     }
     let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
-    let xfs = rt.step(Op::new("personality"), |w| w.sb(w.inodes[inode].sb).personality == Personality::Xfs);
-    if xfs && !dax {
+    if is_xfs(rt, inode) && !dax {
         // xfs_flush_unmap_range: nothing of the pages stays, not even of those that are only touched.
         let (first, last) = (from / PAGE_SIZE, to.div_ceil(PAGE_SIZE) - 1);
         filemap_write_and_wait(rt, inode, first, last)?;
@@ -222,8 +227,10 @@ fn shift<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end: 
     unmap_mapping_range(rt, inode, first, u64::MAX, true);
     truncate_inode_pages_range(rt, inode, first, u64::MAX >> PAGE_SHIFT);
     meta(rt, inode, |fs, ino| fs.shift(ino, first, (end - offset) >> PAGE_SHIFT, insert))?;
-    set_size(rt, inode, if insert { size + (end - offset) } else { size - (end - offset) });
-    Ok(())
+    let size = if insert { size + (end - offset) } else { size - (end - offset) };
+    set_size(rt, inode, size);
+    // xfs_falloc_setsize cuts what was reserved behind the end.
+    if !insert && is_xfs(rt, inode) { free_behind(rt, inode, size) } else { Ok(()) }
 }
 
 /// `FS_IOC_FIEMAP`: what is backed, in order; neighbours are one extent. Dirty data is written first.
