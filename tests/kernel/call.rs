@@ -87,7 +87,13 @@ pub(crate) enum Op {
     ToggleFsx(On, u32),
     /// Takes immutable and append-only away, as root.
     Loosen(String),
-    Mmap { at: Pages, slot: Option<usize>, offset: u64, prot: u32, flags: u32 },
+    Mmap {
+        at: Pages,
+        slot: Option<usize>,
+        offset: u64,
+        prot: u32,
+        flags: u32,
+    },
     Munmap(Pages),
     Mprotect(Pages, u32),
     Mremap(Pages, u64),

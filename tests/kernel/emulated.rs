@@ -113,6 +113,13 @@ impl<F: FileSystem> Emulated<F> {
         }
     }
 
+    /// Whether a file has a hint for the size of its extents.
+    pub(crate) fn has_hint(&self, slot: usize) -> bool {
+        let rt = &self.machine.rt;
+        let attr = self.file(slot).and_then(|file| fileattr::ioctl_fsgetxattr(rt, file));
+        attr.is_ok_and(|attr| attr.extsize != 0)
+    }
+
     /// Whether all of a range of the window can be read.
     pub(crate) fn can_load(&self, address: u64, len: usize) -> bool {
         copy_from_user(&self.machine.rt, self.window + address, &mut vec![0; len]).is_ok_and(|n| n == len)
@@ -249,14 +256,10 @@ impl<F: FileSystem> Emulated<F> {
                 Out::Names(names)
             }),
             Op::Stat(path, follow) => told(statx::statx(rt, at(path), *follow), |stat| self.stat(stat)),
-            Op::Fstat(slot) => {
-                told(self.file(*slot).and_then(|file| statx::fstatx(rt, file)), |stat| self.stat(stat))
-            }
+            Op::Fstat(slot) => told(self.file(*slot).and_then(|file| statx::fstatx(rt, file)), |stat| self.stat(stat)),
             Op::Chmod(on, mode) => done(self.on(user, on, |rt, file| attr::fchmod(rt, file, *mode))),
             Op::Chown(on, uid, gid) => done(self.on(user, on, |rt, file| attr::fchown(rt, file, *uid, *gid))),
-            Op::Utimens(on, a, m) => {
-                done(self.on(user, on, |rt, file| attr::futimens(rt, file, time(*a), time(*m))))
-            }
+            Op::Utimens(on, a, m) => done(self.on(user, on, |rt, file| attr::futimens(rt, file, time(*a), time(*m)))),
             Op::SetXattr(on, name, value) => done(self.on(user, on, |rt, file| match value {
                 Some(len) => attr::fsetxattr(rt, file, name.as_bytes(), &crate::counting(1, *len)),
                 None => attr::fremovexattr(rt, file, name.as_bytes()),

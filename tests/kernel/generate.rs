@@ -256,8 +256,7 @@ impl Generator {
     }
 
     fn xbits(&mut self) -> u32 {
-        const USUAL: [u32; 12] =
-            [0x8000, 0x8000, 0x8000, 0x8, 0x10, 0x20, 0x40, 0x80, 0x200, 0x800, 0x1000, 0x1_0000];
+        const USUAL: [u32; 12] = [0x8000, 0x8000, 0x8000, 0x8, 0x10, 0x20, 0x40, 0x80, 0x200, 0x800, 0x1000, 0x1_0000];
         match self.below(8) {
             0 => 1 << self.below(32),
             1 => *self.random.of(&USUAL) | *self.random.of(&USUAL) | *self.random.of(&USUAL),
@@ -387,7 +386,10 @@ impl Generator {
                 _ => ("mount", self.mount()),
             };
             // Links of others' files are refused where the machine's owner wants that (`fs.protected_hardlinks`).
-            let root = matches!(op, Op::Link(..) | Op::LinkFile(..) | Op::Loosen(_) | Op::Remount(_) | Op::Frozen(_) | Op::Thaw);
+            let root = matches!(
+                op,
+                Op::Link(..) | Op::LinkFile(..) | Op::Loosen(_) | Op::Remount(_) | Op::Frozen(_) | Op::Thaw | Op::Sync
+            );
             if self.wants(part) {
                 return Call { user: if root { User::Root } else { user }, op };
             }

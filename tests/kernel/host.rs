@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, SeekFrom, StatxFlags, Timespec, Timestamps, Uid,
-    XattrFlags,
+    AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, SeekFrom, StatxFlags, Timespec, Timestamps,
+    Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -204,9 +204,7 @@ impl State {
 
     fn names_and_attributes(&self, op: &Op) -> Out {
         match op {
-            Op::Mkdir(path, mode) => {
-                done(rustix::fs::mkdir(self.path(path), Mode::from_raw_mode(u32::from(*mode))))
-            }
+            Op::Mkdir(path, mode) => done(rustix::fs::mkdir(self.path(path), Mode::from_raw_mode(u32::from(*mode)))),
             Op::Mknod(path, mode, rdev) => {
                 let kind = match mode >> 12 {
                     0 => FileType::RegularFile,
@@ -217,9 +215,10 @@ impl State {
             }
             Op::Symlink(target, path) => done(rustix::fs::symlink(target.as_str(), self.path(path))),
             Op::Link(old, new) => done(rustix::fs::linkat(CWD, self.path(old), CWD, self.path(new), AtFlags::empty())),
-            Op::LinkFile(slot, new) => done(self.file(*slot).and_then(|file| {
-                rustix::fs::linkat(file, "", CWD, self.path(new), AtFlags::EMPTY_PATH)
-            })),
+            Op::LinkFile(slot, new) => done(
+                self.file(*slot)
+                    .and_then(|file| rustix::fs::linkat(file, "", CWD, self.path(new), AtFlags::EMPTY_PATH)),
+            ),
             Op::Unlink(path) => done(rustix::fs::unlink(self.path(path))),
             Op::Rmdir(path) => done(rustix::fs::rmdir(self.path(path))),
             Op::Rename(old, new, how) => {
@@ -241,17 +240,15 @@ impl State {
             Op::Chmod(on, mode) => {
                 done(self.on(on, |file| rustix::fs::fchmod(file, Mode::from_raw_mode(u32::from(*mode)))))
             }
-            Op::Chown(on, uid, gid) => done(
-                self.on(on, |file| rustix::fs::fchown(file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))),
-            ),
+            Op::Chown(on, uid, gid) => {
+                done(self.on(on, |file| rustix::fs::fchown(file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))))
+            }
             Op::Utimens(on, a, m) => {
                 let times = Timestamps { last_access: time(*a), last_modification: time(*m) };
                 done(self.on(on, |file| rustix::fs::futimens(file, &times)))
             }
             Op::SetXattr(on, name, value) => done(self.on(on, |file| match value {
-                Some(len) => {
-                    rustix::fs::fsetxattr(file, name.as_str(), &crate::counting(1, *len), XattrFlags::empty())
-                }
+                Some(len) => rustix::fs::fsetxattr(file, name.as_str(), &crate::counting(1, *len), XattrFlags::empty()),
                 None => rustix::fs::fremovexattr(file, name.as_str()),
             })),
             Op::GetXattr(on, name) => {
@@ -333,9 +330,7 @@ impl State {
                 told(raw(sys::mremap(address, len, count * 4096)), |got| Out::Number(got - self.window))
             }
             Op::Msync(pages, flags) => done(raw(sys::msync(self.range(*pages).0, self.range(*pages).1, *flags))),
-            Op::Madvise(pages, advice) => {
-                done(raw(sys::madvise(self.range(*pages).0, self.range(*pages).1, *advice)))
-            }
+            Op::Madvise(pages, advice) => done(raw(sys::madvise(self.range(*pages).0, self.range(*pages).1, *advice))),
             Op::Load(offset, len) => told(self.load(*offset, *len), Out::Bytes),
             Op::Store(offset, first, len) => told(self.store(*offset, *first, *len), |n| Out::Number(n as u64)),
             Op::ReadTo(slot, offset, address, len) => {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use daxkit_format::dax::Kernel;
 use daxkit_mount::fs::FileSystem;
 use daxkit_mount::fs::ext4::Ext4Fs;
 use daxkit_mount::fs::mem::{MemFs, MemOptions};
-use daxkit_format::dax::Kernel;
 use daxkit_mount::profile::{Personality, Profile};
 use daxkit_mount::runtime::Runtime;
 use rustix::thread::CapabilitySet;
@@ -61,6 +61,8 @@ impl Kind {
 
 /// The emulated kernel over either file system.
 trait Below: Subject {
+    /// Whether blocks are allocated by a hint, which the file system in memory only knows of.
+    fn has_hint(&self, slot: usize) -> bool;
     fn can_load(&self, address: u64, len: usize) -> bool;
     fn mode(&self, on: &On, follow: bool) -> Option<u16>;
     /// Closes all, unmounts, and writes the image, where there is one.
@@ -76,6 +78,10 @@ impl Below for Emulated<Ext4Fs> {
         Self::can_load(self, address, len)
     }
 
+    fn has_hint(&self, slot: usize) -> bool {
+        Self::has_hint(self, slot)
+    }
+
     fn end(mut self: Box<Self>, image: &Path) {
         self.leave();
         save(&self.machine.umount(), image);
@@ -89,6 +95,10 @@ impl Below for Emulated<MemFs> {
 
     fn can_load(&self, address: u64, len: usize) -> bool {
         Self::can_load(self, address, len)
+    }
+
+    fn has_hint(&self, slot: usize) -> bool {
+        Self::has_hint(self, slot)
     }
 
     fn end(mut self: Box<Self>, _: &Path) {
@@ -190,7 +200,9 @@ impl Pair {
         let path = |path: &String| mode(&On::Path(path.clone()));
         match op {
             // A row of `known`: a write of what cannot be read makes a file of ext4 longer all the same.
-            Op::WriteFrom(_, _, address, len) if self.kind == Kind::Ext4 && !self.emulated.can_load(*address, *len) => true,
+            Op::WriteFrom(_, _, address, len) if self.kind == Kind::Ext4 && !self.emulated.can_load(*address, *len) => {
+                true
+            }
             Op::Frozen(ops) => ops.iter().any(|op| self.is_left(op)),
             Op::Open(_, at, flags, _) if flags & 0o10_000_000 == 0 => {
                 let kind = path(at);
@@ -218,7 +230,7 @@ impl Pair {
             | Op::Mmap { slot: Some(slot), .. } => {
                 let kind = mode(&On::Slot(*slot));
                 // In a directory positions are each file system's own.
-                kind == 0o1 || kind == 0o4 && matches!(op, Op::Seek(..))
+                kind == 0o1 || matches!(op, Op::Seek(..)) && (kind == 0o4 || self.emulated.has_hint(*slot))
             }
             _ => false,
         }

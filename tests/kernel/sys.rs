@@ -65,7 +65,14 @@ pub(crate) fn remount(at: &Path, read_only: bool) -> Raw<()> {
 }
 
 /// `mmap` at an address that must be free.
-pub(crate) fn mmap(address: u64, len: u64, prot: u32, flags: u32, file: Option<BorrowedFd<'_>>, offset: u64) -> Raw<u64> {
+pub(crate) fn mmap(
+    address: u64,
+    len: u64,
+    prot: u32,
+    flags: u32,
+    file: Option<BorrowedFd<'_>>,
+    offset: u64,
+) -> Raw<u64> {
     let anonymous = if file.is_none() { libc::MAP_ANONYMOUS } else { 0 };
     let fd = file.map_or(-1, |file| file.as_raw_fd());
     let map = |prot: u32, flags: c_int| {

@@ -97,6 +97,8 @@ fn names<R: Runtime>(rt: &R) {
     fileattr::ioctl_fssetxattr(rt, file, old.xflags | XFlags::DAX, 0, 0, old.projid).expect("fssetxattr");
     assert!(fileattr::ioctl_fssetxattr_unreadable(rt, file).is_err());
     statx::statx(rt, at("/l"), true).expect("statx");
+    statx::statx(rt, at("/d/."), true).expect("statx");
+    statx::statx(rt, at("/d/"), true).expect("statx");
     statx::fstatx(rt, file).expect("fstatx");
     statx::statfs(rt, SB);
     open::fget(rt, file).expect("fget");

@@ -269,9 +269,11 @@ fn xfs_ioctl_setattr<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: b
         }
     });
     acquire(rt, lock, Mode::Exclusive);
+    let task = rt.task();
     let result = rt.step(op, |w| {
         w.touch(Object::attr(inode), true);
         let outcome = outcome(w);
+        let privileged = w.tasks.cred(task).privileged;
         if outcome.result.is_ok() {
             let now = w.now;
             let node = &mut w.inodes[inode];
@@ -279,6 +281,10 @@ fn xfs_ioctl_setattr<R: Runtime>(rt: &R, inode: InodeId, attr: &FileAttr, fsx: b
             // What the VFS tests: S_IMMUTABLE, S_APPEND and the like (xfs_diflags_to_iflags).
             node.disk.flags = to_flags(node.disk.xflags);
             node.disk.projid = attr.projid;
+            // CAP_FSETID; not of FS_IOC_SETFLAGS.
+            if fsx && !privileged {
+                node.disk.mode &= !0o6000;
+            }
             let hint = |on: bool, bytes| if on { bytes } else { 0 };
             let sized = XFlags::EXTSIZE | XFlags::EXTSZINHERIT;
             node.disk.extsize = hint(node.disk.xflags.intersects(sized), attr.extsize);

@@ -14,7 +14,6 @@ pub use path::{At, lookup, peek};
 use super::freeze::{mnt_want_write, sb_end_write, with_write};
 use super::icache::{d_splice, iget, iput, xfs_attrs};
 use super::open::{MAY_EXEC, MAY_READ, MAY_WRITE, permission, release_path};
-use path::{Last, LastKind, MAXSYMLINKS, NAME_MAX, lookup_one, parent, trailing_link};
 use crate::fail::{Fail, Result};
 use crate::fs::{FileSystem, Name, NewInode};
 use crate::ids::{DentryId, FileId, InodeId};
@@ -24,6 +23,7 @@ use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::world::World;
 use crate::world::objects::IState;
+use path::{Last, LastKind, MAXSYMLINKS, NAME_MAX, lookup_one, parent, trailing_link};
 
 /// Runs `f` with the directory of a path locked exclusively and its last name, for something new to be made there
 /// (`filename_create`). `f` is told whether the mount can be written, which counts for less than that the name is there.
@@ -262,13 +262,7 @@ pub(crate) fn create_at<R: Runtime>(
 }
 
 /// `O_TMPFILE`: inherits from the directory that is named, wherever it is linked later; with `O_EXCL` nowhere.
-pub(crate) fn tmpfile<R: Runtime>(
-    rt: &R,
-    at: At<'_>,
-    mode: u16,
-    exclusive: bool,
-    nofollow: bool,
-) -> Result<InodeId> {
+pub(crate) fn tmpfile<R: Runtime>(rt: &R, at: At<'_>, mode: u16, exclusive: bool, nofollow: bool) -> Result<InodeId> {
     let dir = lookup(rt, at, !nofollow)?;
     let is_dir = rt.step(Op::new("d_is_dir"), |w| w.inodes[dir.0].kind() == FileKind::Directory);
     let out = if is_dir {
@@ -346,6 +340,12 @@ fn link_inode<R: Runtime>(rt: &R, inode: InodeId, at: At<'_>) -> Result<()> {
                 w.sb_mut(node.sb).fs.link(node.ino, parent.ino, last.name)?;
                 w.refresh_inode(inode);
                 w.refresh_directory(dir);
+                let now = w.now;
+                w.inodes[inode].disk.ctime = now;
+                let parent = &mut w.inodes[dir];
+                (parent.disk.mtime, parent.disk.ctime) = (now, now);
+                parent.state |= IState::DIRTY;
+                w.inodes[inode].state |= IState::DIRTY;
                 Ok(())
             })
         })

@@ -6,7 +6,7 @@ use daxkit_format::dax::{Errno, FileKind};
 use super::freeze::with_write;
 use super::inline::write_inline;
 use super::open::fdget;
-use super::setattr::{may_change, remove_privs, zero_tail};
+use super::setattr::{file_modified, may_change, remove_privs, zero_tail};
 use crate::dax::rw::{dax_read, dax_write};
 use crate::fail::Result;
 use crate::filemap::rw::{buffered_read, buffered_write};
@@ -158,7 +158,26 @@ pub fn read_to_user<R: Runtime>(rt: &R, file: FileId, offset: Option<u64>, addre
     Ok(done)
 }
 
-/// `pwrite` from mapped memory, of whichever file.
+/// A write of what cannot be read: whether it may be written at all is asked first, and then it counts as changed.
+fn unreadable<R: Runtime>(rt: &R, file: FileId) -> Result<usize> {
+    let open = fdget(rt, file)?;
+    if !open.flags.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let (kind, _, sb) = kind_and_personality(rt, open.inode)?;
+    if kind != FileKind::Regular {
+        return Err(Errno::EINVAL.into());
+    }
+    with_write(rt, sb, || {
+        with_lock(rt, LockId::i_rwsem(open.inode), Mode::Exclusive, || {
+            may_change(rt, open.inode)?;
+            file_modified(rt, open.inode)?;
+            Err(Errno::EFAULT.into())
+        })
+    })
+}
+
+/// `pwrite` from mapped memory, of whichever file; it may be the file itself, which what is written makes readable.
 ///
 /// # Errors
 /// `EFAULT` when not a byte could be loaded, and as [`write`].
@@ -169,20 +188,18 @@ pub fn write_from_user<R: Runtime>(
     address: u64,
     len: usize,
 ) -> Result<usize> {
-    // Whether it may be written at all is asked first.
-    write(rt, file, offset, &[])?;
     let mut bounce = vec![0; len.min(CHUNK)];
+    if len == 0 {
+        return write(rt, file, offset, &[]);
+    }
     let mut done = 0;
     while done < len {
         let n = (len - done).min(CHUNK);
         let got = copy_from_user(rt, address + done as u64, &mut bounce[..n])?;
         if got == 0 {
-            return if done > 0 { Ok(done) } else { Err(Errno::EFAULT.into()) };
+            return if done > 0 { Ok(done) } else { unreadable(rt, file) };
         }
         done += write(rt, file, offset.map(|offset| offset + done as u64), &bounce[..got])?;
-        if got < n {
-            break;
-        }
     }
     Ok(done)
 }

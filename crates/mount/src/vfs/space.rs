@@ -12,7 +12,7 @@ use super::unshare::unshare;
 use crate::dax::layout::break_layouts;
 use crate::dax::rw::dax_zero_range;
 use crate::fail::{Fail, Oops, Result};
-use crate::filemap::invalidate::{truncate_inode_pages_range, truncate_pagecache_range};
+use crate::filemap::invalidate::{truncate_inode_pages_range, truncate_pagecache, truncate_pagecache_range};
 use crate::filemap::writeback::filemap_write_and_wait;
 use crate::fs::{Backing, Extent, FileSystem};
 use crate::ids::{FileId, InodeId, PAGE_SHIFT, PAGE_SIZE};
@@ -224,13 +224,23 @@ fn shift<R: Runtime>(rt: &R, inode: InodeId, mode: Fallocate, offset: u64, end: 
     } else {
         filemap_write_and_wait(rt, inode, first, u64::MAX >> PAGE_SHIFT)?;
     }
-    unmap_mapping_range(rt, inode, first, u64::MAX, true);
-    truncate_inode_pages_range(rt, inode, first, u64::MAX >> PAGE_SHIFT);
+    let xfs = is_xfs(rt, inode);
+    if xfs {
+        // xfs_flush_unmap_range: private copies stay.
+        truncate_pagecache_range(rt, inode, first, u64::MAX >> PAGE_SHIFT);
+    } else {
+        unmap_mapping_range(rt, inode, first, u64::MAX, true);
+        truncate_inode_pages_range(rt, inode, first, u64::MAX >> PAGE_SHIFT);
+    }
     meta(rt, inode, |fs, ino| fs.shift(ino, first, (end - offset) >> PAGE_SHIFT, insert))?;
     let size = if insert { size + (end - offset) } else { size - (end - offset) };
     set_size(rt, inode, size);
-    // xfs_falloc_setsize cuts what was reserved behind the end.
-    if !insert && is_xfs(rt, inode) { free_behind(rt, inode, size) } else { Ok(()) }
+    if xfs && !insert {
+        // xfs_falloc_setsize: a truncate.
+        truncate_pagecache(rt, inode, size);
+        free_behind(rt, inode, size)?;
+    }
+    Ok(())
 }
 
 /// `FS_IOC_FIEMAP`: what is backed, in order; neighbours are one extent. Dirty data is written first.

@@ -53,7 +53,9 @@ fn remove<R: Runtime>(rt: &R, at: At<'_>, is_dir: bool) -> Result<()> {
     let out = match refused {
         Some(errno) => Err(errno.into()),
         None => with_write(rt, at.sb, || {
-            with_lock(rt, LockId::i_rwsem(dir.0), Mode::Exclusive, || remove_locked(rt, at.sb, dir.0, &last, is_dir, task))
+            with_lock(rt, LockId::i_rwsem(dir.0), Mode::Exclusive, || {
+                remove_locked(rt, at.sb, dir.0, &last, is_dir, task)
+            })
         }),
     };
     if matches!(out, Err(Fail::Oops)) {
