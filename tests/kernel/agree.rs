@@ -16,19 +16,19 @@ struct Failure {
     /// How many calls were made.
     made: usize,
     what: String,
-    difference: Option<Difference>,
+    difference: Option<Box<Difference>>,
 }
 
 fn round(kind: Kind, calls: &[Call]) -> Result<(), Failure> {
     let mut pair = Pair::new(kind, running());
     for (n, call) in calls.iter().enumerate() {
         if let Err(difference) = pair.call(call) {
-            return Err(Failure { made: n + 1, what: difference.to_string(), difference: Some(*difference) });
+            return Err(Failure { made: n + 1, what: difference.to_string(), difference: Some(difference) });
         }
     }
     if let Err(difference) = trees::compare(&mut pair) {
         let what = format!("at the end: {difference}");
-        return Err(Failure { made: calls.len(), what, difference: Some(*difference) });
+        return Err(Failure { made: calls.len(), what, difference: Some(difference) });
     }
     pair.end().map_err(|what| Failure { made: calls.len(), what, difference: None })
 }

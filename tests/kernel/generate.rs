@@ -36,7 +36,7 @@ impl Generator {
     }
 
     fn dir(&mut self) -> &'static str {
-        *self.random.of::<&str>(&["", "", "/p", "/q", "/p/r", "/q/s", "/l"])
+        self.random.of::<&str>(&["", "", "/p", "/q", "/p/r", "/q/s", "/l"])
     }
 
     fn path(&mut self) -> String {

@@ -1,7 +1,7 @@
 //! `mount`, `remount`, `umount` (`fs/ext4/super.c`, `fs/xfs/xfs_super.c`, Linux 6.12).
 
 use daxkit_format::dax::ext4::DataMode;
-use daxkit_format::dax::{DaxMode, Errno, ext4, xfs};
+use daxkit_format::dax::{DaxMode, Errno, FileKind, ext4, xfs};
 
 use super::freeze::complete;
 use super::history::mount_mode;
@@ -144,7 +144,9 @@ pub fn remount<R: Runtime>(
             if read_only == Some(true) && !mount.read_only {
                 let writers = w.files.ids().into_iter().any(|id| {
                     let file = w.files[id];
-                    w.inodes[file.inode].sb == sb && file.flags.writable()
+                    // What is written to a special file does not come to the file system.
+                    let node = &w.inodes[file.inode];
+                    node.sb == sb && file.flags.writable() && node.kind() != FileKind::Special
                 });
                 // s_remove_count: what has lost its last name still has to be freed.
                 let unlinked =
