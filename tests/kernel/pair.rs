@@ -205,10 +205,9 @@ impl Pair {
         let mode = |on: &On| self.emulated.mode(on, true).unwrap_or(0o10_0000) >> 12;
         let path = |path: &String| mode(&On::Path(path.clone()));
         match op {
-            // A row of `known`: a write of what cannot be read makes a file of ext4 longer all the same.
-            Op::WriteFrom(_, _, address, len) if self.kind == Kind::Ext4 && !self.emulated.can_load(*address, *len) => {
-                true
-            }
+            // A row of `known`: a write of what cannot be read makes a file of ext4 longer all the same. And behind what could be
+            // read, in a page that was new, XFS leaves what was in that memory before (seen with 6.18).
+            Op::WriteFrom(_, _, address, len) if !self.emulated.can_load(*address, *len) => true,
             Op::Frozen(ops) => ops.iter().any(|op| self.is_left(op)),
             Op::Open(_, at, flags, _) if flags & 0o10_000_000 == 0 => {
                 let kind = path(at);
