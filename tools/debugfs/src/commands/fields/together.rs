@@ -23,6 +23,13 @@ pub(crate) struct Together {
     inodes: InodeSet,
 }
 
+impl Together {
+    /// The command that makes them.
+    pub(crate) fn command(&self) -> &'static Command {
+        self.command
+    }
+}
+
 /// A set of inodes, which mostly come in rows: a bit for each, 512 in a piece.
 #[derive(Debug, Default)]
 struct InodeSet {
