@@ -94,6 +94,10 @@ fn nobody_sees_what_was_put_off() {
     let (bytes, said, status) = after(&image, &[], &format!("{warm}sif /d0 mode 0100644\nsif /d0/file001 uid 5\n"));
     assert!(status == Some(1) && said.contains("not a directory"), "{said}");
     assert!(bytes == original);
+    // Also where it waits itself, and nothing of it was remembered.
+    let (bytes, said, status) = after(&image, &[], "sif /d0 mode 0100644\nsif /d0/file001 mode 0100644\n");
+    assert!(status == Some(1) && said.contains("not a directory"), "{said}");
+    assert!(bytes == original);
     // So does what a path through it was said to be before: names are looked up again.
     let script =
         format!("{warm}unlink /d0/file001\nln /d1/file002 /d0/file001\nsif /d0/file001 uid 99\nstat /d1/file002\n");

@@ -13,6 +13,16 @@ pub(super) const PAGE: u64 = 4096;
 /// The content of a page.
 pub(super) type Content = [u8; PAGE as usize];
 
+/// Copies of the pages that bytes from `offset` on cover as a whole; none where there is one at most, which is copied to where it is kept
+/// sooner.
+pub(super) fn whole_pages(offset: u64, data: &[u8]) -> Vec<Box<Content>> {
+    let skip = (offset.next_multiple_of(PAGE) - offset) as usize;
+    let (pages, _) = data.get(skip..).unwrap_or_default().as_chunks::<{ PAGE as usize }>();
+    // By way of a slice: an array would go over the stack.
+    let copy = |page: &Content| Box::<[u8]>::from(page.as_slice()).try_into().ok();
+    if pages.len() < 2 { Vec::new() } else { pages.iter().filter_map(copy).collect() }
+}
+
 /// A page that is kept. It goes back to the [`Pages`] it came from.
 #[derive(Debug)]
 pub(super) enum Page {

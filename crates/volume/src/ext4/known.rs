@@ -11,20 +11,23 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use daxkit_device::RangeSet;
-use daxkit_format::InodeNr;
+use daxkit_format::ext4::inode_flags::InodeFlags;
+use daxkit_format::{BlockNr, InodeNr};
 
-use super::error::VolumeError;
+use super::dir::{dir_checksum_ok, possible_name};
+use super::error::{Corruption, Place, VolumeError};
 use super::inode::Inode;
 use super::map::MapItem;
 use super::open::Volume;
+use names::{Key, Names};
+
+mod names;
 
 /// Most names kept.
 const MAX_NAMES: usize = 1 << 18;
 
 /// Most directories whose visits are counted.
 const MAX_COUNTED: usize = 1 << 12;
-
-type Names = HashMap<Box<[u8]>, InodeNr>;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -34,7 +37,8 @@ pub(crate) struct Known {
 
 #[derive(Debug, Default)]
 struct State {
-    dirs: HashMap<InodeNr, Names>,
+    key: Key,
+    dirs: HashMap<InodeNr, Names, Key>,
     /// Names in all of them.
     names: usize,
     /// The bytes of the file system that they were read from.
@@ -47,7 +51,38 @@ struct State {
 
 impl State {
     fn forget(&mut self) {
-        *self = Self::default();
+        let key = self.key;
+        *self = Self { key, dirs: HashMap::with_hasher(key), ..Self::default() };
+    }
+
+    /// The inode that a name of a directory leads to, where the directory is known.
+    fn get(&self, dir: InodeNr, name: &[u8]) -> Option<InodeNr> {
+        self.dirs.get(&dir)?.get(self.key, name)
+    }
+
+    /// See [`Known::walk`].
+    fn walk(&mut self, from: InodeNr, path: &[u8]) -> Option<InodeNr> {
+        // A path that ends with a slash or a dot may go on through a link, and ends at a directory.
+        if path.last() == Some(&b'/') {
+            return None;
+        }
+        let cut = path.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+        let (dirs, name) = path.split_at_checked(cut)?;
+        if name == b"." {
+            return None;
+        }
+        let dir = match &self.last {
+            Some((start, before, dir)) if *start == from && before == dirs => *dir,
+            _ => {
+                let mut here = from;
+                for name in dirs.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".") {
+                    here = self.get(here, name)?;
+                }
+                self.last = Some((from, dirs.to_vec(), here));
+                here
+            }
+        };
+        if name.is_empty() { Some(dir) } else { self.get(dir, name) }
     }
 }
 
@@ -70,27 +105,14 @@ impl Known {
         }
     }
 
+    /// The inode that a name of a directory leads to, where the directory is known and has it.
+    pub(crate) fn get(&self, dir: InodeNr, name: &[u8]) -> Option<InodeNr> {
+        self.state().get(dir, name)
+    }
+
     /// The inode at the end of a path, when every directory on the way is known. The inode itself may be anything.
     pub(crate) fn walk(&self, from: InodeNr, path: &[u8]) -> Option<InodeNr> {
-        // A path that ends with a slash or a dot may go on through a link, and ends at a directory.
-        if path.last() == Some(&b'/') || path.rsplit(|b| *b == b'/').next() == Some(b".") {
-            return None;
-        }
-        let mut state = self.state();
-        let cut = path.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
-        let (dirs, name) = path.split_at_checked(cut)?;
-        let dir = match &state.last {
-            Some((start, before, dir)) if *start == from && before == dirs => *dir,
-            _ => {
-                let mut here = from;
-                for name in dirs.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".") {
-                    here = *state.dirs.get(&here)?.get(name)?;
-                }
-                state.last = Some((from, dirs.to_vec(), here));
-                here
-            }
-        };
-        if name.is_empty() { Some(dir) } else { state.dirs.get(&dir)?.get(name).copied() }
+        self.state().walk(from, path)
     }
 }
 
@@ -108,12 +130,17 @@ impl Volume {
         }
     }
 
-    /// As [`Volume::resolve_number`], when every directory on the way was taken in before and what is found is none of them: until another
-    /// directory is read, no path depends on such an inode, whatever is written to it. `None` says nothing.
-    pub fn remembered_number(&self, from: InodeNr, path: &[u8]) -> Option<InodeNr> {
-        let start = if path.first() == Some(&b'/') { InodeNr::ROOT } else { from };
-        let nr = self.known().walk(start, path).filter(|_| !path.is_empty())?;
-        (!self.known().state().dirs.contains_key(&nr)).then_some(nr)
+    /// As [`Volume::resolve_number`] of a path from the root, when every directory on the way was taken in before and what is found is none
+    /// of them: until another directory is read, no path depends on such an inode, whatever is written to it. `None` says nothing.
+    pub fn remembered_number(&self, path: &[u8]) -> Option<InodeNr> {
+        let mut state = self.known().state();
+        let nr = state.walk(InodeNr::ROOT, path)?;
+        (!state.dirs.contains_key(&nr)).then_some(nr)
+    }
+
+    /// Whether paths through a directory are answered by what was taken in of it.
+    pub fn remembers(&self, dir: InodeNr) -> bool {
+        self.known().state().dirs.contains_key(&dir)
     }
 
     /// Counts a name looked up in a directory, and takes the directory in when that will have been worth it.
@@ -128,8 +155,8 @@ impl Volume {
             *visits += 1;
             *visits
         };
-        // An index finds one name in two blocks or three; all of them take the whole directory.
-        if visits < 2 || visits < blocks || dir.is_encrypted() || self.name_rule(dir).folded {
+        // An index finds one name in two blocks or three; all of them take the whole directory. One block is read as a whole in any case.
+        if visits < blocks || (visits < 2 && blocks != 1) || dir.is_encrypted() || self.name_rule(dir).folded {
             return;
         }
         // One that is damaged is looked at every time, so that every time it is said.
@@ -150,25 +177,55 @@ impl Volume {
     /// The names of a directory, and the bytes that they are read from.
     fn take_in(&self, dir: &Inode) -> Result<(Names, RangeSet), VolumeError> {
         let shift = self.geometry().block_shift();
-        // A short name, and the room that most directories have left.
-        let mut names = Names::with_capacity(usize::try_from(dir.size() / 24).unwrap_or(0).min(MAX_NAMES));
-        for entry in self.read_dir(dir)? {
-            let entry = entry?;
-            // Of a name that stands there twice the first counts.
-            names.entry(entry.name.into_boxed_slice()).or_insert(entry.inode);
-        }
         let (block, at) = self.inode_location(dir.nr())?;
         let start = (block.get() << shift).saturating_add(at as u64);
         let mut ground: RangeSet = [start..start.saturating_add(dir.raw().len() as u64)].into_iter().collect();
+        let mut names = Names::default();
+        if dir.has_inline_data() {
+            for entry in self.read_dir(dir)? {
+                let entry = entry?;
+                names.add(&entry.name, u32::try_from(entry.inode.get()).unwrap_or(0));
+            }
+        }
         if self.has_map(dir) {
             for item in self.map_walk(dir) {
                 let (first, len) = match item? {
                     MapItem::Node { block, .. } => (block, 1),
-                    MapItem::Run(run) => (run.physical, run.len),
+                    MapItem::Run(run) => {
+                        let blocks = (dir.size() >> shift).saturating_sub(run.logical).min(run.len);
+                        let first = run.physical.get();
+                        for block in first..first.saturating_add(if run.written { blocks } else { 0 }) {
+                            self.add_names(dir, BlockNr(block), &mut names)?;
+                        }
+                        (run.physical, run.len)
+                    }
                 };
                 ground.insert(first.get() << shift..first.get().saturating_add(len) << shift);
             }
         }
+        names.index(self.known().state().key);
         Ok((names, ground))
+    }
+
+    /// Adds the names in a block of a directory.
+    fn add_names(&self, dir: &Inode, block: BlockNr, names: &mut Names) -> Result<(), VolumeError> {
+        let place = Place::InodeBlock { inode: dir.nr(), block, offset: 0 };
+        let bytes = self.block(place, block)?;
+        let indexed = dir.flags().contains(InodeFlags::INDEX);
+        if self.inode_verify_seed(dir).is_some_and(|seed| !dir_checksum_ok(seed, &bytes, indexed)) {
+            return Err(VolumeError::corrupt(place, Corruption::Checksum));
+        }
+        for entry in self.entries_of(&bytes) {
+            let entry = entry.map_err(|e| VolumeError::corrupt(place, e))?;
+            if entry.inode == 0 {
+                continue;
+            }
+            if !possible_name(entry.name, false) {
+                let offset = u32::try_from(entry.offset).unwrap_or(u32::MAX);
+                return Err(VolumeError::corrupt(place, Corruption::DirName { offset }));
+            }
+            names.add(entry.name, entry.inode);
+        }
+        Ok(())
     }
 }

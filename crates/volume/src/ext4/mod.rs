@@ -3,6 +3,7 @@
 //! [`Volume`] is the whole; each file adds to it what one structure allows: `groups` descriptors, `inode` inodes, `map` and
 //! `file` content, `dir`, `htree` and `path` names, `xattr` attributes.
 
+mod at_once;
 mod bitmap;
 mod blocks;
 mod dir;

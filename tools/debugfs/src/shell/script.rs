@@ -27,7 +27,8 @@ pub(super) fn requests(session: &mut Session<'_>, args: &Args) -> bool {
 pub(super) fn lines(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool> {
     let mut script = match &args.script {
         Some(path) if path != Path::new("-") => {
-            Some(BufReader::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?))
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            Some(BufReader::with_capacity(1 << 16, file))
         }
         _ => None,
     };

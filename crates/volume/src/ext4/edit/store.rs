@@ -27,6 +27,11 @@ impl Editor<'_> {
     /// # Errors
     /// They do not lie on the device.
     pub fn write_bytes(&mut self, place: Place, offset: u64, bytes: &[u8]) -> Result<(), EditError> {
+        self.put_bytes(place, offset, bytes)
+    }
+
+    /// As [`Editor::write_bytes`], for who has several threads that write different bytes.
+    pub(super) fn put_bytes(&self, place: Place, offset: u64, bytes: &[u8]) -> Result<(), EditError> {
         let at = self.base().saturating_add(offset);
         self.overlay(place)?.write_at(at, bytes).map_err(VolumeError::io(place))?;
         let (shift, len) = (self.geometry().block_shift(), bytes.len() as u64);

@@ -19,6 +19,7 @@ use daxkit_format::jbd2::{DescriptorBuilder, Journal, JournalCompat, TagChecksum
 use daxkit_format::{BlockNr, GroupNr, InodeNr};
 use zerocopy::IntoBytes;
 
+use super::super::at_once::{hand_over, in_order};
 use super::super::bitmap::Bitmap;
 use super::super::error::{Corruption, Place, VolumeError};
 use super::super::open::Volume;
@@ -36,6 +37,12 @@ pub struct JournalCommit {
 
 /// Bytes compared at once: they stay in the processor's cache.
 const COMPARED: u64 = 256 << 10;
+
+/// Runs of blocks compared by all processors, before it is asked whether they are too many already.
+const RUNS: usize = 256;
+
+/// Bytes written at once.
+const WRITTEN: u64 = 1 << 20;
 
 /// What is to be written.
 #[derive(Default)]
@@ -108,7 +115,13 @@ impl Volume {
         let most = (COMPARED / bs).max(1);
         let mut changed = Changed::default();
         let mut used = InUse::default();
-        let (mut old, mut new) = (Vec::new(), Vec::new());
+        let mut runs = Vec::new();
+        let compare = |runs: &mut Vec<Range<u64>>, logged: &mut Vec<u64>| {
+            let differ = in_order(runs, |run, memory| self.differ(changes, target, run, memory))?;
+            runs.clear();
+            logged.extend(differ.into_iter().flatten());
+            Ok(logged.len() as u64 <= u64::from(journal.ring_len()))
+        };
         for change in changes.changes() {
             let mut block = change.range.start.saturating_sub(self.base()) / bs;
             let end = change.range.end.saturating_sub(self.base()).div_ceil(bs).min(self.geometry().blocks_count);
@@ -120,22 +133,34 @@ impl Volume {
                 }
                 let stop = (block + 1..end.min(block + most)).find(|b| !used.contains(self, *b));
                 let run = block..stop.unwrap_or(end.min(block + most));
-                let place = Place::Block(BlockNr(block));
-                let len = usize::try_from((run.end - run.start).saturating_mul(bs)).unwrap_or(0);
-                let at = self.base().saturating_add(block.saturating_mul(bs));
-                for (bytes, device) in [(&mut new, changes as &dyn BlockDevice), (&mut old, target)] {
-                    bytes.resize(len, 0);
-                    device.read_at(at, bytes).map_err(VolumeError::io(place))?;
-                }
-                let pairs = new.chunks_exact(bs as usize).zip(old.chunks_exact(bs as usize));
-                changed.logged.extend(run.clone().zip(pairs).filter(|(_, (new, old))| new != old).map(|(b, _)| b));
-                if changed.logged.len() as u64 > u64::from(journal.ring_len()) {
+                block = run.end;
+                runs.push(run);
+                if runs.len() >= RUNS && !compare(&mut runs, &mut changed.logged)? {
                     return Ok(None);
                 }
-                block = run.end;
             }
         }
-        Ok(Some(changed))
+        Ok(compare(&mut runs, &mut changed.logged)?.then_some(changed))
+    }
+
+    /// Those blocks of a run that differ from the device.
+    fn differ(
+        &self,
+        changes: &ReplayOverlay,
+        target: &dyn BlockDevice,
+        run: &Range<u64>,
+        (old, new): &mut (Vec<u8>, Vec<u8>),
+    ) -> Result<Vec<u64>, VolumeError> {
+        let bs = u64::from(self.block_size());
+        let place = Place::Block(BlockNr(run.start));
+        let len = usize::try_from((run.end - run.start).saturating_mul(bs)).unwrap_or(0);
+        let at = self.base().saturating_add(run.start.saturating_mul(bs));
+        for (bytes, device) in [(&mut *new, changes as &dyn BlockDevice), (&mut *old, target)] {
+            bytes.resize(len, 0);
+            device.read_at(at, bytes).map_err(VolumeError::io(place))?;
+        }
+        let pairs = new.chunks_exact(bs as usize).zip(old.chunks_exact(bs as usize));
+        Ok(run.clone().zip(pairs).filter(|(_, (new, old))| new != old).map(|(b, _)| b).collect())
     }
 
     /// Writes what lies in blocks that were free. Until the transaction is committed nobody looks there.
@@ -276,10 +301,9 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Reads blocks, ascending, one behind the other into `buf`.
-    fn read(&self, blocks: &[u64], buf: &mut Vec<u8>) -> Result<(), VolumeError> {
+    fn read(&self, blocks: &[u64], buf: &mut [u8]) -> Result<(), VolumeError> {
         let bs = self.volume.block_size() as usize;
-        buf.resize(blocks.len() * bs, 0);
-        let mut rest = buf.as_mut_slice();
+        let mut rest = &mut *buf;
         for run in blocks.chunk_by(|a, b| a + 1 == *b) {
             let Some(first) = run.first() else { continue };
             let place = Place::Block(BlockNr(*first));
@@ -300,20 +324,27 @@ impl Source<'_> {
         let journal = &log.journal;
         let size = journal.block_size as usize;
         let mut writer = LogWriter { log, target, at: journal.first };
-        let mut data = Vec::new();
-        for part in blocks.chunks(DescriptorBuilder::capacity(size, journal.format).max(1)) {
-            self.read(part, &mut data)?;
+        let fill = |part: &[u64], buf: &mut Vec<u8>| {
+            buf.resize(size + part.len() * size, 0);
+            let (head, data) = buf.split_at_mut_checked(size).unwrap_or_default();
+            self.read(part, data)?;
             let mut descriptor = DescriptorBuilder::new(size, journal.format, journal.seed, journal.sequence);
             for (block, bytes) in part.iter().zip(data.chunks_exact_mut(size)) {
                 let escaped = escape(bytes);
                 if !descriptor.push(*block, bytes, escaped) {
-                    let place = Place::JournalBlock(writer.at);
-                    return Err(VolumeError::corrupt(place, Corruption::JournalHole { block: writer.at }));
+                    let place = Place::JournalBlock(journal.first);
+                    return Err(VolumeError::corrupt(place, Corruption::JournalHole { block: journal.first }));
                 }
             }
-            writer.write(&descriptor.finish())?;
-            writer.write(&data)?;
-        }
+            head.iter_mut().zip(descriptor.finish()).for_each(|(to, from)| *to = from);
+            Ok(())
+        };
+        let parts = blocks.chunks(DescriptorBuilder::capacity(size, journal.format).max(1));
+        hand_over(parts, fill, |buf| {
+            let (head, data) = buf.split_at_checked(size).unwrap_or_default();
+            writer.write(head)?;
+            writer.write(data)
+        })?;
         let seed = (journal.format.checksum != TagChecksum::None).then_some(journal.seed);
         let seconds = u64::try_from(now.seconds).unwrap_or(0);
         writer.write(&commit_block::build(size, journal.sequence, seconds, now.nanos, seed))
@@ -322,16 +353,33 @@ impl Source<'_> {
     /// Writes the blocks where they belong.
     fn write_in_place(&self, target: &dyn BlockDevice, blocks: &[u64]) -> Result<(), VolumeError> {
         let bs = u64::from(self.volume.block_size());
-        let most = usize::try_from(COMPARED / bs).unwrap_or(1).max(1);
-        let mut buf = Vec::new();
-        for run in blocks.chunk_by(|a, b| a + 1 == *b) {
-            for part in run.chunks(most) {
-                let Some(first) = part.first() else { continue };
-                self.read(part, &mut buf)?;
-                self.volume.write_at(target, first.saturating_mul(bs), &buf)?;
+        let most = usize::try_from(WRITTEN / bs).unwrap_or(1).max(1);
+        let fill = |part: &[u64], buf: &mut Vec<u8>| {
+            buf.resize(part.len() * bs as usize, 0);
+            self.read(part, buf)
+        };
+        let mut parts = blocks.chunks(most);
+        hand_over(parts.clone(), fill, |buf| {
+            let mut rest = buf;
+            for run in parts.next().unwrap_or_default().chunk_by(|a, b| a + 1 == *b) {
+                let (Some(first), Some((here, behind))) = (run.first(), rest.split_at_checked(run.len() * bs as usize))
+                else {
+                    break;
+                };
+                rest = behind;
+                let offset = first.saturating_mul(bs);
+                self.volume.write_at(target, offset, here)?;
+                begin_writing(target, self.volume.base().saturating_add(offset), here);
             }
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+}
+
+/// Gives the device something to do while more is made ready. A little is left to the flush, which has to wait for it in any case.
+fn begin_writing(target: &dyn BlockDevice, at: u64, bytes: &[u8]) {
+    if bytes.len() as u64 >= COMPARED {
+        target.start_writeback(at, bytes.len() as u64);
     }
 }
 
@@ -360,6 +408,9 @@ impl LogWriter<'_> {
             }
             let (here, behind) = bytes.split_at_checked(blocks * bs).unwrap_or((bytes, &[]));
             self.log.write(self.target, first, here)?;
+            if let Some(start) = start {
+                begin_writing(self.target, start, here);
+            }
             bytes = behind;
         }
         Ok(())

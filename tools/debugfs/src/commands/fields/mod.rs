@@ -19,6 +19,7 @@ use daxkit_format::field::{InodeRef, Object, Structure};
 use daxkit_format::{FieldValue, InodeNr, OnDisk};
 use daxkit_volume::{Edit, Located, Seal, seal_freely};
 use std::mem::offset_of;
+use std::sync::OnceLock;
 use zerocopy::IntoBytes;
 
 pub(crate) use together::Together;
@@ -125,16 +126,20 @@ fn change_field(
 ) -> Result<()> {
     let now = session.time();
     // Most values are the same whatever was there before.
-    let mut value = None;
+    let value = OnceLock::new();
     session
         .edit_at_once(|editor| {
-            editor.change_inodes(inodes, |_, raw| {
+            editor.change_inodes_alike(inodes, |_, raw| {
                 let room = room(raw);
                 let bytes = raw.get_mut(..room).unwrap_or_default();
                 has_room(wanted, bytes)?;
-                match &value {
+                match value.get() {
                     Some(value) => value::store(wanted, bytes, value, word)?,
-                    None => value = set(wanted, bytes, word, now)?,
+                    None => {
+                        if let Some(new) = set(wanted, bytes, word, now)? {
+                            value.get_or_init(|| new);
+                        }
+                    }
                 }
                 Ok::<_, anyhow::Error>(true)
             })
