@@ -7,6 +7,7 @@
 //! Pages beyond a limit go to a file without a name in the host's directory for temporary files ([`Overlay::spilling`]).
 
 mod pages;
+mod slabs;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::aligned::AlignedBuffer;
 use crate::block::{BlockDevice, COPY_BUFFER, Geometry, check_range};
 use crate::error::DeviceError;
 use crate::range_set::RangeSet;
@@ -204,19 +206,77 @@ impl<D: BlockDevice> Overlay<D> {
         Ok(())
     }
 
-    /// Writes a part of the device. Several pages are copied before others have to wait for them.
+    /// Writes a part of the device.
     fn write_piece(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
-        let mut whole = pages::whole_pages(offset, data).into_iter();
         let mut state = self.state_mut();
         Self::by_page(offset..offset + data.len() as u64, |page, part| {
-            if part.end - part.start == PAGE
-                && let Some(content) = whole.next()
-            {
+            let source = &data[(part.start - offset) as usize..(part.end - offset) as usize];
+            if let Ok(content) = source.try_into() {
                 return state.put_page(page, content);
             }
-            let source = &data[(part.start - offset) as usize..(part.end - offset) as usize];
             self.change_page(&mut state, page, &part, |bytes| bytes.copy_from_slice(source))
         })
+    }
+
+    /// Gives `change` the bytes of a range. Where it says that it changed them they are written, as [`write_at`](BlockDevice::write_at)
+    /// would; of many pages the memory is kept in which it changed them. Whoever changes other bytes meanwhile is not in the way.
+    ///
+    /// # Errors
+    /// Out of range, or the device below could not be read. Where `change` fails nothing is written, and what it says is the inner result.
+    pub fn change<E>(
+        &self,
+        range: Range<u64>,
+        change: impl FnOnce(&mut [u8]) -> Result<bool, E>,
+    ) -> Result<Result<bool, E>, DeviceError> {
+        let len = range.end.saturating_sub(range.start);
+        check_range(range.start, len, self.len)?;
+        // Pages of the range are pages of the memory.
+        let head = (range.start % PAGE) as usize;
+        let mut buffer = AlignedBuffer::new(head + len as usize);
+        self.read_at(range.start, &mut buffer[head..])?;
+        let changed = change(&mut buffer[head..]);
+        if matches!(changed, Ok(true)) {
+            self.keep(range, buffer)?;
+        }
+        Ok(changed)
+    }
+
+    /// Writes a range whose bytes lie in memory as they lie in pages.
+    fn keep(&self, range: Range<u64>, buffer: AlignedBuffer) -> Result<(), DeviceError> {
+        let base = range.start / PAGE;
+        let whole = range.start.div_ceil(PAGE)..range.end / PAGE;
+        let mut state = self.state_mut();
+        let there = state.pages.range(whole.start..whole.end.max(whole.start)).count() as u64;
+        // Of memory that is kept most has to be of use.
+        if whole.end <= whole.start || there * 2 >= whole.end - whole.start {
+            drop(state);
+            return self.write_at(range.start, &buffer[(range.start % PAGE) as usize..]);
+        }
+        for part in [range.start..whole.start * PAGE, whole.end * PAGE..range.end] {
+            if !part.is_empty() {
+                let source = &buffer[(part.start - base * PAGE) as usize..(part.end - base * PAGE) as usize];
+                self.change_page(&mut state, part.start / PAGE, &part, |bytes| bytes.copy_from_slice(source))?;
+            }
+        }
+        for page in whole.clone() {
+            state.save_page(page)?;
+        }
+        let State { pages, store, .. } = &mut *state;
+        match store.adopt(buffer, (whole.start - base) as usize, (whole.end - whole.start) as usize) {
+            Ok(kept) => {
+                for (page, kept) in whole.clone().zip(kept) {
+                    if let Some(old) = pages.insert(page, kept) {
+                        store.drop(old);
+                    }
+                }
+                state.set_zeroed(whole, false);
+                Ok(())
+            }
+            Err(buffer) => {
+                drop(state);
+                self.write_at(range.start, &buffer[(range.start % PAGE) as usize..])
+            }
+        }
     }
 
     /// Changes a part of one page.
@@ -231,15 +291,15 @@ impl<D: BlockDevice> Overlay<D> {
         let inside = (part.start - whole.start) as usize..(part.end - whole.start) as usize;
         state.save_page(page)?;
         let State { pages, store, .. } = state;
-        if let Some(kept) = pages.get_mut(&page) {
+        if let Some(kept) = pages.get(&page) {
             return store.change(kept, |content| change(&mut content[inside]));
         }
-        let mut content: Box<Content> = Box::new([0; PAGE as usize]);
+        let mut content = [0; PAGE as usize];
         if *part != whole && !state.zeroed.contains(page..page + 1) {
             self.base.read_at(whole.start, &mut content[..(whole.end - whole.start) as usize])?;
         }
         change(&mut content[inside]);
-        let kept = store.keep(content)?;
+        let kept = store.keep(&content)?;
         state.set_zeroed(page..page + 1, false);
         state.pages.insert(page, kept);
         Ok(())
@@ -252,10 +312,10 @@ impl State {
     }
 
     /// Writes a whole page.
-    fn put_page(&mut self, page: u64, content: Box<Content>) -> Result<(), DeviceError> {
+    fn put_page(&mut self, page: u64, content: &Content) -> Result<(), DeviceError> {
         self.save_page(page)?;
         let Self { pages, store, .. } = self;
-        if let Some(kept) = pages.get_mut(&page) {
+        if let Some(kept) = pages.get(&page) {
             return store.change(kept, |now| *now = *content);
         }
         let kept = store.keep(content)?;

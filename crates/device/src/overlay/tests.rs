@@ -147,3 +147,52 @@ fn pages_written_many_at_once_are_as_those_written_one_by_one() {
         assert!(now == before, "{limit}");
     }
 }
+
+#[test]
+fn a_change_of_many_pages_is_a_write() {
+    for limit in [u64::MAX, 3 * PAGE, 0] {
+        let len = 6 << 20;
+        let base = MemoryDevice::from_bytes(&vec![7; len]);
+        let (one, other) = (Overlay::spilling(&base, limit), Overlay::spilling(&base, limit));
+        let same = || {
+            let (mut a, mut b) = (vec![0; len], vec![1; len]);
+            one.read_at(0, &mut a).unwrap();
+            other.read_at(0, &mut b).unwrap();
+            a == b && one.changes() == other.changes()
+        };
+        for overlay in [&one, &other] {
+            overlay.write_zeroes(1 << 20, 1 << 16).unwrap();
+            overlay.write_at(2 << 20, &[4; 50_000]).unwrap();
+            overlay.set_savepoint();
+        }
+        for (n, (start, end)) in
+            [(5, 3 << 20), (4096, 4096), (4000, 5000), (4096, 8192), (100_000, 5_000_001), (1, len), (0, len)]
+                .into_iter()
+                .enumerate()
+        {
+            let change = |bytes: &mut [u8]| {
+                bytes.iter_mut().zip(0..).for_each(|(b, at)| *b = b.wrapping_add((at / 3 + n) as u8));
+                Ok::<_, u8>(true)
+            };
+            assert_eq!(one.change(start as u64..end as u64, change).unwrap(), Ok(true));
+            let mut bytes = vec![0; end - start];
+            other.read_at(start as u64, &mut bytes).unwrap();
+            change(&mut bytes).unwrap();
+            other.write_at(start as u64, &bytes).unwrap();
+            assert!(same(), "{limit} {start}..{end}");
+        }
+        one.roll_back_to_savepoint();
+        other.roll_back_to_savepoint();
+        assert!(same(), "{limit}");
+        // What does not change is not kept, nor what fails.
+        let before = one.pages();
+        for result in [Ok(false), Err(3)] {
+            let done = one.change(0..1 << 20, |bytes| {
+                bytes.fill(9);
+                result
+            });
+            assert!(done.unwrap() == result && before == one.pages() && same());
+        }
+        assert!(one.change(1..len as u64 + 1, |_| Ok::<_, u8>(true)).is_err());
+    }
+}
