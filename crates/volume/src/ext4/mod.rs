@@ -16,6 +16,7 @@ mod groups;
 mod htree;
 mod inline;
 mod inode;
+pub mod inode_sums;
 mod journal;
 mod known;
 mod locate;
