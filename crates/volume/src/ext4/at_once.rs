@@ -41,13 +41,13 @@ pub(crate) fn in_order<P: Sync, S: Default, R: Send, E: Send>(
 }
 
 /// Fills a buffer for each part and hands it to `take`, in order, while the next one is filled. Both stop at the first error.
-pub(crate) fn hand_over<P, E: Send>(
+pub(crate) fn hand_over<P, B: Default + Send, E: Send>(
     parts: impl ExactSizeIterator<Item = P>,
-    mut fill: impl FnMut(P, &mut Vec<u8>) -> Result<(), E>,
-    mut take: impl FnMut(&[u8]) -> Result<(), E> + Send,
+    mut fill: impl FnMut(P, &mut B) -> Result<(), E>,
+    mut take: impl FnMut(&B) -> Result<(), E> + Send,
 ) -> Result<(), E> {
     if parts.len() <= 1 {
-        let mut buf = Vec::new();
+        let mut buf = B::default();
         for part in parts {
             fill(part, &mut buf)?;
             take(&buf)?;
@@ -55,7 +55,7 @@ pub(crate) fn hand_over<P, E: Send>(
         return Ok(());
     }
     thread::scope(|scope| {
-        let (full, filled) = sync_channel::<Vec<u8>>(1);
+        let (full, filled) = sync_channel::<B>(1);
         let (empty, emptied) = channel();
         let taker = scope.spawn(move || {
             for buf in filled {
@@ -104,7 +104,7 @@ mod tests {
                 Ok::<_, ()>(())
             };
             let parts: Vec<u8> = (0..count).collect();
-            let take = |buf: &[u8]| {
+            let take = |buf: &Vec<u8>| {
                 seen.extend_from_slice(buf);
                 Ok(())
             };
@@ -123,7 +123,7 @@ mod tests {
                 buf.push(n);
                 filling(n)
             };
-            assert_eq!(hand_over(0..20, fill, |buf| taking(buf[0])), Err(told));
+            assert_eq!(hand_over(0..20, fill, |buf: &Vec<u8>| taking(buf[0])), Err(told));
         }
     }
 }
