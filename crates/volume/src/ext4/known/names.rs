@@ -2,6 +2,7 @@
 //! cost more than reading it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
 
 use daxkit_format::InodeNr;
 
@@ -11,77 +12,109 @@ pub(super) struct Names {
     /// All of them, one behind the other.
     text: Vec<u8>,
     entries: Vec<Entry>,
-    /// Which entry is where its hash leads, counted from 1; 0 for none. A power of two of them, at least half of them 0, so that
-    /// every search ends.
-    slots: Vec<u32>,
+    /// One of them comes before the one that it lies behind: there may be two that are the same.
+    unsorted: bool,
+    /// How they are found. Who asks for them in the order in which they lie needs none.
+    index: OnceLock<Index>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     start: u32,
     inode: u32,
-    hash: u32,
     len: u8,
 }
 
+#[derive(Debug)]
+struct Index {
+    hashes: Vec<u32>,
+    /// Which entry is where its hash leads, counted from 1; 0 for none. A power of two of them, at least half of them 0, so that
+    /// every search ends.
+    slots: Vec<u32>,
+}
+
 impl Names {
-    /// Adds a name; it is found after [`Names::index`]. One that is longer than a name can be is left out, and so is what 4 GiB
-    /// do not hold.
+    /// None yet. So many bytes of a directory are going to be read.
+    pub(super) fn with_bytes(bytes: usize) -> Self {
+        // Names as short as most are take about twice as much there.
+        let (text, entries) = (Vec::with_capacity(bytes / 2), Vec::with_capacity(bytes / 32));
+        Self { text, entries, ..Self::default() }
+    }
+
+    /// Adds a name. One that is longer than a name can be is left out, and so is what 4 GiB do not hold.
     pub(super) fn add(&mut self, name: &[u8], inode: u32) {
         if let (Ok(start), Ok(len)) = (u32::try_from(self.text.len()), u8::try_from(name.len())) {
+            let is_dot = |name: &[u8]| matches!(name, b"." | b"..");
+            let before = self.entries.last().map_or(&b""[..], |entry| self.name(*entry));
+            self.unsorted |= !is_dot(name) && !is_dot(before) && before >= name;
             self.text.extend_from_slice(name);
-            self.entries.push(Entry { start, inode, hash: 0, len });
+            self.entries.push(Entry { start, inode, len });
         }
     }
 
-    /// Makes the names findable. Of one that was added twice the first counts.
-    pub(super) fn index(&mut self, key: Key) {
+    /// Says that there are no more.
+    pub(super) fn complete(&mut self) {
         self.text.shrink_to_fit();
         self.entries.shrink_to_fit();
-        self.slots = vec![0; (self.entries.len() * 2).next_power_of_two()];
-        let Self { text, entries, slots } = self;
-        for at in 0..entries.len() {
-            let Some(entry) = entries.get(at).copied() else { break };
-            let name = name_of(text, entry);
+    }
+
+    /// The inode that a name leads to. Of one that was added twice the first counts.
+    pub(super) fn get(&self, key: Key, name: &[u8]) -> Option<InodeNr> {
+        self.entry(key, name).map(|(_, entry)| InodeNr(entry.inode.into()))
+    }
+
+    /// As [`Names::get`], of a name that is no dot; `next` is where it may well be, and then what lies behind it.
+    pub(super) fn get_next(&self, key: Key, name: &[u8], next: &mut usize) -> Option<InodeNr> {
+        let here = self.entries.get(*next).filter(|entry| !self.unsorted && self.name(**entry) == name);
+        let (at, entry) = here.map(|entry| (*next, *entry)).or_else(|| self.entry(key, name))?;
+        *next = at + 1;
+        Some(InodeNr(entry.inode.into()))
+    }
+
+    fn entry(&self, key: Key, name: &[u8]) -> Option<(usize, Entry)> {
+        let index = self.index.get_or_init(|| self.make_index(key));
+        let at = self.search(index, key.hash(name), name).ok()?;
+        Some((at, *self.entries.get(at)?))
+    }
+
+    fn make_index(&self, key: Key) -> Index {
+        let slots = vec![0; (self.entries.len() * 2).next_power_of_two()];
+        let mut index = Index { hashes: Vec::with_capacity(self.entries.len()), slots };
+        for (entry, nr) in self.entries.iter().zip(1..) {
+            let name = self.name(*entry);
             let hash = key.hash(name);
-            if let Err(slot) = search(text, entries, slots, hash, name)
-                && let (Some(slot), Some(entry), Ok(nr)) =
-                    (slots.get_mut(slot), entries.get_mut(at), u32::try_from(at + 1))
+            index.hashes.push(hash);
+            if let Err(slot) = self.search(&index, hash, name)
+                && let Some(slot) = index.slots.get_mut(slot)
             {
-                entry.hash = hash;
                 *slot = nr;
+            }
+        }
+        index
+    }
+
+    /// Which entry has a name, or the free slot for it.
+    fn search(&self, index: &Index, hash: u32, name: &[u8]) -> Result<usize, usize> {
+        let mask = index.slots.len().wrapping_sub(1);
+        let mut slot = hash as usize & mask;
+        loop {
+            let at = index.slots.get(slot).map_or(0, |nr| *nr as usize).wrapping_sub(1);
+            match self.entries.get(at) {
+                None => return Err(slot),
+                Some(entry) if index.hashes.get(at) == Some(&hash) && self.name(*entry) == name => return Ok(at),
+                Some(_) => slot = (slot + 1) & mask,
             }
         }
     }
 
-    /// The inode that a name leads to.
-    pub(super) fn get(&self, key: Key, name: &[u8]) -> Option<InodeNr> {
-        let found = search(&self.text, &self.entries, &self.slots, key.hash(name), name).ok()?;
-        Some(InodeNr(found.inode.into()))
+    fn name(&self, entry: Entry) -> &[u8] {
+        let start = entry.start as usize;
+        self.text.get(start..start + usize::from(entry.len)).unwrap_or_default()
     }
 
     /// How many names were added.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
-    }
-}
-
-fn name_of(text: &[u8], entry: Entry) -> &[u8] {
-    let start = entry.start as usize;
-    text.get(start..start + usize::from(entry.len)).unwrap_or_default()
-}
-
-/// The entry of a name, or the free slot for it.
-fn search(text: &[u8], entries: &[Entry], slots: &[u32], hash: u32, name: &[u8]) -> Result<Entry, usize> {
-    let mask = slots.len().wrapping_sub(1);
-    let mut at = hash as usize & mask;
-    loop {
-        let entry = slots.get(at).and_then(|nr| entries.get((*nr as usize).wrapping_sub(1)));
-        match entry {
-            None => return Err(at),
-            Some(entry) if entry.hash == hash && name_of(text, *entry) == name => return Ok(*entry),
-            Some(_) => at = (at + 1) & mask,
-        }
     }
 }
 
@@ -152,7 +185,7 @@ mod tests {
             names.add(&name(n), n);
         }
         names.add(&name(7), 9999);
-        names.index(key);
+        names.complete();
         for n in 0..5000 {
             assert_eq!(names.get(key, &name(n)), Some(InodeNr(n.into())));
         }
@@ -162,11 +195,36 @@ mod tests {
     }
 
     #[test]
+    fn names_in_a_row_are_found_without_an_index_where_none_is_there_twice() {
+        let key = Key::default();
+        for twice in [false, true] {
+            let mut names = Names::default();
+            [".", "..", "a", "b", "c", if twice { "b" } else { "d" }, "e"]
+                .iter()
+                .zip(1..)
+                .for_each(|(name, nr)| names.add(name.as_bytes(), nr));
+            names.complete();
+            let mut next = 2;
+            let found = ["a", "b", "c", "b", "e"].map(|name| names.get_next(key, name.as_bytes(), &mut next));
+            assert_eq!(found, [3, 4, 5, 4, 7].map(|nr| Some(InodeNr(nr))));
+            assert_eq!(names.get_next(key, b"x", &mut next), None);
+        }
+        let mut names = Names::default();
+        (0..100u32).for_each(|n| names.add(format!("{n:02}").as_bytes(), n));
+        let mut next = 0;
+        assert!(
+            (0..100u32)
+                .all(|n| names.get_next(key, format!("{n:02}").as_bytes(), &mut next) == Some(InodeNr(n.into())))
+        );
+        assert!(names.index.get().is_none());
+    }
+
+    #[test]
     fn nothing_is_found_among_no_names() {
         let key = Key::default();
         let mut names = Names::default();
         assert!(names.get(key, b"a").is_none());
-        names.index(key);
+        names.complete();
         assert!(names.get(key, b"a").is_none() && names.len() == 0);
     }
 }
