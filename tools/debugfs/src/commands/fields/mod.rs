@@ -95,6 +95,7 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
     session.check_writable()?;
     let [spec, field, word] = options.rest else { bail!("{}", command.usage()) };
     if let Some(logical) = wanted::bmap(field)? {
+        session.settle()?;
         return map_block(session, spec, logical, word);
     }
     let wanted = session.wanted(Structure::Inode, field)?;
@@ -103,6 +104,8 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
     if !wide && !wanted.is_checksum() && session.put_off(command, spec, field, &wanted, word)? {
         return Ok(());
     }
+    // What was put off came first.
+    session.settle()?;
     // What a path costs counts: scripts name hundreds of thousands of files.
     let nr = session.inode_number(spec)?;
     if wanted.is_checksum() {

@@ -4,12 +4,15 @@
 //! Only where the first failure is the end of everything. What was put off is done before anything else is looked at, so nobody can
 //! see the difference; when it fails, that failure is the one to be told, because it came first.
 
+mod ahead;
+mod set;
+
 use super::{Wanted, change_field};
 use crate::commands::Command;
 use crate::session::Session;
 use anyhow::{Context, Result};
 use daxkit_format::InodeNr;
-use std::collections::BTreeMap;
+use set::InodeSet;
 
 /// Most inodes put off.
 const MOST: usize = 1 << 17;
@@ -21,54 +24,38 @@ pub(crate) struct Together {
     field: Vec<u8>,
     value: Vec<u8>,
     inodes: InodeSet,
+    /// What stood around the path in a line that was put off.
+    around: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Together {
+    /// The path in the first line of a text, if that says of another file what was put off already; and what follows the line.
+    fn path_in<'l>(&self, text: &'l [u8]) -> Option<(&'l [u8], &'l [u8])> {
+        let (before, behind) = self.around.as_ref()?;
+        let rest = text.strip_prefix(before.as_slice())?;
+        let end = rest.iter().position(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b'"'))?;
+        let (path, rest) = rest.split_at_checked(end)?;
+        let rest = rest.strip_prefix(behind.as_slice())?;
+        (path.first() == Some(&b'/')).then_some((path, rest))
+    }
+
+    /// Keeps what stands around the path in a line that was put off, and is these words. Words with quotes are cut as they are every time.
+    fn keep_around(&mut self, line: &[u8], words: &[Vec<u8>]) {
+        let [name, path, field, value] = words else { return };
+        let same =
+            self.command.names.iter().any(|n| n.as_bytes() == name) && *field == self.field && *value == self.value;
+        if self.around.is_some() || !same || line.contains(&b'"') || line.last() != Some(&b'\n') {
+            return;
+        }
+        let rest = line.trim_ascii_start().strip_prefix(name.as_slice()).map(<[u8]>::trim_ascii_start);
+        let Some(rest) = rest.filter(|rest| rest.starts_with(path)) else { return };
+        let before = line.get(..line.len() - rest.len()).unwrap_or_default();
+        self.around = Some((before.to_vec(), rest.get(path.len()..).unwrap_or_default().to_vec()));
+    }
+
     /// The command that makes them.
     pub(crate) fn command(&self) -> &'static Command {
         self.command
-    }
-}
-
-/// A set of inodes, which mostly come in rows: a bit for each, 512 in a piece.
-#[derive(Debug, Default)]
-struct InodeSet {
-    pieces: BTreeMap<u64, [u64; 8]>,
-    len: usize,
-}
-
-impl InodeSet {
-    /// Piece, word and bit.
-    fn place(nr: InodeNr) -> (u64, usize, u64) {
-        (nr.get() >> 9, (nr.get() >> 6 & 7) as usize, 1 << (nr.get() & 63))
-    }
-
-    fn insert(&mut self, nr: InodeNr) {
-        let (piece, word, bit) = Self::place(nr);
-        if let Some(word) = self.pieces.entry(piece).or_default().get_mut(word) {
-            self.len += usize::from(*word & bit == 0);
-            *word |= bit;
-        }
-    }
-
-    fn contains(&self, nr: InodeNr) -> bool {
-        let (piece, word, bit) = Self::place(nr);
-        self.pieces.get(&piece).and_then(|words| words.get(word)).is_some_and(|word| word & bit != 0)
-    }
-
-    /// All of them, ascending.
-    fn to_vec(&self) -> Vec<InodeNr> {
-        let mut all = Vec::with_capacity(self.len);
-        for (piece, words) in &self.pieces {
-            for (word, bits) in (piece << 3..).zip(words) {
-                let mut left = *bits;
-                while left != 0 {
-                    all.push(InodeNr(word << 6 | u64::from(left.trailing_zeros())));
-                    left &= left - 1;
-                }
-            }
-        }
-        all
     }
 }
 
@@ -86,10 +73,7 @@ impl Session<'_> {
         if !alike {
             self.settle()?;
         }
-        let from_root = self.root == InodeNr::ROOT && spec.first() == Some(&b'/') && self.changes.once;
-        let nr =
-            if from_root { self.volume.remembered_number(spec).or_else(|| self.beside_what_waits(spec)) } else { None };
-        let Some(nr) = nr else {
+        let Some(nr) = self.can_wait(spec) else {
             self.settle()?;
             return Ok(false);
         };
@@ -99,12 +83,47 @@ impl Session<'_> {
             field: field.to_vec(),
             value: value.to_vec(),
             inodes: InodeSet::default(),
+            around: None,
         });
         together.inodes.insert(nr);
-        if together.inodes.len >= MOST {
+        if together.inodes.len() >= MOST {
             self.settle()?;
         }
         Ok(true)
+    }
+
+    /// As [`Session::put_off`], of a line that is the one before but for the path; `false` where it has to be cut into words and run.
+    pub(crate) fn put_off_line(&mut self, line: &[u8]) -> Result<bool> {
+        let Some((path, [])) = self.together.as_ref().and_then(|together| together.path_in(line)) else {
+            return Ok(false);
+        };
+        let found = self.can_wait(path);
+        let Some((nr, together)) = found.zip(self.together.as_mut().filter(|t| t.inodes.len() + 1 < MOST)) else {
+            self.settle()?;
+            return Ok(false);
+        };
+        together.inodes.insert(nr);
+        Ok(true)
+    }
+
+    /// Says of a line that was run what words it is: the next ones may be the same but for the path.
+    pub(crate) fn was_run(&mut self, line: &[u8], words: &[Vec<u8>]) {
+        if let Some(together) = &mut self.together {
+            together.keep_around(line, words);
+        }
+    }
+
+    /// Whether there are edits that may be made later.
+    fn paths_can_wait(&self) -> bool {
+        self.root == InodeNr::ROOT && self.changes.once
+    }
+
+    /// The inode of a file that may be changed later.
+    fn can_wait(&self, spec: &[u8]) -> Option<InodeNr> {
+        if !self.paths_can_wait() || spec.first() != Some(&b'/') {
+            return None;
+        }
+        self.volume.remembered_number(spec).or_else(|| self.beside_what_waits(spec))
     }
 
     /// The inode at the end of a path from the root, when nothing that was put off is on the way to it, and no path that is remembered goes
@@ -130,22 +149,7 @@ impl Session<'_> {
 
     /// Does what was put off.
     pub(crate) fn settle(&mut self) -> Result<()> {
-        let Some(Together { command, wanted, field, value, inodes }) = self.together.take() else { return Ok(()) };
+        let Some(Together { command, wanted, field, value, inodes, .. }) = self.together.take() else { return Ok(()) };
         change_field(self, &inodes.to_vec(), &field, &wanted, &value).with_context(|| command.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_set_gives_back_what_was_put_in_ascending_and_once() {
-        let mut set = InodeSet::default();
-        let numbers = [700, 1, 64, 63, 512, 511, 1 << 32, 64, 1];
-        numbers.iter().for_each(|nr| set.insert(InodeNr(*nr)));
-        assert_eq!(set.to_vec().iter().map(|nr| nr.get()).collect::<Vec<_>>(), [1, 63, 64, 511, 512, 700, 1 << 32]);
-        assert_eq!(set.len, 7);
-        assert!(numbers.iter().all(|nr| set.contains(InodeNr(*nr))) && !set.contains(InodeNr(2)));
     }
 }
