@@ -53,6 +53,7 @@ pub use inode::Inode;
 pub use journal::{
     HandJournal, JournalCommit, JournalWriteError, LogChecksum, ReplayOverlay, ReplayReport, Transaction,
 };
+pub use known::DirectoryNames;
 pub use locate::{Absent, Field, LocateError, Located};
 pub use map::{Extents, MapItem, MapWalk, Mapping, MetadataBlocks, Segment};
 pub use mmp::{MmpState, mmp_state};
