@@ -126,13 +126,14 @@ impl Editor<'_> {
         let end = start / PAGE * PAGE + PIECE;
         let together = inodes.iter().zip(inodes.get(1..).unwrap_or_default()).take_while(|(before, next)| {
             let at = start.saturating_add(next.get().saturating_sub(first.get()).saturating_mul(size));
-            let near = next.get().saturating_sub(before.get()).saturating_mul(size) <= GAP && at < end;
-            let same_table = near
-                && (group(**next) == Some(here) || {
-                    here += 1;
-                    group(**next) == Some(here) && byte(**next) == Some(at)
-                });
-            same_table
+            if next.get().saturating_sub(before.get()).saturating_mul(size) > GAP || at >= end {
+                return false;
+            }
+            if group(**next) == Some(here) {
+                return true;
+            }
+            here += 1;
+            group(**next) == Some(here) && byte(**next) == Some(at)
         });
         together.count() + 1
     }
