@@ -8,9 +8,12 @@ use std::thread;
 /// Most threads: more would wait for memory, or the device.
 const MAX_THREADS: usize = 8;
 
-/// Gives each part to `work`, and memory that each thread has for itself. The results come in the order of the parts; of several errors the one of the first part that had one.
-/// After an error some of the parts behind it are left out.
-pub(crate) fn in_order<P: Sync, S: Default, R: Send, E: Send>(
+/// Gives each part to `work`, and memory that each thread has for itself. The results come in the order of the parts; after an error some
+/// of the parts behind it are left out.
+///
+/// # Errors
+/// Of several errors the one of the first part that had one.
+pub fn in_order<P: Sync, S: Default, R: Send, E: Send>(
     parts: &[P],
     work: impl Fn(&P, &mut S) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {

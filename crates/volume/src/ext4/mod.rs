@@ -43,6 +43,7 @@ mod walk;
 mod xattr;
 mod xattr_list;
 
+pub use at_once::in_order;
 pub use bitmap::Bitmap;
 pub use dir::{DirEntries, DirEntry};
 pub use edit::{CommitError, Committed, EditError, Editor, errno_of};
