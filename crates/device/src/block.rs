@@ -55,6 +55,15 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
     /// Out of range (nothing is written), read-only, or the host could not write (a part may be written).
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError>;
 
+    /// As [`write_at`](Self::write_at), for what is soon to be durable, and not soon to be read: large pieces, which lie in whole pages both
+    /// here and in an [`AlignedBuffer`](crate::AlignedBuffer), go past the host's cache where they can, and others are begun to be written back.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at).
+    fn write_out(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.write_at(offset, data)
+    }
+
     /// Makes the range read as zero. Parts that are known to be zero are not touched.
     ///
     /// # Errors
@@ -185,6 +194,9 @@ macro_rules! forward {
             }
             fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
                 (**self).write_at(offset, data)
+            }
+            fn write_out(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+                (**self).write_out(offset, data)
             }
             fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), DeviceError> {
                 (**self).write_zeroes(offset, len)

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{OFlags, SeekFrom, ioctl_blksszget, seek};
 use rustix::io::Errno;
@@ -37,8 +38,14 @@ pub struct FileDevice {
     is_block: bool,
     write: bool,
     zero: ZeroMap,
+    /// The way past the cache for everything, where that was asked for.
     direct: Option<Direct>,
+    /// The way past the cache for what is written out, from when it is first wanted; `None` where there is none.
+    out: OnceLock<Option<Direct>>,
 }
+
+/// Bytes that are worth a way past the cache: fewer are waited for longer than they are copied.
+const PAST_CACHE: usize = 256 << 10;
 
 impl FileDevice {
     /// Opens a regular file or block device. A writer takes the exclusive lock, and is refused an image that is mounted,
@@ -127,7 +134,8 @@ impl FileDevice {
             zero.insert(file_len.saturating_sub(base)..len);
         }
         let sector = if is_block { ioctl_blksszget(&file).map_err(|e| fail("examine")(e.into()))? } else { 512 };
-        Ok(Self { file, path: path.to_owned(), base, len, sector, is_block, write: options.write, zero, direct: None })
+        let (path, write) = (path.to_owned(), options.write);
+        Ok(Self { file, path, base, len, sector, is_block, write, zero, direct: None, out: OnceLock::new() })
     }
 
     /// The path it was opened by.
@@ -200,6 +208,21 @@ impl FileDevice {
         check_range(offset, len, self.len)
     }
 
+    /// Writes past the host's cache, if that can be: the bytes are copied nowhere, and nothing is left for a flush to wait for. `false` says
+    /// that they, or some of them, have not been written.
+    fn write_past_cache(&self, offset: u64, data: &[u8]) -> bool {
+        if data.len() < PAST_CACHE {
+            return false;
+        }
+        let open = || Direct::open(&self.file, &self.path, true).ok();
+        let direct = self.direct.as_ref().or_else(|| self.out.get_or_init(open).as_ref());
+        // Whatever goes wrong is told by who writes them through the cache.
+        direct.is_some_and(|direct| {
+            let at = self.base + offset;
+            direct.takes(data, at) && direct.write_units_at(data, at).is_ok()
+        })
+    }
+
     /// Copies in the kernel. Returns how many bytes it managed; the rest must go through memory, which also finds out
     /// which side an error belongs to.
     fn copy_in_kernel(&self, src: &File, src_offset: u64, offset: u64, len: u64) -> Result<u64, CopyError> {
@@ -264,6 +287,20 @@ impl BlockDevice for FileDevice {
                 Err(error) => error,
             };
             return Err(DeviceError::from_io("write", at, rest.len() as u64, error));
+        }
+        Ok(())
+    }
+
+    fn write_out(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let len = data.len() as u64;
+        self.check_write(offset, len)?;
+        self.zero.remove(offset..offset + len);
+        if !self.write_past_cache(offset, data) {
+            self.write_at(offset, data)?;
+            // A little is left to the flush, which has to wait for it in any case.
+            if data.len() >= PAST_CACHE {
+                self.start_writeback(offset, len);
+            }
         }
         Ok(())
     }

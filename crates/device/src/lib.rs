@@ -8,6 +8,7 @@
 //!
 //! `unsafe` lives in `sys` (three system calls) and `mapped` (a copy out of a memory map), nowhere else.
 
+pub mod aligned;
 pub mod block;
 pub mod error;
 pub mod fault;
@@ -25,6 +26,7 @@ mod sys;
 pub mod undo;
 pub mod zero_map;
 
+pub use aligned::AlignedBuffer;
 pub use block::{BlockDevice, Geometry, check_range};
 pub use error::{CopyError, DeviceError, InUse, OpenError};
 pub use fault::{Counts, FaultInjector, FaultPlan};

@@ -7,12 +7,16 @@
 //! Pages beyond a limit go to a file without a name in the host's directory for temporary files ([`Overlay::spilling`]).
 
 mod pages;
+mod slabs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::aligned::AlignedBuffer;
 use crate::block::{BlockDevice, COPY_BUFFER, Geometry, check_range};
 use crate::error::DeviceError;
 use crate::range_set::RangeSet;
@@ -202,6 +206,79 @@ impl<D: BlockDevice> Overlay<D> {
         Ok(())
     }
 
+    /// Writes a part of the device.
+    fn write_piece(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let mut state = self.state_mut();
+        Self::by_page(offset..offset + data.len() as u64, |page, part| {
+            let source = &data[(part.start - offset) as usize..(part.end - offset) as usize];
+            if let Ok(content) = source.try_into() {
+                return state.put_page(page, content);
+            }
+            self.change_page(&mut state, page, &part, |bytes| bytes.copy_from_slice(source))
+        })
+    }
+
+    /// Gives `change` the bytes of a range. Where it says that it changed them they are written, as [`write_at`](BlockDevice::write_at)
+    /// would; of many pages the memory is kept in which it changed them. Whoever changes other bytes meanwhile is not in the way.
+    ///
+    /// # Errors
+    /// Out of range, or the device below could not be read. Where `change` fails nothing is written, and what it says is the inner result.
+    pub fn change<E>(
+        &self,
+        range: Range<u64>,
+        change: impl FnOnce(&mut [u8]) -> Result<bool, E>,
+    ) -> Result<Result<bool, E>, DeviceError> {
+        let len = range.end.saturating_sub(range.start);
+        check_range(range.start, len, self.len)?;
+        // Pages of the range are pages of the memory.
+        let head = (range.start % PAGE) as usize;
+        let mut buffer = AlignedBuffer::new(head + len as usize);
+        self.read_at(range.start, &mut buffer[head..])?;
+        let changed = change(&mut buffer[head..]);
+        if matches!(changed, Ok(true)) {
+            self.keep(range, buffer)?;
+        }
+        Ok(changed)
+    }
+
+    /// Writes a range whose bytes lie in memory as they lie in pages.
+    fn keep(&self, range: Range<u64>, buffer: AlignedBuffer) -> Result<(), DeviceError> {
+        let base = range.start / PAGE;
+        let whole = range.start.div_ceil(PAGE)..range.end / PAGE;
+        let mut state = self.state_mut();
+        let there = state.pages.range(whole.start..whole.end.max(whole.start)).count() as u64;
+        // Of memory that is kept most has to be of use.
+        if whole.end <= whole.start || there * 2 >= whole.end - whole.start {
+            drop(state);
+            return self.write_at(range.start, &buffer[(range.start % PAGE) as usize..]);
+        }
+        for part in [range.start..whole.start * PAGE, whole.end * PAGE..range.end] {
+            if !part.is_empty() {
+                let source = &buffer[(part.start - base * PAGE) as usize..(part.end - base * PAGE) as usize];
+                self.change_page(&mut state, part.start / PAGE, &part, |bytes| bytes.copy_from_slice(source))?;
+            }
+        }
+        for page in whole.clone() {
+            state.save_page(page)?;
+        }
+        let State { pages, store, .. } = &mut *state;
+        match store.adopt(buffer, (whole.start - base) as usize, (whole.end - whole.start) as usize) {
+            Ok(kept) => {
+                for (page, kept) in whole.clone().zip(kept) {
+                    if let Some(old) = pages.insert(page, kept) {
+                        store.drop(old);
+                    }
+                }
+                state.set_zeroed(whole, false);
+                Ok(())
+            }
+            Err(buffer) => {
+                drop(state);
+                self.write_at(range.start, &buffer[(range.start % PAGE) as usize..])
+            }
+        }
+    }
+
     /// Changes a part of one page.
     fn change_page(
         &self,
@@ -214,15 +291,15 @@ impl<D: BlockDevice> Overlay<D> {
         let inside = (part.start - whole.start) as usize..(part.end - whole.start) as usize;
         state.save_page(page)?;
         let State { pages, store, .. } = state;
-        if let Some(kept) = pages.get_mut(&page) {
+        if let Some(kept) = pages.get(&page) {
             return store.change(kept, |content| change(&mut content[inside]));
         }
-        let mut content: Box<Content> = Box::new([0; PAGE as usize]);
+        let mut content = [0; PAGE as usize];
         if *part != whole && !state.zeroed.contains(page..page + 1) {
             self.base.read_at(whole.start, &mut content[..(whole.end - whole.start) as usize])?;
         }
         change(&mut content[inside]);
-        let kept = store.keep(content)?;
+        let kept = store.keep(&content)?;
         state.set_zeroed(page..page + 1, false);
         state.pages.insert(page, kept);
         Ok(())
@@ -232,6 +309,19 @@ impl<D: BlockDevice> Overlay<D> {
 impl State {
     fn new(store: Pages) -> Self {
         Self { pages: BTreeMap::new(), store, zeroed: RangeSet::new(), savepoints: Vec::new() }
+    }
+
+    /// Writes a whole page.
+    fn put_page(&mut self, page: u64, content: &Content) -> Result<(), DeviceError> {
+        self.save_page(page)?;
+        let Self { pages, store, .. } = self;
+        if let Some(kept) = pages.get(&page) {
+            return store.change(kept, |now| *now = *content);
+        }
+        let kept = store.keep(content)?;
+        self.set_zeroed(page..page + 1, false);
+        self.pages.insert(page, kept);
+        Ok(())
     }
 
     /// Keeps a page for the innermost savepoint, before it is changed.
@@ -328,11 +418,15 @@ impl<D: BlockDevice> BlockDevice for Overlay<D> {
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
         check_range(offset, data.len() as u64, self.len)?;
-        let mut state = self.state_mut();
-        Self::by_page(offset..offset + data.len() as u64, |page, part| {
-            let source = &data[(part.start - offset) as usize..(part.end - offset) as usize];
-            self.change_page(&mut state, page, &part, |bytes| bytes.copy_from_slice(source))
-        })
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let len = (COPY_BUFFER - (at % COPY_BUFFER as u64) as usize).min(rest.len());
+            let (here, behind) = rest.split_at(len);
+            self.write_piece(at, here)?;
+            at += len as u64;
+            rest = behind;
+        }
+        Ok(())
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), DeviceError> {
@@ -413,130 +507,5 @@ impl<D: BlockDevice> BlockDevice for Overlay<D> {
     /// Nothing of an overlay is durable, so there is nothing to do.
     fn flush(&self) -> Result<(), DeviceError> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::memory::MemoryDevice;
-
-    #[test]
-    fn the_base_stays_and_changes_are_listed() {
-        let base = MemoryDevice::from_bytes(&[7; 30_000]);
-        let overlay = Overlay::new(&base);
-        assert!(overlay.is_unchanged());
-        overlay.write_at(4000, &[1; 200]).unwrap();
-        overlay.write_zeroes(12_288, 8192).unwrap();
-        overlay.write_zeroes(20_480, 5).unwrap();
-        let mut expected = vec![7; 30_000];
-        expected[4000..4200].fill(1);
-        expected[12_288..20_485].fill(0);
-        let mut now = vec![9; 30_000];
-        overlay.read_at(0, &mut now).unwrap();
-        assert_eq!(now, expected);
-        assert!(base.to_vec().iter().all(|b| *b == 7));
-        assert_eq!(
-            overlay.changes(),
-            [
-                Change { range: 0..8192, zeroed: false },
-                Change { range: 12_288..20_480, zeroed: true },
-                Change { range: 20_480..24_576, zeroed: false },
-            ]
-        );
-        overlay.apply_to(&base).unwrap();
-        assert_eq!(base.to_vec(), expected);
-        overlay.forget();
-        assert!(overlay.is_unchanged() && overlay.changes().is_empty());
-    }
-
-    #[test]
-    fn the_short_last_page_is_a_whole_page() {
-        let base = MemoryDevice::from_bytes(&[7; 5000]);
-        let overlay = Overlay::new(&base);
-        overlay.write_zeroes(4096, 904).unwrap();
-        assert_eq!(overlay.changes(), [Change { range: 4096..5000, zeroed: true }]);
-        assert!(overlay.known_zero(4096, 904) && !overlay.known_zero(4095, 2));
-        overlay.write_at(4999, b"x").unwrap();
-        assert_eq!(overlay.changes(), [Change { range: 4096..5000, zeroed: false }]);
-        let mut tail = [9; 3];
-        overlay.read_at(4997, &mut tail).unwrap();
-        assert_eq!(&tail, b"\0\0x");
-    }
-
-    #[test]
-    fn savepoints_take_back_what_was_written_since_and_nest() {
-        // Whether all, some or no pages are in memory.
-        for limit in [u64::MAX, 3 * PAGE, 0] {
-            savepoints_within(limit);
-        }
-    }
-
-    fn savepoints_within(limit: u64) {
-        let base = MemoryDevice::from_bytes(&[7; 40_960]);
-        let overlay = Overlay::spilling(&base, limit);
-        let all = || {
-            let mut bytes = vec![0; 40_960];
-            overlay.read_at(0, &mut bytes).unwrap();
-            bytes
-        };
-        overlay.write_at(0, &[1; 10]).unwrap();
-        overlay.write_zeroes(8192, 8192).unwrap();
-        let (first, changes) = (all(), overlay.changes());
-        overlay.set_savepoint();
-        overlay.write_at(5, &[2; 4096]).unwrap();
-        overlay.write_at(8192, &[3; 4]).unwrap();
-        let second = all();
-        overlay.set_savepoint();
-        overlay.write_zeroes(0, 40_960).unwrap();
-        overlay.write_at(20_000, &[4; 100]).unwrap();
-        overlay.roll_back_to_savepoint();
-        assert_eq!(all(), second);
-        overlay.set_savepoint();
-        overlay.write_zeroes(4096, 20_480).unwrap();
-        overlay.write_at(0, &[5; 9000]).unwrap();
-        overlay.release_savepoint();
-        assert!(all()[..9000].iter().all(|b| *b == 5));
-        overlay.roll_back_to_savepoint();
-        assert_eq!((all(), overlay.changes()), (first, changes));
-        // Without a savepoint there is nothing to take back.
-        overlay.roll_back_to_savepoint();
-        overlay.release_savepoint();
-        assert!(!overlay.is_unchanged());
-    }
-
-    #[test]
-    fn zeroing_what_is_zero_below_is_no_change() {
-        let overlay = Overlay::new(MemoryDevice::new(15 << 40));
-        overlay.write_zeroes(1, (15 << 40) - 2).unwrap();
-        assert!(overlay.is_unchanged());
-        overlay.write_at(1 << 40, b"x").unwrap();
-        assert_eq!(overlay.next_data(0).unwrap(), Some(1 << 40..(1 << 40) + 4096));
-        assert!(overlay.known_zero(0, 1 << 40) && !overlay.known_zero(0, (1 << 40) + 1));
-    }
-
-    #[test]
-    fn what_is_given_up_makes_room_for_others() {
-        let overlay = Overlay::spilling(MemoryDevice::new(1 << 20), 2 * PAGE);
-        let write = |page: u64| overlay.write_at(page * PAGE, &[1; 4096]).unwrap();
-        for round in 0..50 {
-            overlay.set_savepoint();
-            (0..20).for_each(write);
-            overlay.set_savepoint();
-            (10..30).for_each(write);
-            match round % 3 {
-                0 => overlay.release_savepoint(),
-                1 => overlay.roll_back_to_savepoint(),
-                _ => {
-                    overlay.write_zeroes(0, 1 << 20).unwrap();
-                    overlay.release_savepoint();
-                }
-            }
-            overlay.roll_back_to_savepoint();
-            assert!(overlay.is_unchanged());
-        }
-        // Thirty pages and what they were before, whatever happened in fifty rounds.
-        let state = overlay.state();
-        assert!(state.store.spilled_pages() <= 60, "{:?}", state.store);
     }
 }

@@ -395,6 +395,12 @@ impl<D: BlockDevice> BlockDevice for UndoDevice<D> {
         self.base.write_at(offset, data)
     }
 
+    fn write_out(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let range = self.check_change(offset, data.len() as u64)?;
+        self.save(&[range])?;
+        self.base.write_out(offset, data)
+    }
+
     fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), DeviceError> {
         let range = self.check_change(offset, len)?;
         self.save_data_in(range)?;

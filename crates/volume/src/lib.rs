@@ -14,5 +14,5 @@ pub use daxkit_format::{BlockNr, GroupNr, InodeNr, LogicalBlock};
 pub use ext4::{
     CommitError, Committed, Corruption, DirEntry, Edit, EditError, Editor, Extents, Field, Geometry, GeometryError,
     Inode, JournalCommit, LocateError, Located, Mapping, OpenOptions, Place, ReplayOverlay, Seal, SealError, Segment,
-    Unsupported, Verdict, Volume, VolumeError, Xattr, errno_of, seal, seal_freely,
+    Unsupported, Verdict, Volume, VolumeError, Xattr, errno_of, in_order, seal, seal_freely,
 };

@@ -35,12 +35,14 @@ impl Disk {
         Self { cache: content.snapshot(), state: Mutex::new(state) }
     }
 
-    /// What the power leaves: of what was not flushed, anything.
+    /// What the power leaves: of what was not flushed, anything; but a superblock, of a file system or a journal, is whole or not there.
     fn after_power_cut(&self, rng: &mut Rng) -> MemoryDevice {
         let state = self.state.lock().expect("no panic");
         let disk = state.durable.snapshot();
-        for (at, bytes) in state.pending.iter().filter(|_| rng.below(2) == 0) {
-            disk.write_at(*at, bytes).expect("in range");
+        for (at, bytes) in &state.pending {
+            for (part, at) in bytes.chunks(1024).zip((*at..).step_by(1024)).filter(|_| rng.below(2) == 0) {
+                disk.write_at(at, part).expect("in range");
+            }
         }
         disk
     }
@@ -233,7 +235,7 @@ impl Case {
             }
             let _ = std::fs::remove_file(daxkit_device::rollback::rollback_path(&self.image));
         }
-        assert!(olds > 5 && news >= 1, "{what}: {olds} old, {news} new");
+        assert!(olds > 3 && news >= 1, "{what}: {olds} old, {news} new");
     }
 }
 

@@ -163,6 +163,10 @@ impl BlockDevice for Interruptible {
         self.0.write_at(offset, data)
     }
 
+    fn write_out(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.0.write_out(offset, data)
+    }
+
     fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), DeviceError> {
         self.0.write_zeroes(offset, len)
     }

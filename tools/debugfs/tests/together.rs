@@ -94,9 +94,121 @@ fn nobody_sees_what_was_put_off() {
     let (bytes, said, status) = after(&image, &[], &format!("{warm}sif /d0 mode 0100644\nsif /d0/file001 uid 5\n"));
     assert!(status == Some(1) && said.contains("not a directory"), "{said}");
     assert!(bytes == original);
+    // Also where it waits itself, and nothing of it was remembered.
+    let (bytes, said, status) = after(&image, &[], "sif /d0 mode 0100644\nsif /d0/file001 mode 0100644\n");
+    assert!(status == Some(1) && said.contains("not a directory"), "{said}");
+    assert!(bytes == original);
     // So does what a path through it was said to be before: names are looked up again.
     let script =
         format!("{warm}unlink /d0/file001\nln /d1/file002 /d0/file001\nsif /d0/file001 uid 99\nstat /d1/file002\n");
     let (_, said, _) = after(&image, &[], &script);
     assert!(said.contains("User:    99"), "{said}");
+}
+
+/// An image with many files, a directory of several blocks, and a link to a directory.
+fn wide_image(dir: &Path) -> (PathBuf, Vec<String>) {
+    let tree = dir.join("wide");
+    let mut paths = Vec::new();
+    for (d, count) in [("a", 40), ("b", 300), ("c/d/e", 90), ("c/d/f", 1)] {
+        fs::create_dir_all(tree.join(d)).unwrap();
+        for i in 0..count {
+            let path = format!("{d}/a-file-of-this-name-{i:04}");
+            fs::write(tree.join(&path), "").unwrap();
+            paths.push(format!("/{path}"));
+        }
+    }
+    std::os::unix::fs::symlink("c/d", tree.join("link")).unwrap();
+    let image = dir.join("wide.img");
+    run(
+        "mke2fs",
+        &[
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            "1024",
+            "-O",
+            "^has_journal",
+            "-d",
+            tree.to_str().unwrap(),
+            image.to_str().unwrap(),
+            "16M",
+        ],
+    );
+    (image, paths)
+}
+
+#[test]
+fn lines_that_are_looked_at_ahead_come_to_what_they_come_to_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, paths) = wide_image(dir.path());
+    let mut script = String::new();
+    let odd = [
+        "sif /a flags 0x80000",
+        "sif \"/a/a-file-of-this-name-0001\" flags 0x2080000",
+        "sif /link/e/a-file-of-this-name-0007 flags 0x2080000",
+        "sif /c/../a//a-file-of-this-name-0003 flags 0x2080000",
+        "sif /c/d/./e/. uid 3",
+        "sif /a/.. gid 4",
+        "\t sif   /a/a-file-of-this-name-0000 flags 0x2080000  ",
+        "# a comment",
+        "",
+        "sif <12> flags 0x80000",
+        "sif c/d/e/a-file-of-this-name-0002 flags 0x80000",
+        "sif /b flags 0x80000",
+        "sif /a/a-file-of-this-name-0009 generation 7",
+        "sif /c/d/e/a-file-of-this-name-0009 bmap[3] 0",
+    ];
+    // Far more text than is read at once.
+    for (i, path) in paths.iter().cycle().take(60_000).enumerate() {
+        let value = if i / 20_000 == 1 { "0x2080000" } else { "0x80000" };
+        writeln!(script, "sif {path} flags {value}").unwrap();
+        if i % 3001 == 3000 {
+            writeln!(script, "{}", odd[i / 3001 % odd.len()]).unwrap();
+        }
+    }
+    let file = dir.path().join("script");
+    fs::write(&file, &script).unwrap();
+    let from_file = ["-f", file.to_str().unwrap()];
+    let (ours, said, status) = after(&image, &from_file, "");
+    assert_eq!((said.as_str(), status), ("", Some(0)));
+    let (single, said, status) = after(&image, &[], &script);
+    assert_eq!((said.as_str(), status), ("", Some(0)));
+    let (each, said, status) = after(&image, &["--keep-going"], &script);
+    assert_eq!((said.as_str(), status), ("", Some(0)));
+    for (other, how) in [(single, "from a pipe"), (each, "one by one")] {
+        let differ: Vec<usize> = (0..ours.len()).filter(|at| ours[*at] != other[*at]).collect();
+        let differ: Vec<_> = differ.into_iter().filter(|at| !(0x400..0x800).contains(at)).collect();
+        assert!(differ.is_empty(), "{how}: {:x?}", &differ[..differ.len().min(9)]);
+    }
+    // A checksum that is set stays as it is set: what was put off before does not come behind.
+    let long = script;
+    let script = format!("{}sif {} checksum 0x1234\n", &long[..long.find("sif /b/").unwrap()], paths[3]);
+    let (ours, said, status) = after(&image, &[], &script);
+    let (each, _, _) = after(&image, &["--keep-going"], &script);
+    assert_eq!((said.as_str(), status), ("", Some(0)));
+    assert!(ours[0x800..] == each[0x800..]);
+    // The first failure is told, and nothing is written.
+    let original = fs::read(&image).unwrap();
+    for (at, wrong) in [(3, "/a/nothing"), (50_000, "/nothing/b"), (59_990, "/a/a-file-of-this-name-0001/x")] {
+        let mut lines: Vec<&str> = long.lines().collect();
+        let line = format!("sif {wrong} flags 0x80000");
+        lines.insert(at, &line);
+        lines.insert(at + 5000.min(lines.len() - at - 1), "sif /never/told flags 0x80000");
+        fs::write(&file, lines.join("\n")).unwrap();
+        let (bytes, said, status) = after(&image, &from_file, "");
+        assert!(status == Some(1) && said.lines().count() == 1 && said.contains(wrong), "{wrong}: {said}");
+        assert!(bytes == original, "{wrong}");
+    }
+    // What becomes of a directory counts for the lines behind, however many are looked at before.
+    let lines = paths.iter().map(|path| format!("sif {path} mode 0100644\n")).collect::<String>();
+    for before in ["sif /a/", "sif /b/", "sif /b/a-file-of-this-name-0280"] {
+        let mut lines = lines.clone();
+        lines.insert_str(lines.find(before).unwrap(), "sif /b mode 0100644\n");
+        fs::write(&file, &lines).unwrap();
+        let (bytes, said, status) = after(&image, &from_file, "");
+        assert!(status == Some(1) && said.contains("not a directory"), "{before}: {said}");
+        assert!(bytes == original, "{before}");
+    }
 }

@@ -18,7 +18,6 @@ pub(crate) mod names;
 pub(crate) mod plain;
 pub(crate) mod quota;
 pub(crate) mod special;
-pub(crate) mod sums;
 pub(crate) mod super_block;
 pub(crate) mod tree;
 pub(crate) mod xattrs;

@@ -11,19 +11,14 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{OFlags, SeekFrom, seek};
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use crate::aligned::{self, AlignedBuffer};
 use crate::error::OpenError;
 
 /// No sector of a disk is larger.
-const UNIT: u64 = 4096;
+const UNIT: u64 = aligned::UNIT as u64;
 /// Units of the buffer.
 const BUFFER: u64 = 256;
-
-/// A unit of memory where the host wants it.
-#[derive(Clone, FromBytes, IntoBytes)]
-#[repr(C, align(4096))]
-struct Unit([u8; UNIT as usize]);
 
 /// A second way into a file.
 #[derive(Debug)]
@@ -79,7 +74,7 @@ impl Direct {
     }
 
     pub(super) fn read_exact_at(&self, plain: &File, buf: &mut [u8], at: u64) -> io::Result<()> {
-        let mut units = Vec::new();
+        let mut units = AlignedBuffer::default();
         let mut rest = buf;
         let mut done = 0;
         for part in self.parts(at, rest.len() as u64) {
@@ -93,10 +88,21 @@ impl Direct {
         if rest.is_empty() { Ok(()) } else { plain.read_exact_at(rest, at + done) }
     }
 
+    /// Whether bytes can go to this place of the file from where they are.
+    pub(super) fn takes(&self, data: &[u8], at: u64) -> bool {
+        let len = data.len() as u64;
+        aligned::is_aligned(data) && at.is_multiple_of(UNIT) && len.is_multiple_of(UNIT) && at + len <= self.end
+    }
+
+    /// Writes bytes that it [takes](Self::takes).
+    pub(super) fn write_units_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+        self.file.write_all_at(data, at)
+    }
+
     pub(super) fn write_all_at(&self, plain: &File, data: &[u8], at: u64) -> io::Result<()> {
         // Nothing is left half done by a panic elsewhere.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut units = Vec::new();
+        let mut units = AlignedBuffer::default();
         let mut rest = data;
         let mut done = 0;
         for part in self.parts(at, rest.len() as u64) {
@@ -115,17 +121,14 @@ impl Direct {
 }
 
 /// The first `units` of a buffer, as bytes.
-fn buffer(all: &mut Vec<Unit>, units: u64) -> &mut [u8] {
-    let units = units as usize;
-    if all.len() < units {
-        all.resize(units, Unit::new_zeroed());
-    }
-    all[..units].as_mut_bytes()
+fn buffer(all: &mut AlignedBuffer, units: u64) -> &mut [u8] {
+    all.resize((units * UNIT) as usize);
+    all
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{BlockDevice, FileDevice, FileOptions};
+    use crate::{AlignedBuffer, BlockDevice, DeviceError, FileDevice, FileOptions};
 
     #[test]
     fn what_goes_past_the_cache_is_what_goes_through_it() {
@@ -152,6 +155,42 @@ mod tests {
             assert!(found == bytes[at as usize + 7..][..len], "{at} {len}");
         }
         assert!(device.read_at(3_000_110, &mut [0; 7]).is_err());
+    }
+
+    #[test]
+    fn what_is_written_out_is_what_is_written() {
+        let dirs = [tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap(), tempfile::tempdir().unwrap()];
+        for dir in dirs {
+            let path = dir.path().join("image");
+            let mut bytes = vec![7; 3_000_123];
+            std::fs::write(&path, &bytes).unwrap();
+            let device = FileDevice::open(&path, FileOptions::read_write().offset(512)).unwrap();
+            // In whole pages of the file, and not; beyond its last whole page; few; and from memory that begins within a page.
+            for (n, (at, len, skip)) in [
+                (3584, 1 << 20, 0),
+                (4096, 1 << 20, 0),
+                (3584, 1 << 20, 1),
+                (3584, (1 << 20) + 1, 0),
+                (2_408_960, 590_000, 0),
+                (7680, 4096, 0),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let mut buffer = AlignedBuffer::new(len + skip);
+                buffer.iter_mut().zip(n..).for_each(|(byte, n)| *byte = (n / 3) as u8);
+                // What is in the cache is not read any more.
+                device.read_at(at as u64, &mut vec![0; len]).unwrap();
+                device.write_out(at as u64, &buffer[skip..]).unwrap();
+                bytes[at + 512..][..len].copy_from_slice(&buffer[skip..]);
+                assert!(std::fs::read(&path).unwrap() == bytes, "{at} {len} {skip}");
+            }
+            assert!(device.write_out(3_000_000, &AlignedBuffer::new(1 << 20)).is_err());
+            device.flush().unwrap();
+            assert!(std::fs::read(&path).unwrap() == bytes);
+            let reader = FileDevice::open(&path, FileOptions::read_only()).unwrap();
+            assert!(matches!(reader.write_out(0, &[1]), Err(DeviceError::ReadOnly)));
+        }
     }
 
     #[test]

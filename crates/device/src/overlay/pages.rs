@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::slabs::{Slabs, Slot};
+use crate::aligned::AlignedBuffer;
 use crate::error::DeviceError;
 use crate::new_file::nameless;
 
@@ -17,7 +19,7 @@ pub(super) type Content = [u8; PAGE as usize];
 #[derive(Debug)]
 pub(super) enum Page {
     /// In memory.
-    Here(Box<Content>),
+    Here(Slot),
     /// In the file, at this page of it.
     Spilled(u64),
 }
@@ -27,7 +29,7 @@ pub(super) enum Page {
 pub(super) struct Pages {
     /// Most pages in memory.
     limit: usize,
-    here: usize,
+    here: Slabs,
     file: Option<File>,
     /// Pages of the file; some are free.
     len: u64,
@@ -36,7 +38,7 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, here: 0, file: None, len: 0, free: Vec::new() }
+        Self { limit, here: Slabs::default(), file: None, len: 0, free: Vec::new() }
     }
 
     /// None, with the same limit.
@@ -45,41 +47,51 @@ impl Pages {
     }
 
     /// Keeps a page.
-    pub(super) fn keep(&mut self, content: Box<Content>) -> Result<Page, DeviceError> {
-        if self.here < self.limit {
-            self.here += 1;
-            return Ok(Page::Here(content));
+    pub(super) fn keep(&mut self, content: &Content) -> Result<Page, DeviceError> {
+        if self.here.len() < self.limit {
+            return Ok(Page::Here(self.here.put(content)));
         }
         let slot = self.free.last().copied().unwrap_or(self.len);
-        self.spilled()?.write_all_at(&*content, slot * PAGE).map_err(|e| failed("spill", e))?;
+        self.spilled()?.write_all_at(content, slot * PAGE).map_err(|e| failed("spill", e))?;
         if self.free.pop().is_none() {
             self.len += 1;
         }
         Ok(Page::Spilled(slot))
     }
 
+    /// Keeps memory that has so many pages in it, from page `first` of it on; gives it back where there is no room for them.
+    pub(super) fn adopt(
+        &mut self,
+        buffer: AlignedBuffer,
+        first: usize,
+        count: usize,
+    ) -> Result<impl Iterator<Item = Page> + use<>, AlignedBuffer> {
+        if self.here.len().saturating_add(count) > self.limit {
+            return Err(buffer);
+        }
+        Ok(self.here.adopt(buffer, first, count).map(Page::Here))
+    }
+
     /// Gives a page up.
     pub(super) fn drop(&mut self, page: Page) {
         match page {
-            Page::Here(_) => self.here -= 1,
+            Page::Here(slot) => self.here.free(slot),
             Page::Spilled(slot) => self.free.push(slot),
         }
     }
 
     /// A second page with the same content.
     pub(super) fn copy(&mut self, page: &Page) -> Result<Page, DeviceError> {
-        let content = match page {
-            Page::Here(content) => content.clone(),
-            Page::Spilled(slot) => self.load(*slot)?,
-        };
-        self.keep(content)
+        let mut content = [0; PAGE as usize];
+        self.read(page, 0, &mut content)?;
+        self.keep(&content)
     }
 
     /// Reads a part of a page, from its byte `from` on.
     pub(super) fn read(&self, page: &Page, from: usize, buf: &mut [u8]) -> Result<(), DeviceError> {
         match (page, &self.file) {
-            (Page::Here(content), _) => {
-                buf.copy_from_slice(&content[from..from + buf.len()]);
+            (Page::Here(slot), _) => {
+                buf.copy_from_slice(&self.here.get(*slot)[from..from + buf.len()]);
                 Ok(())
             }
             (Page::Spilled(slot), Some(file)) => {
@@ -90,14 +102,15 @@ impl Pages {
     }
 
     /// Changes a page where it is.
-    pub(super) fn change(&self, page: &mut Page, change: impl FnOnce(&mut Content)) -> Result<(), DeviceError> {
+    pub(super) fn change(&mut self, page: &Page, change: impl FnOnce(&mut Content)) -> Result<(), DeviceError> {
         match page {
-            Page::Here(content) => change(content),
+            Page::Here(slot) => change(self.here.get_mut(*slot)),
             Page::Spilled(slot) => {
-                let mut content = self.load(*slot)?;
+                let mut content = [0; PAGE as usize];
+                self.read(page, 0, &mut content)?;
                 change(&mut content);
                 let file = self.file.as_ref().ok_or_else(|| failed("spill", io::ErrorKind::NotFound.into()))?;
-                file.write_all_at(&*content, *slot * PAGE).map_err(|e| failed("spill", e))?;
+                file.write_all_at(&content, *slot * PAGE).map_err(|e| failed("spill", e))?;
             }
         }
         Ok(())
@@ -107,12 +120,6 @@ impl Pages {
     #[cfg(test)]
     pub(super) fn spilled_pages(&self) -> u64 {
         self.len
-    }
-
-    fn load(&self, slot: u64) -> Result<Box<Content>, DeviceError> {
-        let mut content = Box::new([0; PAGE as usize]);
-        self.read(&Page::Spilled(slot), 0, &mut *content)?;
-        Ok(content)
     }
 
     /// The file, which is made when it is wanted for the first time.

@@ -179,7 +179,7 @@ pub(super) fn dir_checksum_ok(seed: u32, block: &[u8], indexed: bool) -> bool {
         || (indexed && dx::entries_offset(block).is_some_and(|at| dx::verify_block(seed, block, at)))
 }
 
-fn possible_name(name: &[u8], encrypted: bool) -> bool {
+pub(super) fn possible_name(name: &[u8], encrypted: bool) -> bool {
     !name.is_empty() && (encrypted || !name.iter().any(|b| matches!(b, 0 | b'/')))
 }
 

@@ -115,6 +115,12 @@ impl Volume {
         Ok((block, (byte & u64::from(g.block_size - 1)) as usize))
     }
 
+    /// The byte of the file system at which an inode begins.
+    pub(crate) fn inode_byte(&self, nr: InodeNr) -> Result<u64, VolumeError> {
+        let (block, at) = self.inode_location(nr)?;
+        Ok((block.get() << self.geometry().block_shift()).saturating_add(at as u64))
+    }
+
     /// The bytes of an inode as they lie on disk. Nothing in them is checked.
     ///
     /// # Errors

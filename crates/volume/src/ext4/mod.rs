@@ -3,6 +3,7 @@
 //! [`Volume`] is the whole; each file adds to it what one structure allows: `groups` descriptors, `inode` inodes, `map` and
 //! `file` content, `dir`, `htree` and `path` names, `xattr` attributes.
 
+mod at_once;
 mod bitmap;
 mod blocks;
 mod dir;
@@ -15,6 +16,7 @@ mod groups;
 mod htree;
 mod inline;
 mod inode;
+pub mod inode_sums;
 mod journal;
 mod known;
 mod locate;
@@ -41,6 +43,7 @@ mod walk;
 mod xattr;
 mod xattr_list;
 
+pub use at_once::in_order;
 pub use bitmap::Bitmap;
 pub use dir::{DirEntries, DirEntry};
 pub use edit::{CommitError, Committed, EditError, Editor, errno_of};
@@ -51,6 +54,7 @@ pub use inode::Inode;
 pub use journal::{
     HandJournal, JournalCommit, JournalWriteError, LogChecksum, ReplayOverlay, ReplayReport, Transaction,
 };
+pub use known::DirectoryNames;
 pub use locate::{Absent, Field, LocateError, Located};
 pub use map::{Extents, MapItem, MapWalk, Mapping, MetadataBlocks, Segment};
 pub use mmp::{MmpState, mmp_state};

@@ -31,12 +31,27 @@ impl Volume {
     /// # Errors
     /// As [`Volume::resolve`].
     pub fn resolve_from(&self, dir: &Inode, path: &[u8], follow: bool) -> Result<Inode, VolumeError> {
+        self.resolve_along(dir, path, follow, &mut |_| {})
+    }
+
+    /// As [`Volume::resolve_from`]; `on_the_way` is told every inode that is read, those of directories that are remembered left out.
+    ///
+    /// # Errors
+    /// As [`Volume::resolve`].
+    pub fn resolve_along(
+        &self,
+        dir: &Inode,
+        path: &[u8],
+        follow: bool,
+        on_the_way: &mut dyn FnMut(InodeNr),
+    ) -> Result<Inode, VolumeError> {
         if path.is_empty() || path.len() > MAX_PATH {
             return Err(VolumeError::BadPath { path: path.iter().take(256).copied().collect() });
         }
         let mut here = if path.first() == Some(&b'/') { self.root()? } else { dir.clone() };
         if let Some(nr) = self.known().walk(here.nr(), path) {
             let found = self.inode(nr)?;
+            on_the_way(nr);
             if !(follow && found.is_symlink()) {
                 return Ok(found);
             }
@@ -44,13 +59,21 @@ impl Volume {
         // Names still to go, the next one last.
         let mut names = split(path);
         let must_be_dir = path.last() == Some(&b'/');
+        on_the_way(here.nr());
         let mut links = 0;
         while let Some(name) = names.pop() {
-            let entry = self
-                .lookup(&here, &name)?
-                .ok_or_else(|| VolumeError::NotFound { dir: here.nr(), name: name.clone() })?;
-            self.visited(&here);
-            let next = self.inode(entry.inode)?;
+            let nr = match self.known().get(here.nr(), &name) {
+                Some(nr) => nr,
+                None => {
+                    let entry = self
+                        .lookup(&here, &name)?
+                        .ok_or_else(|| VolumeError::NotFound { dir: here.nr(), name: name.clone() })?;
+                    self.visited(&here);
+                    entry.inode
+                }
+            };
+            let next = self.inode(nr)?;
+            on_the_way(next.nr());
             if next.is_symlink() && (follow || must_be_dir || !names.is_empty()) {
                 links += 1;
                 let target = self.read_link(&next)?;
@@ -60,6 +83,7 @@ impl Volume {
                 }
                 if target.first() == Some(&b'/') {
                     here = self.root()?;
+                    on_the_way(here.nr());
                 }
                 names.extend(split(&target));
                 continue;

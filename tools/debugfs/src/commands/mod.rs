@@ -124,6 +124,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 
 /// The command with this name. Those of the extent mode are there while a tree is open.
 pub(crate) fn find(session: &Session<'_>, name: &[u8]) -> Option<&'static Command> {
+    // Most lines of a long script are of one kind.
+    if let Some(together) = session.together.as_ref().filter(|t| t.command().names.iter().any(|n| n.as_bytes() == name))
+    {
+        return Some(together.command());
+    }
     static BY_NAME: OnceLock<HashMap<&[u8], &Command>> = OnceLock::new();
     let by_name = || all().flat_map(|c| c.names.iter().map(move |name| (name.as_bytes(), c))).collect();
     if let Some(command) = BY_NAME.get_or_init(by_name).get(name) {

@@ -140,7 +140,7 @@ fn is_comment(text: &[u8]) -> bool {
 }
 
 fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
-    if is_comment(text) {
+    if session.put_off_line(text)? || is_comment(text) {
         return Ok(());
     }
     let mut words = std::mem::take(&mut session.words);
@@ -150,6 +150,9 @@ fn command(session: &mut Session<'_>, text: &[u8]) -> Result<()> {
         Some((name, rest)) => request(session, name, rest),
         None => Ok(()),
     };
+    if done.is_ok() {
+        session.was_run(text, &words);
+    }
     session.words = words;
     if done.is_err() {
         // What was put off came first.

@@ -8,6 +8,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 
+/// Bytes of a script read at once.
+const READ: usize = 1 << 20;
+
 /// Longest line read, so that a stream without newlines ends as an error and not out of memory.
 const MAX_LINE: u64 = 1 << 20;
 
@@ -27,17 +30,22 @@ pub(super) fn requests(session: &mut Session<'_>, args: &Args) -> bool {
 pub(super) fn lines(session: &mut Session<'_>, args: &Args, typed: bool) -> Result<bool> {
     let mut script = match &args.script {
         Some(path) if path != Path::new("-") => {
-            Some(BufReader::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?))
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            Some(BufReader::with_capacity(READ, file))
         }
         _ => None,
     };
     let mut text = Vec::new();
     let mut good = true;
+    let mut ahead = Ahead::default();
     loop {
         // With the output elsewhere, there is nobody to be asked.
         if typed && std::io::stdout().is_terminal() {
             write!(session.out, "{}", prompt(session))?;
             session.out.flush()?;
+        }
+        if let Some(script) = &mut script {
+            ahead.look(session, script);
         }
         text.clear();
         let n = match &mut script {
@@ -64,4 +72,26 @@ pub(super) fn lines(session: &mut Session<'_>, args: &Args, typed: bool) -> Resu
     }
     session.out.flush()?;
     Ok(good)
+}
+
+/// Looks at the lines of a script that were read and not run yet.
+#[derive(Default)]
+struct Ahead {
+    /// Bytes at the end of what was read that were looked at to no avail.
+    seen: usize,
+}
+
+impl Ahead {
+    fn look(&mut self, session: &mut Session<'_>, script: &mut BufReader<File>) {
+        let read = script.buffer().len();
+        self.seen = self.seen.min(read);
+        if read == self.seen {
+            return;
+        }
+        if let Some(done) = session.put_off_lines(script.buffer()) {
+            script.consume(done);
+            // Nothing is looked at again and again: half of it has to be done with each time.
+            self.seen = if done >= read / 2 { 0 } else { read - done };
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! The scan itself: groups side by side, inodes in the order in which they lie.
 
-use daxkit_device::lanes::LANES;
+use daxkit_volume::ext4::inode_sums::{self, LANES};
 
 use crate::code::Code;
 use crate::finding::{At, Finding};
-use crate::pass::{Context, Local, sums};
+use crate::pass::{Context, Local};
 use crate::state::{Known, bits};
 
 /// Inodes of a group that one thread takes at once.
@@ -52,11 +52,11 @@ impl Context<'_> {
     /// Scans inodes that were read.
     fn scan_bytes(&self, local: &mut Local, first: u32, bytes: &[u8], size: usize) {
         let mut ino = first;
-        let at_once = if size == sums::SIZE { LANES } else { 1 };
+        let at_once = if size == inode_sums::SIZE { LANES } else { 1 };
         for batch in bytes.chunks(size * at_once) {
-            let inodes: Option<&[[u8; sums::SIZE]; LANES]> = batch.as_chunks().0.try_into().ok();
+            let inodes: Option<&[[u8; inode_sums::SIZE]; LANES]> = batch.as_chunks().0.try_into().ok();
             let inodes = inodes.filter(|_| at_once > 1);
-            match inodes.zip(self.image.seed).and_then(|(raw, seed)| Some((raw, sums::fit(seed, ino, raw)?))) {
+            match inodes.zip(self.image.seed).and_then(|(raw, seed)| Some((raw, inode_sums::fit(seed, ino, raw)?))) {
                 Some((inodes, fit)) => self.batch(local, ino, inodes, fit),
                 None => {
                     for (raw, ino) in batch.chunks_exact(size).zip(ino..) {
@@ -70,7 +70,7 @@ impl Context<'_> {
 
     /// Checks inodes side by side, of which it is known whether their checksums fit.
     #[inline]
-    fn batch(&self, local: &mut Local, first: u32, inodes: &[[u8; sums::SIZE]; LANES], fit: [bool; LANES]) {
+    fn batch(&self, local: &mut Local, first: u32, inodes: &[[u8; inode_sums::SIZE]; LANES], fit: [bool; LANES]) {
         let none_reserved = first >= self.image.geo.first_ino && self.bad.is_empty();
         let (mut plain, mut empty) = (0, 0);
         for (index, ((raw, fits), ino)) in inodes.iter().zip(fit).zip(first..).enumerate() {

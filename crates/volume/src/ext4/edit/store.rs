@@ -1,5 +1,6 @@
 //! Writing structures into the overlay, each with its checksum where the file system has them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use daxkit_device::{BlockDevice, DeviceError};
@@ -27,8 +28,19 @@ impl Editor<'_> {
     /// # Errors
     /// They do not lie on the device.
     pub fn write_bytes(&mut self, place: Place, offset: u64, bytes: &[u8]) -> Result<(), EditError> {
+        self.put_bytes(place, offset, bytes)
+    }
+
+    /// As [`Editor::write_bytes`], for who has several threads that write different bytes.
+    pub(super) fn put_bytes(&self, place: Place, offset: u64, bytes: &[u8]) -> Result<(), EditError> {
         let at = self.base().saturating_add(offset);
         self.overlay(place)?.write_at(at, bytes).map_err(VolumeError::io(place))?;
+        self.wrote(offset, bytes);
+        Ok(())
+    }
+
+    /// Forgets what was known of bytes that were written, or learns what they say now.
+    fn wrote(&self, offset: u64, bytes: &[u8]) {
         let (shift, len) = (self.geometry().block_shift(), bytes.len() as u64);
         let inside = offset & ((1 << shift) - 1);
         if inside.saturating_add(len) <= 1 << shift {
@@ -36,6 +48,27 @@ impl Editor<'_> {
             self.cache().patch(offset >> shift, usize::try_from(inside).unwrap_or(usize::MAX), bytes);
         } else {
             self.forget(offset, len);
+        }
+    }
+
+    /// Changes bytes of the file system, where `change` says that it did. Other threads may change other bytes.
+    pub(super) fn change_bytes<E: From<EditError>>(
+        &self,
+        place: Place,
+        range: Range<u64>,
+        change: impl FnOnce(&mut [u8]) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let overlay = self.overlay(place).map_err(EditError::from)?;
+        let (base, len) = (self.base(), range.end.saturating_sub(range.start));
+        if len <= u64::from(self.geometry().block_size) {
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+            self.read_bytes(place, range.start, &mut bytes).map_err(EditError::from)?;
+            return if change(&mut bytes)? { Ok(self.put_bytes(place, range.start, &bytes)?) } else { Ok(()) };
+        }
+        let at = base.saturating_add(range.start)..base.saturating_add(range.end);
+        let changed = overlay.change(at, change).map_err(VolumeError::io(place)).map_err(EditError::from)??;
+        if changed {
+            self.forget(range.start, len);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use daxkit_format::field::{InodeRef, Object, Structure};
 use daxkit_format::{FieldValue, InodeNr, OnDisk};
 use daxkit_volume::{Edit, Located, Seal, seal_freely};
 use std::mem::offset_of;
+use std::sync::OnceLock;
 use zerocopy::IntoBytes;
 
 pub(crate) use together::Together;
@@ -94,6 +95,7 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
     session.check_writable()?;
     let [spec, field, word] = options.rest else { bail!("{}", command.usage()) };
     if let Some(logical) = wanted::bmap(field)? {
+        session.settle()?;
         return map_block(session, spec, logical, word);
     }
     let wanted = session.wanted(Structure::Inode, field)?;
@@ -102,6 +104,8 @@ fn set_inode(session: &mut Session<'_>, command: &'static Command, words: &[Vec<
     if !wide && !wanted.is_checksum() && session.put_off(command, spec, field, &wanted, word)? {
         return Ok(());
     }
+    // What was put off came first.
+    session.settle()?;
     // What a path costs counts: scripts name hundreds of thousands of files.
     let nr = session.inode_number(spec)?;
     if wanted.is_checksum() {
@@ -125,16 +129,20 @@ fn change_field(
 ) -> Result<()> {
     let now = session.time();
     // Most values are the same whatever was there before.
-    let mut value = None;
+    let value = OnceLock::new();
     session
         .edit_at_once(|editor| {
-            editor.change_inodes(inodes, |_, raw| {
+            editor.change_inodes_alike(inodes, |_, raw| {
                 let room = room(raw);
                 let bytes = raw.get_mut(..room).unwrap_or_default();
                 has_room(wanted, bytes)?;
-                match &value {
+                match value.get() {
                     Some(value) => value::store(wanted, bytes, value, word)?,
-                    None => value = set(wanted, bytes, word, now)?,
+                    None => {
+                        if let Some(new) = set(wanted, bytes, word, now)? {
+                            value.get_or_init(|| new);
+                        }
+                    }
                 }
                 Ok::<_, anyhow::Error>(true)
             })
