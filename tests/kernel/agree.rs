@@ -66,7 +66,7 @@ fn number(name: &str) -> Option<u64> {
 
 fn run(kind: Kind) {
     let seed = number("DAXKIT_SEED").unwrap_or(1);
-    let all = if std::env::var_os("CI").is_some() { 60_000 } else { 12_000 };
+    let all = if std::env::var_os("CI").is_some() { 90_000 } else { 12_000 };
     let operations = number("DAXKIT_KERNEL_OPERATIONS").unwrap_or(all);
     println!("seed {seed}, {operations} operations on {kind:?}");
     let mut failures: Vec<Failure> = Vec::new();

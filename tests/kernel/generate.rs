@@ -19,6 +19,8 @@ const O_TMPFILE: u32 = 0o20_000_000 | O_DIRECTORY;
 pub(crate) struct Generator {
     random: Random,
     kind: Kind,
+    /// Parts of the calls that are made alone, separated by commas (`DAXKIT_KERNEL_ONLY`): `open`, `names`, `data`, `flags`, `attributes`,
+    /// `memory`, `mount`.
     only: Option<String>,
 }
 

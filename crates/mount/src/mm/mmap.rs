@@ -1,4 +1,4 @@
-//! `mmap`, `munmap`, `mprotect`, `mremap`, `msync` (`mm/mmap.c`, Linux 6.12).
+//! `mmap`, `munmap`, `mprotect`, `msync` (`mm/mmap.c`, Linux 6.12).
 
 use daxkit_format::dax::Errno;
 use daxkit_format::ext4::inode_flags::InodeFlags;
@@ -7,7 +7,6 @@ use crate::fail::Result;
 use crate::fs::FileSystem;
 use crate::ids::{FileId, InodeId, MmId, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VmaId};
 use crate::locks::{LockId, Mode, acquire, with_lock};
-use crate::mm::page_table::Pte;
 use crate::op::{Object, Op};
 use crate::profile::Personality;
 use crate::runtime::Runtime;
@@ -17,6 +16,7 @@ use crate::world::World;
 use crate::world::objects::{Mm, VmFlags, VmOps, Vma};
 
 pub use super::process::{exit_mm, fork};
+pub use super::remap::mremap;
 
 /// Where the first mapping goes that does not say where.
 const FIRST_ADDRESS: u64 = 0x7000_0000_0000;
@@ -75,7 +75,7 @@ pub fn find_vma<F: FileSystem>(w: &World<F>, mm: MmId, address: u64) -> Option<V
     None
 }
 
-fn overlaps<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> bool {
+pub(super) fn overlaps<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u64) -> bool {
     let mut at = w.mms[mm].vmas;
     while let Some(id) = at.some() {
         if w.vmas[id].start < end && start < w.vmas[id].end {
@@ -102,7 +102,7 @@ pub(super) fn link<F: FileSystem>(w: &mut World<F>, id: VmaId) {
     }
 }
 
-fn unlink<F: FileSystem>(w: &mut World<F>, id: VmaId) {
+pub(super) fn unlink<F: FileSystem>(w: &mut World<F>, id: VmaId) {
     let mm = w.vmas[id].mm;
     let next = w.vmas[id].next_of_mm;
     let mut at = w.mms[mm].vmas;
@@ -291,7 +291,7 @@ fn split<F: FileSystem>(w: &mut World<F>, id: VmaId, address: u64) {
 }
 
 /// Makes mapping borders at both ends of a range, and gives the first mapping in it.
-fn carve<F: FileSystem>(w: &mut World<F>, mm: MmId, start: u64, end: u64) {
+pub(super) fn carve<F: FileSystem>(w: &mut World<F>, mm: MmId, start: u64, end: u64) {
     for at in [start, end] {
         if let Some(id) = find_vma(w, mm, at)
             && w.vmas[id].start < at
@@ -312,7 +312,7 @@ pub(crate) fn first_in<F: FileSystem>(w: &World<F>, mm: MmId, start: u64, end: u
     None
 }
 
-fn range(address: u64, len: u64) -> Result<(u64, u64)> {
+pub(super) fn range(address: u64, len: u64) -> Result<(u64, u64)> {
     if !address.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
@@ -426,75 +426,6 @@ pub fn mprotect<R: Runtime>(rt: &R, address: u64, len: u64, prot: VmFlags) -> Re
             out
         })
     })
-}
-
-/// Makes a mapping longer or shorter; moves it if it has to and may.
-///
-/// # Errors
-/// `EINVAL`, `EFAULT` (not one mapping), `ENOMEM` (it may not move).
-pub fn mremap<R: Runtime>(rt: &R, old: u64, old_len: u64, new_len: u64, may_move: bool) -> Result<u64> {
-    let task = rt.task();
-    let (start, end) = range(old, old_len)?;
-    let (_, new_end) = range(old, new_len)?;
-    if new_end == start {
-        return Err(Errno::EINVAL.into());
-    }
-    let mm = rt.step(Op::new("mm"), |w| w.tasks.mm(task));
-    let op = Op::new("vma_lookup").read(Object::vmas(mm));
-    let Some(shared) = rt.step(op, |w| find_vma(w, mm, start).map(|vma| w.vmas[vma].shared())) else {
-        return Err(Errno::EFAULT.into());
-    };
-    if end == start {
-        // Of nothing there can be another mapping elsewhere, and only a shared one.
-        return Err(if shared { Errno::ENOMEM } else { Errno::EINVAL }.into());
-    }
-    if new_end <= end {
-        if new_end < end {
-            munmap(rt, new_end, end - new_end)?;
-        }
-        return Ok(old);
-    }
-    with_lock(rt, LockId::mmap(mm), Mode::Exclusive, || {
-        rt.step(Op::world("mremap"), |w| {
-            let id = find_vma(w, mm, start).ok_or(Errno::EFAULT)?;
-            if w.vmas[id].end < end {
-                return Err(Errno::EFAULT.into());
-            }
-            let len = new_end - start;
-            if w.vmas[id].end == end && !overlaps(w, mm, end, new_end) {
-                w.vmas[id].end = new_end;
-                w.mms[mm].next_address = w.mms[mm].next_address.max(new_end.next_multiple_of(PMD_SIZE) + PMD_SIZE);
-                return Ok(old);
-            }
-            if !may_move {
-                return Err(Errno::ENOMEM.into());
-            }
-            carve(w, mm, start, end);
-            let id = find_vma(w, mm, start).ok_or(Errno::EFAULT)?;
-            let to = w.mms[mm].next_address + start % PMD_SIZE;
-            w.mms[mm].next_address = (to + len).next_multiple_of(PMD_SIZE) + PMD_SIZE;
-            unlink(w, id);
-            move_entries(w, mm, start >> PAGE_SHIFT, end >> PAGE_SHIFT, to >> PAGE_SHIFT);
-            (w.vmas[id].start, w.vmas[id].end) = (to, to + len);
-            link(w, id);
-            Ok(to)
-        })
-    })
-}
-
-/// `move_page_tables`: entries of 4 KiB move; huge ones are split and fault in again.
-fn move_entries<F: FileSystem>(w: &mut World<F>, mm: MmId, from: u64, to: u64, new: u64) {
-    let mut at = from;
-    while let Some((page, huge, pte)) = w.tables.next_present(mm, at, to) {
-        if huge {
-            w.tables.split(mm, page);
-            at = page + crate::ids::PTRS_PER_PMD;
-            continue;
-        }
-        w.tables.set_pte(mm, page, Pte::NONE);
-        w.tables.set_pte(mm, new + (page - from), pte);
-        at = page + 1;
-    }
 }
 
 /// Makes what was stored through a range durable (`MS_SYNC`); `MS_ASYNC` does nothing.

@@ -8,4 +8,5 @@ pub mod madvise;
 pub mod mmap;
 pub mod page_table;
 mod process;
+mod remap;
 pub mod rmap;
