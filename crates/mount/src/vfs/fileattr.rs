@@ -12,9 +12,11 @@ use super::history;
 use super::icache::{d_mark_dontcache, xfs_attrs};
 use super::namespace::xfs_geometry;
 use super::open::fdget;
+use crate::dax::writeback::dax_writeback_mapping_range;
 use crate::fail::Result;
+use crate::filemap::writeback::filemap_write_and_wait;
 use crate::fs::FileSystem;
-use crate::ids::{FileId, InodeId, TaskId};
+use crate::ids::{FileId, InodeId, PAGE_SHIFT, TaskId};
 use crate::locks::{LockId, Mode, acquire, release, with_lock};
 use crate::op::{Object, Op};
 use crate::profile::{Personality, Switch};
@@ -140,11 +142,23 @@ fn set_locked<R: Runtime>(rt: &R, task: TaskId, inode: InodeId, call: &SetCall) 
         let caller =
             Caller { cap_linux_immutable: cred.linux_immutable, init_user_ns: cred.init_user_ns, ..Caller::ROOT };
         let call = history::understood(w, node, call)?;
-        set(&call, &caller, node.kind(), &w.fileattr(inode)).map(|attr| (attr, w.sb(node.sb).personality, node.sb))
+        let old = w.fileattr(inode);
+        let seals = node.kind() == FileKind::Regular && !old.flags.contains(InodeFlags::IMMUTABLE);
+        set(&call, &caller, node.kind(), &old)
+            .map(|attr| (attr, seals && attr.flags.contains(InodeFlags::IMMUTABLE), w.sb(node.sb).personality, node.sb))
     });
-    let (attr, personality, sb) = checked?;
+    let (attr, seals, personality, sb) = checked?;
     match personality {
         Personality::Ext4 => {
+            if seals {
+                // What is mapped becomes read-only with the write, so that later stores come to the file system.
+                let dax = rt.step(Op::new("IS_DAX").read(Object::s_dax(inode)), |w| w.is_dax(inode));
+                if dax {
+                    dax_writeback_mapping_range(rt, inode, 0, u64::MAX >> PAGE_SHIFT)?;
+                } else {
+                    filemap_write_and_wait(rt, inode, 0, u64::MAX >> PAGE_SHIFT)?;
+                }
+            }
             // The handle is started before anything changes.
             acquire(rt, LockId::journal(sb), Mode::Shared);
             let out = ext4_fileattr_set(rt, task, inode, &attr);
