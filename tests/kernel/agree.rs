@@ -10,6 +10,9 @@ use crate::trees;
 const ROUND: usize = 1500;
 /// As many different failures are told of at once.
 const MOST_FAILURES: usize = 8;
+/// Rounds of a run that may end otherwise when the same calls are made once more: the host takes pages out of its cache when it likes, and
+/// what is cached is seen by `SEEK_HOLE`.
+const MOST_FLEETING: usize = 2;
 
 /// How a round ended that did not end well.
 struct Failure {
@@ -70,11 +73,16 @@ fn run(kind: Kind) {
     let operations = number("DAXKIT_KERNEL_OPERATIONS").unwrap_or(all);
     println!("seed {seed}, {operations} operations on {kind:?}");
     let mut failures: Vec<Failure> = Vec::new();
-    let mut words = Vec::new();
+    let (mut words, mut fleeting) = (Vec::new(), 0);
     for seed in (seed..).take(operations.div_ceil(ROUND as u64) as usize) {
         let mut generator = Generator::new(kind, seed);
         let calls: Vec<Call> = (0..ROUND).map(|_| generator.call()).collect();
         let Err(failure) = round(kind, &calls) else { continue };
+        if fleeting < MOST_FLEETING && round(kind, &calls).is_ok() {
+            println!("{kind:?}, seed {seed}: not so when it was done again: {}", failure.what);
+            fleeting += 1;
+            continue;
+        }
         if !failures.iter().any(|other| alike(other, &failure)) {
             words.push(told(kind, seed, &calls, &failure));
             failures.push(failure);
