@@ -22,6 +22,7 @@ struct Row {
     emulated: bool,
 }
 
+const ENOTDIR: Out = Out::Fails(20);
 const EINVAL: Out = Out::Fails(22);
 const EOPNOTSUPP: Out = Out::Fails(95);
 const ENOTTY: Out = Out::Fails(25);
@@ -40,7 +41,7 @@ fn rows() -> Vec<Row> {
             kind: Kind::Ext4,
             before: Vec::new(),
             then: Op::Open(0, path("/a"), 0o200_102, 0o644),
-            old: Out::Done,
+            old: ENOTDIR,
             new: EINVAL,
             emulated: true,
         },

@@ -85,7 +85,7 @@ fn build_open_flags<R: Runtime>(rt: &R, sb: SbId, flags: OpenFlags) -> Result<Op
     if flags.contains(OpenFlags::CREAT) && temporary {
         return Err(Errno::EINVAL.into());
     }
-    // A directory is not made by opening it: refused since 6.4, before that a file was made all the same.
+    // A directory is not made by opening it: refused since 6.4 ("open: return EINVAL for O_DIRECTORY | O_CREAT").
     if flags.contains(OpenFlags::CREAT | OpenFlags::DIRECTORY)
         && rt.step(Op::new("profile"), |w| w.sb(sb).profile.kernel >= Kernel(6, 4))
     {
@@ -115,7 +115,10 @@ fn finish_open<R: Runtime>(
         if !created && flags.contains(OpenFlags::CREAT) && directory {
             return Err(Errno::EISDIR);
         }
-        if !created && flags.contains(OpenFlags::DIRECTORY) && !directory {
+        // Before that a file was made all the same; from 5.7 on it was then found to be no directory (do_open).
+        let made =
+            created && (!flags.contains(OpenFlags::CREAT) || w.sb(w.inodes[inode].sb).profile.kernel < Kernel(5, 7));
+        if !made && flags.contains(OpenFlags::DIRECTORY) && !directory {
             return Err(Errno::ENOTDIR);
         }
         if flags.contains(OpenFlags::PATH) {
