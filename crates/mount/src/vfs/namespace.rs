@@ -23,7 +23,7 @@ use crate::profile::Personality;
 use crate::runtime::Runtime;
 use crate::world::World;
 use crate::world::objects::IState;
-use path::{Last, LastKind, MAXSYMLINKS, NAME_MAX, lookup_one, parent, trailing_link};
+use path::{Last, LastKind, MAXSYMLINKS, NAME_MAX, follow_link, lookup_one, parent};
 
 /// Runs `f` with the directory of a path locked exclusively and its last name, for something new to be made there
 /// (`filename_create`). `f` is told whether the mount can be written, which counts for less than that the name is there.
@@ -229,10 +229,9 @@ pub(crate) fn create_at<R: Runtime>(
                 return Err(Errno::EEXIST.into());
             }
             Ok((inode, dentry)) => {
-                let Some(target) = trailing_link(rt, at.sb, inode, !nofollow)? else {
+                let Some(target) = follow_link(rt, at.sb, (inode, dentry), !nofollow)? else {
                     return Ok((inode, dentry, false));
                 };
-                release_path(rt, inode, dentry)?;
                 links += 1;
                 if links > MAXSYMLINKS {
                     return Err(Errno::ELOOP.into());

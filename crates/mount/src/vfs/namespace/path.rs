@@ -111,18 +111,24 @@ pub fn lookup<R: Runtime>(rt: &R, at: At<'_>, follow: bool) -> Result<(InodeId, 
     walk(rt, at.sb, at.path, follow, &mut 0)
 }
 
-/// Where a symbolic link leads that a walk ends at; none when it is no link, or is not to be followed.
-pub(super) fn trailing_link<R: Runtime>(rt: &R, sb: SbId, inode: InodeId, follow: bool) -> Result<Option<Vec<u8>>> {
-    let link = rt.step(Op::new("step_into").read(Object::attr(inode)), |w| {
-        w.inodes[inode].kind() == FileKind::Symlink && follow
+/// Where a symbolic link leads; none when it is no link, or is not to be followed. But for then the references to it are given back.
+pub(super) fn follow_link<R: Runtime>(
+    rt: &R,
+    sb: SbId,
+    link: (InodeId, DentryId),
+    follow: bool,
+) -> Result<Option<Vec<u8>>> {
+    let is_link = rt.step(Op::new("step_into").read(Object::attr(link.0)), |w| {
+        w.inodes[link.0].kind() == FileKind::Symlink && follow
     });
-    if !link {
+    if !is_link {
         return Ok(None);
     }
     let target = rt.step(Op::new("get_link").read(Object::fs(sb)), |w| {
-        let ino = w.inodes[inode].ino;
+        let ino = w.inodes[link.0].ino;
         w.sb(sb).fs.read_link(ino)
     });
+    release_path(rt, link.0, link.1)?;
     Ok(Some(target?))
 }
 
@@ -152,13 +158,12 @@ fn walk<R: Runtime>(rt: &R, sb: SbId, path: &[u8], follow: bool, links: &mut u32
         release_path(rt, here.0, here.1)?;
         here = next?;
         let is_last = parts.peek().is_none();
-        let Some(target) = trailing_link(rt, sb, here.0, !is_last || follow || slash)? else {
+        let Some(target) = follow_link(rt, sb, here, !is_last || follow || slash)? else {
             so_far.push(b'/');
             so_far.extend_from_slice(name);
             continue;
         };
         *links += 1;
-        release_path(rt, here.0, here.1)?;
         if *links > MAXSYMLINKS {
             return Err(Errno::ELOOP.into());
         }
