@@ -24,6 +24,7 @@ pub mod range_set;
 pub mod rollback;
 mod sys;
 pub mod undo;
+pub mod write_out;
 pub mod zero_map;
 
 pub use aligned::AlignedBuffer;
@@ -38,4 +39,5 @@ pub use new_file::{Existing, NewFile};
 pub use overlay::{Change, Overlay};
 pub use range_set::RangeSet;
 pub use undo::{UndoDevice, UndoError, UndoOptions, apply_undo};
+pub use write_out::WriteOut;
 pub use zero_map::ZeroMap;

@@ -7,6 +7,7 @@ use crate::session::Session;
 use crate::tar::{Archive, Kind, Member};
 use anyhow::{Context, Result};
 use daxkit_cli::message::Messages;
+use daxkit_device::WriteOut;
 use daxkit_format::InodeNr;
 use daxkit_format::ext4::inode::mode;
 use daxkit_volume::{Inode, Volume, VolumeError};
@@ -36,7 +37,7 @@ pub(super) fn copy(session: &mut Session<'_>, name: &str, trees: &[Tree], archiv
     } else {
         let target = Target::open(Path::new(OsStr::from_bytes(archive))).with_context(|| shown(archive))?;
         let mut report = Report::new(messages, if quiet { None } else { Some(&mut *out) });
-        let file = BufWriter::with_capacity(CHUNK, target.file());
+        let file = BufWriter::with_capacity(CHUNK, WriteOut::new(target.file()));
         Copy::new(volume, Archive::new(file), &mut report).all(trees).with_context(|| shown(archive))?;
         let report = report.end();
         target.finish().with_context(|| shown(archive))?;
