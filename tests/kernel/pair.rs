@@ -75,7 +75,23 @@ trait Below: Subject {
     fn end(self: Box<Self>, image: &Path);
 }
 
-impl Below for Emulated<Ext4Fs> {
+/// What of a file system is kept when it has been unmounted.
+trait Kept {
+    fn keep(&self, image: &Path);
+}
+
+impl Kept for Ext4Fs {
+    fn keep(&self, image: &Path) {
+        save(self, image);
+    }
+}
+
+/// It lies in no image.
+impl Kept for MemFs {
+    fn keep(&self, _: &Path) {}
+}
+
+impl<F: FileSystem + Kept> Below for Emulated<F> {
     fn mode(&self, on: &On, follow: bool) -> Option<u16> {
         Self::mode(self, on, follow)
     }
@@ -90,26 +106,7 @@ impl Below for Emulated<Ext4Fs> {
 
     fn end(mut self: Box<Self>, image: &Path) {
         self.leave();
-        save(&self.machine.umount(), image);
-    }
-}
-
-impl Below for Emulated<MemFs> {
-    fn mode(&self, on: &On, follow: bool) -> Option<u16> {
-        Self::mode(self, on, follow)
-    }
-
-    fn can_load(&self, address: u64, len: usize) -> bool {
-        Self::can_load(self, address, len)
-    }
-
-    fn has_hint(&self, slot: usize) -> bool {
-        Self::has_hint(self, slot)
-    }
-
-    fn end(mut self: Box<Self>, _: &Path) {
-        self.leave();
-        self.machine.umount();
+        self.machine.umount().keep(image);
     }
 }
 

@@ -6,7 +6,7 @@
 //! What it must never know: any file system. The one exception is `undo`, whose file format (that of `e2undo`) wants a
 //! copy of 1,024 bytes at offset 1,024; it copies them without looking inside.
 //!
-//! `unsafe` lives in `sys` (three system calls) and `mapped` (a copy out of a memory map), nowhere else.
+//! `unsafe` lives in `sys` (three system calls), `lanes` (wide instructions) and `mapped` (a copy out of a memory map), nowhere else.
 
 pub mod aligned;
 pub mod block;
